@@ -1,0 +1,15 @@
+"""The errors of the pipeline: all are DriftErrors, so the command line prints each as one message."""
+
+from drift.errors import DriftError
+
+
+class ConfigError(DriftError):
+    """A config names an unknown key or choice, or holds a value of another type; lists every such fault."""
+
+
+class StoreError(DriftError):
+    """An artifact is damaged, or another process is writing it."""
+
+
+class StageError(DriftError):
+    """A stage stopped; the message is the stage's own, with the place of its log."""

@@ -1,0 +1,35 @@
+"""What an artifact IS: sha256 of its stage, the stage's version, its typed parameters and its inputs' fingerprints.
+
+Nothing about where or how fast it ran is hashed. Parameters must be typed before they come here: a raw `1` and `1.0`
+hash apart (design.md, "Stages and the store").
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+
+def canonical(value: Any) -> Any:
+    """A parameter as plain JSON data, dataclasses as objects and tuples as lists.
+
+    Raises:
+        TypeError: the value has no canonical form (a path, a tensor): it is no parameter.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: canonical(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): canonical(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [canonical(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"{type(value).__name__} can't be part of an artifact's identity: {value!r}")
+
+
+def fingerprint(stage: str, version: int, params: Any, inputs: Mapping[str, str]) -> str:
+    """64 hex digits that change when, and only when, the artifact could."""
+    identity = {"stage": stage, "version": version, "params": canonical(params), "inputs": dict(inputs)}
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

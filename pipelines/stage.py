@@ -1,0 +1,110 @@
+"""A stage is a typed function from parameters and input artifacts to files; a call is one use of it in the plan.
+
+This module knows no stage by name: `pipelines.stages` holds the table. Planning must not import torch, so a stage
+names its function as "module:function" and the process that runs it imports it.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, is_dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipelines.fingerprint import fingerprint
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How a stage runs on this machine; never part of an artifact's identity.
+
+    Args:
+        store: the folder of the artifacts.
+        threads: compute threads a stage may use.
+        launcher: local | torchrun | deepspeed: what starts a job of several processes.
+        cache: where downloads are kept between runs.
+        offline: refuse every download with an error.
+        progress: show progress bars.
+    """
+
+    store: Path
+    threads: int = 1
+    launcher: str = "local"
+    cache: Path = Path("artifacts/.cache")
+    offline: bool = False
+    progress: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A row of the stage table.
+
+    Args:
+        version: raised whenever the same parameters and inputs would give other files.
+        run: "module:function" of (params, runtime, inputs, out) -> values, a JSON-able dict for the manifest.
+        seconds: a guess at its wall time in the laboratory; orders the queue and feeds the first estimate.
+    """
+
+    name: str
+    version: int
+    run: str
+    seconds: float
+
+    def function(self) -> Callable[[Any, Runtime, Mapping[str, Path], Path], dict[str, Any]]:
+        module, name = self.run.split(":")
+        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A parameter that is read from another artifact's values when the call is about to run."""
+
+    source: "Call"
+    value: str
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A stage applied to parameters, input calls and bound parameters (dotted field path -> Bind)."""
+
+    stage: Stage
+    params: Any
+    inputs: Mapping[str, "Call"] = field(default_factory=dict)
+    binds: Mapping[str, Bind] = field(default_factory=dict)
+    label: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """Equal for calls that would make the same artifact; the fingerprint itself where nothing is bound upstream."""
+        inputs = {name: call.key for name, call in self.inputs.items()}
+        inputs |= {f"bind {name}": f"{bind.source.key}.{bind.value}" for name, bind in self.binds.items()}
+        return fingerprint(self.stage.name, self.stage.version, self.params, inputs)
+
+    @property
+    def sources(self) -> list["Call"]:
+        """The calls that must be finished before this one."""
+        return [*self.inputs.values(), *(bind.source for bind in self.binds.values())]
+
+
+def with_value(params: Any, path: str, value: Any) -> Any:
+    """A copy of a frozen dataclass with the field at a dotted path replaced; the field must exist."""
+    head, _, rest = path.partition(".")
+    if not is_dataclass(params) or isinstance(params, type):
+        raise TypeError(f"{path!r} does not lead into a dataclass but into {type(params).__name__}")
+    return replace(params, **{head: with_value(getattr(params, head), rest, value) if rest else value})
+
+
+def ordered(targets: list[Call]) -> list[Call]:
+    """Every call that the targets need, each once by key, sources first."""
+    seen: dict[str, Call] = {}
+
+    def visit(call: Call) -> None:
+        if call.key in seen:
+            return
+        for source in call.sources:
+            visit(source)
+        seen[call.key] = call
+
+    for target in targets:
+        visit(target)
+    return list(seen.values())
