@@ -1,0 +1,50 @@
+"""Responses that somebody else made, from a JSONL file: the engine for scoring published outputs. No model is loaded."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from drift.errors import DataError
+from evaluation.engines.base import Batch, Engine, GenerationSettings, Request, Response
+from evaluation.generate import read_jsonl, read_responses
+
+
+class PrecomputedEngine(Engine):
+    """Answers from a JSONL of {index, response}, optionally with finish_reason and tokens; settings are not applied."""
+
+    def __init__(self, path: Path) -> None:
+        """Read all lines; a repeated index or a line without text is refused (DataError)."""
+        self.path = path
+        self._texts = read_responses(path)
+        self._lines = {str(line["index"]): line for line in read_jsonl(path)}
+        self.model = f"precomputed/sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+    def plan(self, requests: Sequence[Request], settings: GenerationSettings) -> list[Batch]:
+        """One batch with everything: there is nothing to compute.
+
+        Raises:
+            DataError: a request has no line in the file.
+        """
+        missing = [request.index for request in requests if request.index not in self._texts]
+        if missing:
+            raise DataError(
+                f"{self.path} answers {len(requests) - len(missing)} of {len(requests)} requests; "
+                f"first missing index: {missing[0]!r}. Leave it out of the data or add a line for it"
+            )
+        return [tuple(requests)] if requests else []
+
+    def run(self, batches: Sequence[Batch], settings: GenerationSettings) -> Iterator[list[Response]]:
+        """The stored responses, unchanged."""
+        for batch in batches:
+            yield [self._response(request, settings) for request in batch]
+
+    def _response(self, request: Request, settings: GenerationSettings) -> Response:
+        line = self._lines[request.index]
+        return Response(
+            index=request.index,
+            text=self._texts[request.index],
+            finish_reason=str(line.get("finish_reason", "unknown")),
+            tokens=line.get("tokens"),
+            prompt_sha256=request.prompt_sha256,
+            settings_sha256=settings.sha256(),
+        )

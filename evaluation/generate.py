@@ -1,0 +1,181 @@
+"""Run an engine over requests into a JSONL file that survives a kill and does not depend on one.
+
+A batch's lines are written in one go, and only whole batches count: what a kill left torn is thrown away and computed again
+as the same batch, so the finished file is the same byte for byte as that of an uninterrupted run. One file belongs to one
+run: lines made from other prompts, settings or another model are refused, never mixed in. One line is
+{index, response, finish_reason, tokens, prompt, prompt_sha256, image_sha256, settings_sha256, model}; `evaluation.score` reads it as it is.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from drift.errors import DataError
+from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response
+
+log = logging.getLogger(__name__)
+
+
+def run_generation(
+    engine: Engine, requests: Sequence[Request], settings: GenerationSettings, out_jsonl: Path
+) -> list[Response]:
+    """Answer what `out_jsonl` does not hold yet; afterwards it holds every request once, in request order.
+
+    Returns:
+        The responses in request order, old and new.
+    Raises:
+        DataError: two requests share an index, or the file holds lines of another run.
+        EngineError: some requests got no answer; the others are in the file, and the same call resumes.
+    """
+    by_index = _index_requests(requests)
+    batches = engine.plan(requests, settings)
+    done = _read_done(out_jsonl, by_index, settings.sha256(), engine.model)
+    complete = [batch for batch in batches if all(request.index in done for request in batch)]
+    done = {request.index: done[request.index] for batch in complete for request in batch}
+    pending = [batch for batch in batches if batch[0].index not in done]
+    out_jsonl.parent.mkdir(parents=True, exist_ok=True)
+    _replace(out_jsonl, done.values())
+    if done:
+        log.info("%s holds %d of %d responses; %d to go", out_jsonl, len(done), len(requests), len(requests) - len(done))
+    _append_batches(engine, pending, settings, out_jsonl, by_index, done)
+    missing = [request.index for request in requests if request.index not in done]
+    if missing:
+        raise EngineError(f"{len(missing)} of {len(requests)} requests have no answer, first {missing[0]!r}; run again to resume")
+    lines = [done[request.index] for request in requests]
+    _replace(out_jsonl, lines)
+    return [_to_response(line) for line in lines]
+
+
+def read_responses(path: Path) -> dict[str, str]:
+    """Index -> response text of a JSONL of at least {index, response}, as `evaluation.score` takes it.
+
+    Raises:
+        DataError: a line is not JSON, lacks a field, or repeats an index.
+    """
+    responses: dict[str, str] = {}
+    for line in read_jsonl(path):
+        if not isinstance(line.get("response"), str) or "index" not in line:
+            raise DataError(f"{path}: a line needs `index` and a text `response`; found {sorted(line)}")
+        index = str(line["index"])
+        if index in responses:
+            raise DataError(f"{path}: index {index!r} stands twice; keep one line for each index")
+        responses[index] = line["response"]
+    return responses
+
+
+def read_jsonl(path: Path, *, allow_torn_end: bool = False) -> list[dict[str, Any]]:
+    """The objects of a JSONL file, one a line; a last line that a kill left unfinished may be dropped.
+
+    Raises:
+        DataError: no such file, or a line (number given) that is not a JSON object.
+    """
+    if not path.is_file():
+        raise DataError(f"no file {path}; expected JSON lines with at least `index` and `response`")
+    objects = []
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        # Without its line break a line may be half a number and still parse, so it is torn whatever it holds.
+        if allow_torn_end and number == len(lines):
+            log.warning("%s: dropping the unfinished last line %d", path, number)
+            continue
+        objects.append(_parse(line, path, number))
+    return objects
+
+
+def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{path} line {number} is not JSON ({error}): {line[:60]!r}") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path} line {number} is a {type(value).__name__}, expected an object")
+    return value
+
+
+def _index_requests(requests: Sequence[Request]) -> dict[str, Request]:
+    by_index = {request.index: request for request in requests}
+    if len(by_index) < len(requests):
+        seen: set[str] = set()
+        twice = next(r.index for r in requests if r.index in seen or seen.add(r.index))  # type: ignore[func-returns-value]
+        raise DataError(f"{len(requests)} requests share {len(by_index)} indices; {twice!r} stands at least twice")
+    return by_index
+
+
+def _read_done(
+    path: Path, by_index: dict[str, Request], settings_sha256: str, model: str
+) -> dict[str, dict[str, Any]]:
+    if not path.exists():
+        return {}
+    done = {}
+    for line in read_jsonl(path, allow_torn_end=True):
+        request = by_index.get(str(line.get("index")))
+        found = (line.get("prompt_sha256"), line.get("settings_sha256"), line.get("model"))
+        if request is None or found != (request.prompt_sha256, settings_sha256, model):
+            expected = "no such request" if request is None else (request.prompt_sha256, settings_sha256, model)
+            raise DataError(
+                f"{path} holds a response of another run: index {line.get('index')!r} with (prompt, settings, model) "
+                f"{found}, expected {expected}; write to another file or delete this one"
+            )
+        done[request.index] = line
+    return done
+
+
+def _append_batches(
+    engine: Engine,
+    pending: list[Batch],
+    settings: GenerationSettings,
+    path: Path,
+    by_index: dict[str, Request],
+    done: dict[str, dict[str, Any]],
+) -> None:
+    bar = tqdm(total=len(by_index), initial=len(done), unit="item", desc=path.stem, disable=None)
+    with bar, path.open("ab") as stream:
+        for responses in engine.run(pending, settings):
+            lines = [_to_line(response, by_index[response.index], engine.model) for response in responses]
+            stream.write(b"".join(_encode(line) for line in lines))
+            stream.flush()
+            done.update({line["index"]: line for line in lines})
+            bar.update(len(lines))
+
+
+def _to_line(response: Response, request: Request, model: str) -> dict[str, Any]:
+    return {
+        "index": response.index,
+        "response": response.text,
+        "finish_reason": response.finish_reason,
+        "tokens": response.tokens,
+        "prompt": request.prompt,
+        "prompt_sha256": response.prompt_sha256,
+        "image_sha256": list(request.image_sha256),
+        "settings_sha256": response.settings_sha256,
+        "model": model,
+    }
+
+
+def _to_response(line: dict[str, Any]) -> Response:
+    return Response(
+        index=line["index"],
+        text=line["response"],
+        finish_reason=line["finish_reason"],
+        tokens=line["tokens"],
+        prompt_sha256=line["prompt_sha256"],
+        settings_sha256=line["settings_sha256"],
+    )
+
+
+def _encode(line: dict[str, Any]) -> bytes:
+    # A lone surrogate, which byte-level decoding can produce, has no UTF-8 form; JSON's \u escape keeps it.
+    return json.dumps(line).encode("ascii") + b"\n"
+
+
+def _replace(path: Path, lines: Any) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(b"".join(_encode(line) for line in lines))
+    os.replace(temporary, path)
