@@ -1,9 +1,10 @@
 """Run an engine over requests into a JSONL file that survives a kill and does not depend on one.
 
-A batch's lines are written in one go, and only whole batches count: what a kill left torn is thrown away and computed again
-as the same batch, so the finished file is the same byte for byte as that of an uninterrupted run. One file belongs to one
-run: lines made from other prompts, settings or another model are refused, never mixed in. One line is
-{index, response, finish_reason, tokens, prompt, prompt_sha256, image_sha256, settings_sha256, model}; `evaluation.score` reads it as it is.
+A batch's lines are written in one go, and only whole batches count: what a kill left torn is thrown away and computed
+again as the same batch, so the finished file is the same byte for byte as that of an uninterrupted run. One file
+belongs to one run: lines made from other prompts, settings or another model are refused, never mixed in. One line is
+{index, response, finish_reason, tokens, prompt, prompt_sha256, image_sha256, settings_sha256, model};
+`evaluation.score` reads it as it is.
 """
 
 import json
@@ -41,11 +42,15 @@ def run_generation(
     out_jsonl.parent.mkdir(parents=True, exist_ok=True)
     _replace(out_jsonl, done.values())
     if done:
-        log.info("%s holds %d of %d responses; %d to go", out_jsonl, len(done), len(requests), len(requests) - len(done))
+        log.info(
+            "%s holds %d of %d responses; %d to go", out_jsonl, len(done), len(requests), len(requests) - len(done)
+        )
     _append_batches(engine, pending, settings, out_jsonl, by_index, done)
     missing = [request.index for request in requests if request.index not in done]
     if missing:
-        raise EngineError(f"{len(missing)} of {len(requests)} requests have no answer, first {missing[0]!r}; run again to resume")
+        raise EngineError(
+            f"{len(missing)} of {len(requests)} requests have no answer, first {missing[0]!r}; run again to resume"
+        )
     lines = [done[request.index] for request in requests]
     _replace(out_jsonl, lines)
     return [_to_response(line) for line in lines]
@@ -108,9 +113,7 @@ def _index_requests(requests: Sequence[Request]) -> dict[str, Request]:
     return by_index
 
 
-def _read_done(
-    path: Path, by_index: dict[str, Request], settings_sha256: str, model: str
-) -> dict[str, dict[str, Any]]:
+def _read_done(path: Path, by_index: dict[str, Request], settings_sha256: str, model: str) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
     done = {}

@@ -1,8 +1,8 @@
 """What every generation engine takes and gives: requests in, responses out, settings with a hash. Light: no torch.
 
-An engine is a loaded model or an open endpoint. It first plans (which requests are computed together, a pure function of
-the whole request list), then runs the batches it is handed. Planning and running are apart so that an interrupted run can
-repeat exactly the batches that are missing: a response then never depends on where the interruption fell.
+An engine is a loaded model or an open endpoint. It first plans (which requests are computed together, a pure function
+of the whole request list), then runs the batches it is handed. Planning and running are apart so that an interrupted
+run can repeat exactly the batches that are missing: a response then never depends on where the interruption fell.
 """
 
 import hashlib
@@ -102,7 +102,7 @@ class GenerationSettings:
         return self.temperature > 0
 
     def sha256(self) -> str:
-        """The identity of the settings: equal for equal meaning, blind to the batch size (and to the seed when greedy)."""
+        """The identity of the settings: equal for equal meaning, blind to batch size and, when greedy, seed."""
         fields = asdict(self)
         del fields["batch_size"]
         if not self.do_sample:

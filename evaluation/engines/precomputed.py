@@ -1,4 +1,4 @@
-"""Responses that somebody else made, from a JSONL file: the engine for scoring published outputs. No model is loaded."""
+"""Responses that somebody else made, from a JSONL file: the engine for published outputs. No model is loaded."""
 
 import hashlib
 from collections.abc import Iterator, Sequence

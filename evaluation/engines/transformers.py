@@ -1,0 +1,192 @@
+"""Local generation with transformers: one model in memory, left-padded batches of similar length, a KV cache.
+
+Follows the checkpoint's own processor and chat template, and takes from its generation_config only the special
+tokens: a published config's repetition penalty or temperature would otherwise change greedy decoding in silence.
+Special markup such as `<think>` is kept in the text; the end and padding tokens are not. b = batch, s = prompt
+length, n = new tokens.
+"""
+
+import hashlib
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoModelForImageTextToText, GenerationConfig
+
+from drift.processing import load_processor, set_pixel_limits
+from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response
+
+log = logging.getLogger(__name__)
+
+
+class TransformersEngine(Engine):
+    """A checkpoint folder opened by from_pretrained, answering in batches."""
+
+    def __init__(self, folder: Path, *, dtype: str = "auto", device: str = "auto", image_backend: str = "auto") -> None:
+        """Load the model and its processor.
+
+        Args:
+            folder: model, tokenizer and processor files.
+            dtype: `auto` (the checkpoint's own), or a torch name such as `float32`.
+            device: `auto` (CUDA where there is one), or a torch device.
+            image_backend: as `drift.processing.load_processor` takes it.
+        Raises:
+            EngineError: no such folder, or an unknown dtype.
+        """
+        if not (folder / "config.json").is_file():
+            raise EngineError(f"{folder} is no checkpoint: it has no config.json")
+        if dtype != "auto" and not isinstance(vars(torch).get(dtype), torch.dtype):
+            raise EngineError(f"dtype {dtype!r} is no torch dtype; expected auto, float32, bfloat16 or float16")
+        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
+        self._network = loaded.to(chosen).eval()
+        self._processor = load_processor(folder, image_backend)
+        self._default_size = dict(self._processor.image_processor.size)
+        self._end_ids, self._pad_id = _special_tokens(self._network.generation_config, self._processor.tokenizer)
+        self._network.generation_config = GenerationConfig(
+            eos_token_id=sorted(self._end_ids), pad_token_id=self._pad_id
+        )
+        self.model = f"sha256:{folder_sha256(folder)}/{str(self._network.dtype).removeprefix('torch.')}"
+        log.info("loaded %s in %s on %s", folder, self._network.dtype, chosen)
+
+    def plan(self, requests: Sequence[Request], settings: GenerationSettings) -> list[Batch]:
+        """Batches of similar length, longest first, so that too little memory shows at once and little is padding.
+
+        Requests with different numbers of images don't share a batch: some processors can't pad them.
+        """
+        tokenize = self._processor.tokenizer
+        lengths = [len(ids) for ids in tokenize([r.prompt for r in requests]).input_ids] if requests else []
+        cost = {r.index: n + _pixels(r) // 784 for r, n in zip(requests, lengths, strict=True)}
+        by_images: dict[int, list[Request]] = {}
+        for request in requests:
+            by_images.setdefault(len(request.images), []).append(request)
+        batches = []
+        for alike in by_images.values():
+            alike.sort(key=lambda request: -cost[request.index])
+            batches += [tuple(alike[i : i + settings.batch_size]) for i in range(0, len(alike), settings.batch_size)]
+        return batches
+
+    def run(self, batches: Sequence[Batch], settings: GenerationSettings) -> Iterator[list[Response]]:
+        """The responses of each batch, in the order of the plan.
+
+        Raises:
+            CheckpointError: pixel limits were set and the processor has none.
+            EngineError: an image cannot be opened.
+        """
+        self._processor.image_processor.size = dict(self._default_size)
+        set_pixel_limits(self._processor, min_pixels=settings.min_pixels, max_pixels=settings.max_pixels)
+        config = self._generation_config(settings)
+        for batch in batches:
+            yield self._answer(batch, settings, config)
+
+    def _generation_config(self, settings: GenerationSettings) -> GenerationConfig:
+        sampling: dict[str, Any] = {}
+        if settings.do_sample:
+            sampling = {"temperature": settings.temperature, "top_k": settings.top_k, "top_p": settings.top_p}
+        return GenerationConfig(
+            max_new_tokens=settings.max_new_tokens,
+            do_sample=settings.do_sample,
+            repetition_penalty=settings.repetition_penalty,
+            eos_token_id=sorted(self._end_ids),
+            pad_token_id=self._pad_id,
+            use_cache=True,
+            **sampling,
+        )
+
+    def _answer(self, batch: Batch, settings: GenerationSettings, config: GenerationConfig) -> list[Response]:
+        inputs = self._encode(batch, settings)
+        if settings.do_sample:
+            torch.manual_seed(_batch_seed(batch, settings))
+        with torch.inference_mode():
+            output = self._network.generate(**inputs, generation_config=config)
+        new_tokens: Tensor = output[:, inputs["input_ids"].shape[1] :]  # (b, n)
+        return [self._response(request, row, settings) for request, row in zip(batch, new_tokens.tolist(), strict=True)]
+
+    def _encode(self, batch: Batch, settings: GenerationSettings) -> dict[str, Tensor]:
+        texts = [
+            self._processor.apply_chat_template(
+                _messages(request, settings.system_prompt), add_generation_prompt=True, tokenize=False
+            )
+            for request in batch
+        ]
+        images = [[_open(data, request.index) for data in request.images] for request in batch]
+        self._processor.tokenizer.padding_side = "left"
+        inputs = self._processor(
+            text=texts, images=images if any(images) else None, padding=True, return_tensors="pt"
+        ).to(self._network.device)
+        return {
+            name: value.to(self._network.dtype) if value.is_floating_point() else value
+            for name, value in inputs.items()
+        }
+
+    def _response(self, request: Request, new_tokens: list[int], settings: GenerationSettings) -> Response:
+        end = next((i for i, token in enumerate(new_tokens) if token in self._end_ids), None)
+        kept = new_tokens[:end] if end is not None else new_tokens
+        text = self._processor.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return Response(
+            index=request.index,
+            text=text,
+            finish_reason="length" if end is None else "stop",
+            tokens=len(kept),
+            prompt_sha256=request.prompt_sha256,
+            settings_sha256=settings.sha256(),
+        )
+
+
+def folder_sha256(folder: Path) -> str:
+    """The identity of a checkpoint by content: every JSON, vocabulary, template and weight file, not its place."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in {".json", ".safetensors", ".jinja", ".txt", ".model"}:
+            with path.open("rb") as stream:
+                digest.update(f"{path.name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\0".encode())
+    return digest.hexdigest()
+
+
+def _messages(request: Request, system_prompt: str) -> list[dict[str, Any]]:
+    system = [{"role": "system", "content": [{"type": "text", "text": system_prompt}]}] if system_prompt else []
+    content = [{"type": "image"} for _ in request.images] + [{"type": "text", "text": request.prompt}]
+    return [*system, {"role": "user", "content": content}]
+
+
+def _open(data: bytes, index: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data)).convert("RGB")
+    except OSError as error:
+        raise EngineError(f"item {index!r}: its image ({len(data)} bytes) cannot be opened: {error}") from error
+
+
+def _pixels(request: Request) -> int:
+    """Pixels of all images, from the file headers alone; an image that can't be opened is reported when it is used."""
+    total = 0
+    for data in request.images:
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                total += image.width * image.height
+        except OSError:
+            continue
+    return total
+
+
+def _special_tokens(config: GenerationConfig, tokenizer: Any) -> tuple[frozenset[int], int]:
+    found = config.eos_token_id if config.eos_token_id is not None else tokenizer.eos_token_id
+    if found is None:
+        raise EngineError(
+            "neither generation_config nor the tokenizer names an end token; set eos_token_id in one of them"
+        )
+    ends = frozenset([found] if isinstance(found, int) else found)
+    for pad in (config.pad_token_id, tokenizer.pad_token_id):
+        if pad is not None:
+            return ends, pad
+    return ends, min(ends)
+
+
+def _batch_seed(batch: Batch, settings: GenerationSettings) -> int:
+    """A seed of the settings and the batch's own requests, so that skipping other batches changes nothing."""
+    text = "\0".join([str(settings.seed), *(request.index for request in batch)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

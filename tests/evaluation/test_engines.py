@@ -1,0 +1,178 @@
+"""Local engines answer each request as if it were alone, whatever the batch, and say how the answer ended."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pico_vl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drift.errors import CheckpointError, DataError
+from evaluation.engines.base import Engine, EngineError, GenerationSettings, Request
+from evaluation.engines.precomputed import PrecomputedEngine
+from evaluation.engines.transformers import TransformersEngine, folder_sha256
+
+SETTINGS = GenerationSettings(max_new_tokens=24, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return pico_vl.save_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def engine(folder) -> TransformersEngine:
+    return TransformersEngine(folder, dtype="float32", device="cpu", image_backend="pil")
+
+
+def answers(engine: Engine, requests: list[Request], settings: GenerationSettings) -> dict[str, tuple]:
+    return {r.index: (r.text, r.finish_reason, r.tokens) for r in engine.generate(requests, settings)}
+
+
+def test_batched_greedy_answers_equal_one_by_one(engine):
+    requests = pico_vl.requests(24)
+    alone = answers(engine, requests, replace(SETTINGS, batch_size=1))
+    assert answers(engine, requests, SETTINGS) == alone
+    assert len({text for text, _, _ in alone.values()}) > 12
+    assert {reason for _, reason, _ in alone.values()} == {"stop", "length"}
+
+
+def test_greedy_answer_is_the_argmax_of_a_full_forward_at_every_step(engine):
+    for request in pico_vl.requests(4, seed=3):
+        inputs = engine._encode((request,), SETTINGS)
+        ids, tokens = inputs["input_ids"], []
+        while len(tokens) < SETTINGS.max_new_tokens:
+            types = torch.nn.functional.pad(inputs["mm_token_type_ids"], (0, len(tokens)))
+            grown = {**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids), "mm_token_type_ids": types}
+            with torch.inference_mode():
+                token = int(engine._network(**grown, use_cache=False).logits[0, -1].argmax())
+            if token == pico_vl.VOCABULARY.index("<|im_end|>"):
+                break
+            tokens.append(token)
+            ids = torch.cat([ids, torch.tensor([[token]])], dim=1)
+        expected = engine._processor.tokenizer.decode(tokens, skip_special_tokens=False)
+        assert answers(engine, [request], SETTINGS)[request.index] == (
+            expected,
+            "length" if len(tokens) == SETTINGS.max_new_tokens else "stop",
+            len(tokens),
+        )
+
+
+def test_think_markup_survives_and_end_and_padding_do_not(engine):
+    texts = " ".join(text for text, _, _ in answers(engine, pico_vl.requests(40), SETTINGS).values())
+    assert "</think>" in texts
+    row = [pico_vl.VOCABULARY.index(word) for word in ("<think>", "7", "</think>", "<|im_end|>", "<|endoftext|>")]
+    response = engine._response(Request("a", "p"), row, SETTINGS)
+    assert (response.text.split(), response.finish_reason, response.tokens) == (["<think>", "7", "</think>"], "stop", 3)
+
+
+def test_image_changes_the_answer_and_system_prompt_reaches_the_template(engine):
+    rng = np.random.default_rng(0)
+    pictured = [Request(str(i), "sum ?", (pico_vl.png(rng),)) for i in range(8)]
+    assert len({text for text, _, _ in answers(engine, pictured, SETTINGS).values()}) > 1
+    ids = engine._encode((Request("a", "sum ?"),), replace(SETTINGS, system_prompt="think"))["input_ids"][0]
+    assert engine._processor.tokenizer.decode(ids).split()[:3] == ["<|im_start|>", "system", "think"]
+
+
+def test_every_request_is_planned_once_and_a_batch_plans_to_itself(engine):
+    requests = pico_vl.requests(37)
+    batches = engine.plan(requests, SETTINGS)
+    assert sorted(r.index for batch in batches for r in batch) == sorted(r.index for r in requests)
+    assert all(len({len(r.images) for r in batch}) == 1 for batch in batches)
+    assert all(engine.plan(batch, SETTINGS) == [batch] for batch in batches)
+    assert engine.plan([], SETTINGS) == []
+
+
+def test_sampling_repeats_with_its_seed_and_skipping_other_batches_changes_nothing(engine):
+    sampling = replace(SETTINGS, temperature=1.0, seed=1)
+    batches = engine.plan(pico_vl.requests(24), sampling)
+    whole = list(engine.run(batches, sampling))
+    assert list(engine.run(batches[2:], sampling)) == whole[2:]
+    assert list(engine.run(batches, replace(sampling, seed=2))) != whole
+
+
+def test_a_published_repetition_penalty_does_not_touch_greedy_decoding(engine, folder, tmp_path):
+    other = tmp_path / "published"
+    other.mkdir()
+    for path in folder.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    config = json.loads((other / "generation_config.json").read_text())
+    config |= {"repetition_penalty": 5.0, "temperature": 0.1, "do_sample": True, "top_k": 1}
+    (other / "generation_config.json").write_text(json.dumps(config))
+    published = TransformersEngine(other, dtype="float32", device="cpu", image_backend="pil")
+    requests = pico_vl.requests(8)
+    assert answers(published, requests, SETTINGS) == answers(engine, requests, SETTINGS)
+    assert answers(published, requests, replace(SETTINGS, repetition_penalty=5.0)) != answers(
+        engine, requests, SETTINGS
+    )
+
+
+def test_pixel_limits_change_the_image_tokens_and_are_taken_back(engine):
+    request = Request("0", "sum ?", (pico_vl.png(np.random.default_rng(0)),))
+    lengths = []
+    for limit in (None, 256, None):
+        list(engine.generate([request], replace(SETTINGS, max_pixels=limit, max_new_tokens=1)))
+        lengths.append(engine._encode((request,), SETTINGS)["input_ids"].shape[1])
+    assert lengths[0] == lengths[2] == lengths[1] + 3  # 8 x 64 pixels are 8 merged patches of 8 x 8; shrunk to 8 x 40
+
+
+def test_model_identity_follows_content_not_place(folder, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in folder.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    assert folder_sha256(copy) == folder_sha256(folder)
+    (copy / "config.json").write_text((copy / "config.json").read_text() + " ")
+    assert folder_sha256(copy) != folder_sha256(folder)
+
+
+def test_settings_hash_ignores_what_cannot_change_a_greedy_answer():
+    base = GenerationSettings()
+    assert base.sha256() == replace(base, batch_size=99, seed=5, top_k=3).sha256()
+    assert replace(base, temperature=1).sha256() == replace(base, temperature=1.0).sha256()
+    hot = replace(base, temperature=1.0)
+    changed = [replace(base, max_new_tokens=1), replace(base, max_pixels=9), replace(base, system_prompt="x"), hot]
+    changed += [replace(hot, seed=5), replace(hot, top_k=3)]
+    assert len({s.sha256() for s in [base, *changed]}) == len(changed) + 1
+
+
+@given(st.text(max_size=20), st.lists(st.binary(max_size=8), max_size=3))
+def test_prompt_hash_covers_text_and_images(prompt, images):
+    request = Request("a", prompt, tuple(images))
+    assert request.prompt_sha256 != replace(request, prompt=prompt + " ").prompt_sha256
+    assert request.prompt_sha256 != replace(request, images=(*images, b"x")).prompt_sha256
+    assert request.prompt_sha256 == replace(request, index="b").prompt_sha256
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"max_new_tokens": 0}, "max_new_tokens is 0"), ({"top_p": 0.0}, "top_p is 0.0"), ({"temperature": -1}, "greedy")],
+)
+def test_impossible_settings_are_refused(change, message):
+    with pytest.raises(EngineError, match=message):
+        GenerationSettings(**change)
+
+
+def test_unusable_folders_dtypes_images_and_limits_are_refused(engine, folder, tmp_path):
+    with pytest.raises(EngineError, match="no checkpoint"):
+        TransformersEngine(tmp_path)
+    with pytest.raises(EngineError, match="expected auto, float32"):
+        TransformersEngine(folder, dtype="float33", image_backend="pil")
+    with pytest.raises(EngineError, match="item '7': its image"):
+        list(engine.generate([Request("7", "sum ?", (b"no image",))], SETTINGS))
+    with pytest.raises(CheckpointError, match="above max_pixels"):
+        list(engine.generate([Request("7", "sum ?")], replace(SETTINGS, min_pixels=99, max_pixels=9)))
+
+
+def test_precomputed_answers_come_back_unchanged_and_missing_ones_are_named(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    path.write_text('{"index": 1, "response": "<think>x</think> 7"}\n{"index": "2", "response": ""}\n')
+    engine = PrecomputedEngine(path)
+    got = answers(engine, [Request("2", "q"), Request("1", "q")], SETTINGS)
+    assert got == {"2": ("", "unknown", None), "1": ("<think>x</think> 7", "unknown", None)}
+    with pytest.raises(DataError, match="first missing index: '3'"):
+        list(engine.generate([Request("1", "q"), Request("3", "q")], SETTINGS))
