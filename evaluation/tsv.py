@@ -1,8 +1,8 @@
 """Reads a benchmark's TSV into items, strictly, and writes such tables.
 
-The format is VLMEvalKit's: one row an item, base64 images, a column per option letter or one `choices` list. Cells stay
-text: "N/A" and "None" are answers, not gaps (a data-frame reader turns them into NaN). The csv module is used, so that a
-scorer needs no pandas.
+The format is VLMEvalKit's: one row an item, base64 images, a column per option letter or one `choices` list. Cells
+stay text: "N/A" and "None" are answers, not gaps (a data-frame reader turns them into NaN). The csv module is used, so
+that a scorer needs no pandas.
 """
 
 import ast
@@ -173,9 +173,10 @@ def _group(path: Path, row: Mapping[str, str], benchmark: Benchmark) -> str | No
 
 
 def hallusion_keys(index: str, category: str) -> tuple[str, str]:
-    """(figure key, question key) of a HallusionBench index such as `VD_ocr_3_0_1_0`.
+    """(figure key, question key) of a HallusionBench index such as `VD_figure_1_0_1_0`.
 
-    The last three parts are the set, the figure and the question; the category keeps equal numbers of two categories apart.
+    The index is <category>_<subcategory>_<visual input>_<set>_<figure>_<question>; the category keeps equal numbers of
+    two categories apart, and the visual input is no part of a key (one question is asked about several figures).
 
     Raises:
         DataError: the index has fewer than four parts.
@@ -183,7 +184,7 @@ def hallusion_keys(index: str, category: str) -> tuple[str, str]:
     parts = index.split("_")
     if len(parts) < 4:
         raise DataError(f"index {index!r} has {len(parts)} parts; expected <category>_<set>_<figure>_<question>")
-    family = category or "_".join(parts[:-3])
+    family = category or "_".join(parts[:-4] if len(parts) > 5 else parts[:-3])
     return f"{family}/{parts[-3]}/figure{parts[-2]}", f"{family}/{parts[-3]}/question{parts[-1]}"
 
 
