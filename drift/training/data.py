@@ -1,0 +1,273 @@
+"""Conversations to training batches, with the loss on the assistant's turns alone.
+
+Formatting is the checkpoint's own chat template; prompts and replies are tokenised apart, as they meet at generation.
+
+Shapes: b examples, s tokens. Image tensors keep the processor's own layout, stacked along their first axis.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.nn.functional import pad
+from torch.utils.data import Dataset
+from tqdm import tqdm
+from transformers.processing_utils import ProcessorMixin
+
+from drift.errors import DataError
+from drift.training.config import TrainingConfig
+from drift.training.conversations import IMAGE_MARK, Conversation, Turn
+
+log = logging.getLogger(__name__)
+
+IGNORED = -100
+SEQUENCE_PADDING = {"labels": IGNORED, "attention_mask": 0, "mm_token_type_ids": 0, "token_type_ids": 0}
+PIXEL_CACHE_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of the formatted conversation that is a prompt or a reply as a whole."""
+
+    text: str
+    images: int
+    is_reply: bool
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the items: read = kept + dropped; truncated ones are among the kept."""
+
+    examples: int
+    truncated: int
+    dropped: int
+    tokens: int
+    reply_tokens: int
+
+
+def segments(processor: ProcessorMixin, conversation: Conversation) -> list[Segment]:
+    """The conversation as the chat template writes it, cut where each reply begins and ends.
+
+    A reply is all that the template adds after the generation prompt: the content, `<|im_end|>` and what follows it
+    (LLaMA-Factory's assistant slot). Prompts and replies are later tokenised apart, as they meet at generation.
+
+    Raises:
+        DataError: the template rewrites earlier turns or drops part of a reply, so no cut is right.
+    """
+    found: list[Segment] = []
+    done, start = "", 0
+    for n, turn in enumerate(conversation.turns):
+        if turn.role != "assistant":
+            continue
+        prompt = _render(processor, conversation.turns[:n], is_prompt=True)
+        full = _render(processor, conversation.turns[: n + 1], is_prompt=False)
+        if not (prompt.startswith(done) and full.startswith(prompt) and turn.content.strip() in full[len(prompt) :]):
+            raise DataError(
+                f"{conversation.name}: the chat template rewrites earlier text or drops part of reply {n}; "
+                f"training needs a template that only appends"
+            )
+        images = sum(t.content.count(IMAGE_MARK) for t in conversation.turns[start:n])
+        found += [Segment(prompt[len(done) :], images, False), Segment(full[len(prompt) :], 0, True)]
+        done, start = full, n + 1
+    return found
+
+
+def encode(processor: ProcessorMixin, conversation: Conversation) -> dict[str, Tensor]:
+    """One example: input_ids and labels (s,), mm_token_type_ids (s,) if the processor gives it, image tensors.
+
+    labels are input_ids on replies and -100 on prompts.
+
+    Raises:
+        DataError: an image that can't be read, or a template that no cut fits.
+    """
+    images = [_open(path, conversation.name) for path in conversation.images]
+    parts: list[dict[str, Tensor]] = []
+    for segment in segments(processor, conversation):
+        taken, images = images[: segment.images], images[segment.images :]
+        part = _tokens(processor, segment.text, taken)
+        ids = part["input_ids"]
+        part["labels"] = ids.clone() if segment.is_reply else torch.full_like(ids, IGNORED)
+        parts.append(part)
+    return {key: torch.cat([_or_zeros(part, key) for part in parts if _has(part, key)]) for key in _keys(parts)}
+
+
+def truncate(example: Mapping[str, Tensor], length: int, image_id: int, name: str) -> dict[str, Tensor]:
+    """The example's first `length` tokens.
+
+    Raises:
+        DataError: the cut takes image tokens (their features would have no place) or leaves no reply.
+    """
+    ids, labels = example["input_ids"], example["labels"]
+    if bool((ids[length:] == image_id).any()):
+        raise DataError(
+            f"{name}: cutoff_len {length} cuts through its images ({len(ids)} tokens); lower image_max_pixels"
+        )
+    if bool((labels[:length] == IGNORED).all()):
+        raise DataError(
+            f"{name}: no reply is left within cutoff_len {length} ({len(ids)} tokens); choose overlong=drop"
+        )
+    return {key: value[:length] if _is_sequence(key) else value for key, value in example.items()}
+
+
+def collate(examples: Sequence[Mapping[str, Tensor]], pad_id: int) -> dict[str, Tensor]:
+    """A batch padded on the right to its longest example: sequences (b, s), attention_mask (b, s), image tensors."""
+    longest = max(len(example["input_ids"]) for example in examples)
+    batch: dict[str, Tensor] = {}
+    for key in _keys(examples):
+        if _is_sequence(key):
+            fill = pad_id if key == "input_ids" else SEQUENCE_PADDING[key]
+            rows = [_or_zeros(example, key) for example in examples]
+            batch[key] = torch.stack([pad(row, (0, longest - len(row)), value=fill) for row in rows])
+        else:
+            batch[key] = _stack([example[key] for example in examples if key in example])
+    lengths = torch.tensor([len(example["input_ids"]) for example in examples])
+    batch["attention_mask"] = (torch.arange(longest)[None, :] < lengths[:, None]).long()
+    return batch
+
+
+def image_token_id(processor: ProcessorMixin) -> int:
+    """The id that the processor repeats for each image feature."""
+    return processor.tokenizer.convert_tokens_to_ids(processor.image_token)  # type: ignore[attr-defined]
+
+
+class ConversationDataset(Dataset):
+    """Every example encoded once, before the first step, so that a bad item stops the run before it costs anything.
+
+    Tokens stay in memory; image tensors stay while they fit in 1 GiB and are read again from the file beyond that.
+    """
+
+    def __init__(self, conversations: Sequence[Conversation], processor: ProcessorMixin, config: TrainingConfig):
+        """Raises:
+        DataError: an item that can't be encoded, is too long where that is an error, or no item left.
+        """
+        self._processor = processor
+        self._config = config
+        self._kept: list[tuple[Conversation, dict[str, Tensor]]] = []
+        self._truncated = self._dropped = self._pixel_bytes = 0
+        for conversation in tqdm(conversations, desc="encode", disable=None, leave=False):
+            self._add(conversation)
+        if not self._kept:
+            raise DataError(
+                f"no example is left: {self._dropped} of {len(conversations)} exceed {config.cutoff_len} tokens"
+            )
+        log.info("%d examples (%d truncated, %d dropped)", len(self._kept), self._truncated, self._dropped)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        conversation, example = self._kept[index]
+        if conversation.images and not any(not _is_sequence(key) for key in example):
+            return self._fit(conversation, encode(self._processor, conversation))
+        return example
+
+    def counts(self) -> Counts:
+        """Examples, tokens and how many were cut or left out."""
+        rows = [example for _, example in self._kept]
+        return Counts(
+            examples=len(rows),
+            truncated=self._truncated,
+            dropped=self._dropped,
+            tokens=sum(len(row["input_ids"]) for row in rows),
+            reply_tokens=sum(int((row["labels"] != IGNORED).sum()) for row in rows),
+        )
+
+    def image_shares(self) -> tuple[int, int]:
+        """(examples with images, examples without): ZeRO-3 on several processes can't mix them."""
+        with_images = sum(bool(conversation.images) for conversation, _ in self._kept)
+        return with_images, len(self._kept) - with_images
+
+    def _add(self, conversation: Conversation) -> None:
+        example = encode(self._processor, conversation)
+        length, limit = len(example["input_ids"]), self._config.cutoff_len
+        if length > limit:
+            if self._config.overlong == "error":
+                raise DataError(
+                    f"{conversation.name} has {length} tokens, more than cutoff_len {limit}; "
+                    f"raise it, or choose overlong=truncate or overlong=drop"
+                )
+            if self._config.overlong == "drop":
+                self._dropped += 1
+                return
+            self._truncated += 1
+        self._kept.append((conversation, self._within_budget(self._fit(conversation, example))))
+
+    def _fit(self, conversation: Conversation, example: dict[str, Tensor]) -> dict[str, Tensor]:
+        if len(example["input_ids"]) <= self._config.cutoff_len:
+            return example
+        token = image_token_id(self._processor)
+        return truncate(example, self._config.cutoff_len, token, conversation.name)
+
+    def _within_budget(self, example: dict[str, Tensor]) -> dict[str, Tensor]:
+        size = sum(value.nbytes for key, value in example.items() if not _is_sequence(key))
+        if self._pixel_bytes + size > PIXEL_CACHE_BYTES:
+            return {key: value for key, value in example.items() if _is_sequence(key)}
+        self._pixel_bytes += size
+        return example
+
+
+def _render(processor: ProcessorMixin, turns: Sequence[Turn], *, is_prompt: bool) -> str:
+    messages: list = [{"role": turn.role, "content": _pieces(turn)} for turn in turns]
+    return processor.apply_chat_template(messages, add_generation_prompt=is_prompt, tokenize=False)
+
+
+def _pieces(turn: Turn) -> list[dict[str, str]]:
+    """`a<image>b` as the chat template's content list: text, image, text; a reply is text whatever it holds."""
+    if turn.role == "assistant":
+        return [{"type": "text", "text": turn.content}]
+    pieces: list[dict[str, str]] = []
+    for n, text in enumerate(turn.content.split(IMAGE_MARK)):
+        if n:
+            pieces.append({"type": "image"})
+        if text:
+            pieces.append({"type": "text", "text": text})
+    return pieces
+
+
+def _tokens(processor: ProcessorMixin, text: str, images: Sequence[Image.Image]) -> dict[str, Tensor]:
+    """Sequences (s,) and image tensors of one segment; the template has already written any BOS."""
+    if not images:
+        ids = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return {"input_ids": torch.tensor(ids, dtype=torch.long)}
+    out = processor(text=[text], images=list(images), return_tensors="pt", add_special_tokens=False)
+    return {key: value[0] if _is_sequence(key) else value for key, value in out.items() if key != "attention_mask"}
+
+
+def _open(path: Path, name: str) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (UnidentifiedImageError, OSError) as error:
+        raise DataError(f"{name}: {path} is no readable image ({error})") from error
+
+
+def _keys(parts: Sequence[Mapping[str, Tensor]]) -> list[str]:
+    return list(dict.fromkeys(key for part in parts for key in part))
+
+
+def _is_sequence(key: str) -> bool:
+    return key == "input_ids" or key in SEQUENCE_PADDING
+
+
+def _has(part: Mapping[str, Tensor], key: str) -> bool:
+    return key in part or _is_sequence(key)
+
+
+def _or_zeros(part: Mapping[str, Tensor], key: str) -> Tensor:
+    """Text without images has token types of zero."""
+    return part[key] if key in part else torch.zeros_like(part["input_ids"])
+
+
+def _stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined along the first axis; other axes are padded with zeros (LLaVA-NeXT's patches, Idefics2's images)."""
+    sizes = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
+    return torch.cat([_grow(tensor, sizes) for tensor in tensors])
+
+
+def _grow(tensor: Tensor, sizes: Sequence[int]) -> Tensor:
+    missing = [target - size for target, size in zip(sizes, tensor.shape[1:], strict=True)]
+    return pad(tensor, [width for gap in reversed(missing) for width in (0, gap)]) if any(missing) else tensor
