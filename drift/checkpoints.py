@@ -1,0 +1,132 @@
+"""Checkpoint folders, read lazily: headers at first, then whole tensors or flat slices of them, never more.
+
+The streaming writer is drift.writer; its names are offered here too.
+"""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from drift.errors import CheckpointError, closest
+from drift.families import Family, family_of, lm_index, read_config
+from drift.shards import Shard, TensorSpec
+from drift.writer import MAX_SHARD_BYTES, Writer, check_disk, write_checkpoint
+
+__all__ = ["MAX_SHARD_BYTES", "Checkpoint", "TensorSpec", "Writer", "check_disk", "write_checkpoint"]
+
+_WEIGHT_SUFFIXES = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pth", ".pt", ".gguf")
+
+
+class Checkpoint:
+    """A folder of safetensors shards; opening it reads headers only, and memory follows what is asked for."""
+
+    def __init__(self, folder: Path | str):
+        """Raises:
+        CheckpointError: no folder, no safetensors, a shard missing, truncated or at odds with the index.
+        """
+        self.folder = Path(folder)
+        self.shards = [Shard(path) for path in _shard_paths(self.folder)]
+        self._home = {name: shard for shard in self.shards for name in shard.specs}
+        self._check_index()
+
+    def _check_index(self) -> None:
+        path = self.folder / "model.safetensors.index.json"
+        if len(self.shards) == 1 and not path.is_file():
+            return
+        for name, file in _weight_map(path).items():
+            if name not in self._home or self._home[name].path.name != file:
+                raise CheckpointError(
+                    f"{path.name} places {name!r} in {file}, which does not hold it; write the folder again"
+                )
+
+    @property
+    def names(self) -> list[str]:
+        """Every tensor's name as it stands on disk, shard by shard."""
+        return list(self._home)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """config.json."""
+        return read_config(self.folder)
+
+    @cached_property
+    def family(self) -> Family:
+        """The family by config.json's `model_type`."""
+        return family_of(self.config)
+
+    def lm_names(self, family: Family | None = None) -> dict[str, str]:
+        """{canonical LM name: name on disk} (see drift.families)."""
+        return lm_index(self.names, family or self.family)
+
+    def spec(self, name: str) -> TensorSpec:
+        """Shape and dtype of a tensor, by its name on disk.
+
+        Raises:
+            CheckpointError: no such tensor; names the closest.
+        """
+        return self._shard(name).spec(name)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The tensor's shape."""
+        return self.spec(name).shape
+
+    def dtype(self, name: str) -> torch.dtype:
+        """The dtype that the tensor is stored in."""
+        return self.spec(name).dtype
+
+    def numel(self, name: str) -> int:
+        """The tensor's number of elements."""
+        return self.spec(name).numel
+
+    def read(self, name: str) -> Tensor:
+        """The whole tensor in its stored dtype."""
+        spec = self.spec(name)
+        return self._shard(name).read_slice(name, 0, spec.numel).view(spec.shape)
+
+    def read_slice(self, name: str, start: int, stop: int) -> Tensor:
+        """Elements [start, stop) of the flattened tensor in its stored dtype, 1-D; reads only those bytes."""
+        return self._shard(name).read_slice(name, start, stop)
+
+    def fingerprint(self) -> dict[str, str]:
+        """{shard's file name: sha256}; reads every byte, except of files in the Hugging Face cache."""
+        return {shard.path.name: shard.sha256() for shard in self.shards}
+
+    def side_files(self) -> list[Path]:
+        """The folder's files that are no weights: config, tokenizer, processor, chat template."""
+        files = (path for path in sorted(self.folder.iterdir()) if path.is_file())
+        return [path for path in files if not path.name.endswith(_WEIGHT_SUFFIXES)]
+
+    def _shard(self, name: str) -> Shard:
+        if name not in self._home:
+            raise CheckpointError(f"no tensor {name!r} in {self.folder}; {closest(name, self._home)[:300]}")
+        return self._home[name]
+
+
+def _shard_paths(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise CheckpointError(f"no checkpoint folder at {folder}")
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        return [folder / file for file in sorted(set(_weight_map(index).values()))]
+    single = folder / "model.safetensors"
+    if single.is_file():
+        return [single]
+    found = sorted(path.name for path in folder.iterdir())[:8]
+    raise CheckpointError(
+        f"{folder} holds neither model.safetensors nor its index (found: {', '.join(found) or 'nothing'}); "
+        "save it with transformers' save_pretrained"
+    )
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    try:
+        weights = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{index} is no index of shards: expected a JSON object with 'weight_map' ({error})"
+        ) from error
+    return dict(weights)
