@@ -1,0 +1,82 @@
+"""The files of a world: chain-of-thought data as sharegpt JSON with PNG images, and eight benchmarks as VLMEvalKit TSVs.
+
+`train.json` has the form of DRIFT-TL-Distill-4K: `messages` (user with "<image>", assistant with <think> and \\boxed{})
+and `images`, paths relative to the file. The TSVs have that kit's columns plus `category` (the task) and `digits` (what
+the image shows), which only diagnostics read.
+"""
+
+import base64
+import csv
+import json
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from tqdm import tqdm
+
+from drift.errors import DataError, closest
+from pipelines.lab.config import SPLITS, WorldConfig, sub_seed
+from pipelines.lab.images import draw_strip, encode_png, load_pool
+from pipelines.lab.language import Problem, asked, reply
+from pipelines.lab.mixes import LONG, draw_reasoning
+from pipelines.lab.suites import GROUPED, SUITES, Row, draw_suite
+
+COLUMNS = ("index", "image", "question", "answer", "category", "digits")
+GROUP_COLUMNS = ("ID", "key")
+
+
+def write_sft_data(config: WorldConfig, out: Path) -> None:
+    """Writes train.json and images/*.png: `sft_items` reasoning problems over two to six digits, with their chains."""
+    seed = sub_seed(config.seed, "sft data")
+    rng, pixels, pool = Random(seed), np.random.default_rng(seed), load_pool("sft")
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    records = []
+    for number in tqdm(range(config.sft_items), desc=f"{config.name} {config.seed} sft data", mininterval=2.0):
+        problem = draw_reasoning(rng, LONG)
+        image = f"images/{number:05d}.png"
+        (out / image).write_bytes(encode_png(draw_strip(problem, pool, pixels)))
+        records.append(sft_record(problem, image))
+    (out / "train.json").write_text(json.dumps(records, indent=1) + "\n")
+
+
+def sft_record(problem: Problem, image: str) -> dict[str, list]:
+    """One sharegpt record: the image, the question with "think", the chain and the box."""
+    return {
+        "messages": [
+            {"role": "user", "content": f"<image>{asked(problem, think=True)}"},
+            {"role": "assistant", "content": reply(problem, think=True)},
+        ],
+        "images": [image],
+    }
+
+
+def write_benchmarks(config: WorldConfig, split: str, out: Path) -> None:
+    """Writes the eight TSVs of one split into `out`, one file per suite.
+
+    Raises:
+        DataError: `split` is neither "validation" nor "test".
+    """
+    if split not in SPLITS:
+        raise DataError(f"unknown split {split!r}; {closest(split, SPLITS)}")
+    out.mkdir(parents=True, exist_ok=True)
+    names = (*SUITES, GROUPED)
+    for name in tqdm(names, desc=f"{config.name} {config.seed} {split} suites", mininterval=2.0):
+        write_suite(draw_suite(config, split, name), out / f"{name}.tsv", grouped=name == GROUPED)
+
+
+def write_suite(rows: list[Row], path: Path, *, grouped: bool) -> None:
+    """One TSV; `grouped` adds WeMath's columns ID and key."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow([*COLUMNS, *(GROUP_COLUMNS if grouped else ())])
+        for index, row in enumerate(rows):
+            image = base64.b64encode(encode_png(row.strip)).decode("ascii")
+            problem = row.problem
+            fields = [index, image, problem.question, problem.answer, problem.task, shown(problem)]
+            writer.writerow([*fields, *((row.group, row.key) if grouped else ())])
+
+
+def shown(problem: Problem) -> str:
+    """What the image shows, in order: "3 8 5", or "3 8 5 sum" with a glyph."""
+    digits = " ".join(map(str, problem.digits))
+    return digits if problem.icon is None else f"{digits} {problem.icon}"

@@ -1,0 +1,190 @@
+"""The laboratory's language: problems over short lists of digits, their questions, chains of thought and answers.
+
+Everything is arithmetic modulo 10 on single digits, read left to right. A problem is words only; the digits are shown as
+a text list or as an image by whoever writes it out. No torch and no tokenizer in here.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+FOLDS = ("sum", "sub", "max", "min")
+SYMBOLS = {"sum": "+", "sub": "-", "max": "max", "min": "min"}
+ANY_TASKS = ("fold", "calc", "cnt", "next")
+ANY_WEIGHTS = (0.40, 0.25, 0.10, 0.25)
+WORDS = (
+    *(str(d) for d in range(10)),
+    *(". + - = ; ? yes no list user assistant system think".split()),
+    *("read pos icon calc cnt next".split()),
+    *FOLDS,
+    "\\boxed{",
+    "}",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem: `question` ends in "?" and never says "think"; `icon` is the glyph an image of it must show."""
+
+    task: str
+    digits: tuple[int, ...]
+    question: str
+    answer: str
+    chain: str = ""
+    icon: str | None = None
+
+
+def apply_fold(operator: str, left: int, right: int) -> int:
+    """`left operator right` modulo 10, for an operator of FOLDS."""
+    if operator == "sum":
+        return (left + right) % 10
+    if operator == "sub":
+        return (left - right) % 10
+    return max(left, right) if operator == "max" else min(left, right)
+
+
+def _walk(digits: Sequence[int], operators: Sequence[str]) -> tuple[str, int]:
+    """The running chain "3 + 8 = 1 + 5 = 6" and its last value; one operator per step."""
+    value, words = digits[0], [str(digits[0])]
+    for operator, digit in zip(operators, digits[1:], strict=True):
+        value = apply_fold(operator, value, digit)
+        words += [SYMBOLS[operator], str(digit), "=", str(value)]
+    return " ".join(words), value
+
+
+def _listed(digits: Sequence[int]) -> str:
+    return " ".join(map(str, digits))
+
+
+def fold(digits: Sequence[int], operator: str) -> Problem:
+    """3 8 5, `sum ?`: the chain is "3 8 5 . 3 + 8 = 1 + 5 = 6"."""
+    walk, value = _walk(digits, [operator] * (len(digits) - 1))
+    return Problem("fold", tuple(digits), f"{operator} ?", str(value), f"{_listed(digits)} . {walk}")
+
+
+def icon_fold(digits: Sequence[int], operator: str) -> Problem:
+    """The question is "?" alone: the operator is a glyph in the image, so the chain names it: "3 8 5 . sum . 3 + ..."."""
+    walk, value = _walk(digits, [operator] * (len(digits) - 1))
+    chain = f"{_listed(digits)} . {operator} . {walk}"
+    return Problem("icon-fold", tuple(digits), "?", str(value), chain, operator)
+
+
+def calc(digits: Sequence[int], operators: Sequence[str]) -> Problem:
+    """3 8 5, `calc + - ?`: the chain is "3 8 5 . 3 + 8 = 1 - 5 = 6"; operators are "sum" or "sub"."""
+    walk, value = _walk(digits, operators)
+    question = f"calc {' '.join(SYMBOLS[o] for o in operators)} ?"
+    return Problem("calc", tuple(digits), question, str(value), f"{_listed(digits)} . {walk}")
+
+
+def count(digits: Sequence[int], wanted: int) -> Problem:
+    """3 8 3, `cnt 3 ?`: the chain is "3 8 3 . 3 yes 1 ; 8 no 1 ; 3 yes 2"."""
+    steps, total = [], 0
+    for digit in digits:
+        total += digit == wanted
+        steps.append(f"{digit} {'yes' if digit == wanted else 'no'} {total}")
+    return Problem("cnt", tuple(digits), f"cnt {wanted} ?", str(total), f"{_listed(digits)} . {' ; '.join(steps)}")
+
+
+def following(digits: Sequence[int]) -> Problem:
+    """3 5 7, `next ?`: the chain is "3 5 7 . 5 - 3 = 2 ; 7 - 5 = 2 ; 7 + 2 = 9"; digits are an arithmetic progression."""
+    step = (digits[1] - digits[0]) % 10
+    parts = [f"{b} - {a} = {step}" for a, b in zip(digits, digits[1:], strict=False)]
+    value = (digits[-1] + step) % 10
+    parts.append(f"{digits[-1]} + {step} = {value}")
+    return Problem("next", tuple(digits), "next ?", str(value), f"{_listed(digits)} . {' ; '.join(parts)}")
+
+
+def reading(digits: Sequence[int]) -> Problem:
+    """`read ?`: the answer is the digits, "3 8 5"."""
+    return Problem("read", tuple(digits), "read ?", _listed(digits))
+
+
+def position(digits: Sequence[int], place: int) -> Problem:
+    """`pos k ?`: the answer is the k-th digit, counted from 1."""
+    return Problem("pos", tuple(digits), f"pos {place} ?", str(digits[place - 1]))
+
+
+def icon_name(digits: Sequence[int], operator: str) -> Problem:
+    """`icon ?`: the answer is the name of the glyph in the image."""
+    return Problem("icon", tuple(digits), "icon ?", operator, icon=operator)
+
+
+def draw_digits(rng: Random, n: int) -> tuple[int, ...]:
+    """n digits, uniform and independent."""
+    return tuple(rng.randrange(10) for _ in range(n))
+
+
+def draw_fold(rng: Random, n: int) -> Problem:
+    """A fold over n digits, operator uniform."""
+    return fold(draw_digits(rng, n), rng.choice(FOLDS))
+
+
+def draw_icon_fold(rng: Random, n: int) -> Problem:
+    """An icon-fold over n digits, operator uniform."""
+    return icon_fold(draw_digits(rng, n), rng.choice(FOLDS))
+
+
+def draw_calc(rng: Random, n: int) -> Problem:
+    """A calc over n digits, each of its n - 1 operators + or - with equal chance."""
+    return calc(draw_digits(rng, n), [rng.choice(("sum", "sub")) for _ in range(n - 1)])
+
+
+def draw_count(rng: Random, n: int) -> Problem:
+    """A count over n digits; the digit to count is in the list half of the time, so that zero is not the usual answer."""
+    digits = draw_digits(rng, n)
+    return count(digits, rng.choice(digits) if rng.random() < 0.5 else rng.randrange(10))
+
+
+def draw_following(rng: Random, n: int) -> Problem:
+    """An arithmetic progression of n digits modulo 10, first digit and step uniform."""
+    first, step = rng.randrange(10), rng.randrange(10)
+    return following([(first + step * i) % 10 for i in range(n)])
+
+
+def draw_reading(rng: Random, n: int) -> Problem:
+    """A list of n digits to read."""
+    return reading(draw_digits(rng, n))
+
+
+def draw_position(rng: Random, n: int) -> Problem:
+    """The k-th of n digits, k uniform."""
+    return position(draw_digits(rng, n), rng.randrange(1, n + 1))
+
+
+def draw_icon_name(rng: Random, n: int) -> Problem:
+    """The glyph beside n digits, uniform."""
+    return icon_name(draw_digits(rng, n), rng.choice(FOLDS))
+
+
+DRAWS: dict[str, Callable[[Random, int], Problem]] = {
+    "fold": draw_fold,
+    "calc": draw_calc,
+    "cnt": draw_count,
+    "next": draw_following,
+    "read": draw_reading,
+    "pos": draw_position,
+    "icon": draw_icon_name,
+    "icon-fold": draw_icon_fold,
+}
+
+
+def draw_any(rng: Random, lengths: Sequence[int]) -> Problem:
+    """Any reasoning task (fold .40, calc .25, cnt .10, next .25) over a length drawn from `lengths`."""
+    n = rng.choice(lengths)
+    return DRAWS[rng.choices(ANY_TASKS, ANY_WEIGHTS)[0]](rng, n)
+
+
+def text_prompt(problem: Problem, think: bool) -> str:
+    """What a user types when the digits are text: "list 3 8 5 . sum ? think"."""
+    return f"list {_listed(problem.digits)} . {asked(problem, think)}"
+
+
+def asked(problem: Problem, think: bool) -> str:
+    """The question, with the word "think" when a chain of thought is wanted."""
+    return f"{problem.question} think" if think else problem.question
+
+
+def reply(problem: Problem, think: bool) -> str:
+    """What the assistant should say: "<think> COT </think> \\boxed{ ANS }", or the box alone."""
+    boxed = f"\\boxed{{ {problem.answer} }}"
+    return f"<think> {problem.chain} </think> {boxed}" if think else boxed

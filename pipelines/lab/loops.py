@@ -1,0 +1,210 @@
+"""The training loop and the greedy decoder that every stage of a world shares.
+
+A step draws fresh exercises, so nothing is seen twice. Batches are cut from a drawn, length-sorted block, so that little
+is spent on padding; the order of the batches is drawn too. Loss: mean cross-entropy over the tokens of the replies.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from pipelines.lab.config import LanguageShape, Schedule
+from pipelines.lab.forward import IMAGE, TEXT, Cache, Rope, build_rope, decode, see
+from pipelines.lab.images import CELLS, Pool, draw_strip, to_patches
+from pipelines.lab.mixes import Exercise, Row, draw_exercises
+from pipelines.lab.tokenizer import IMAGE_START, vocabulary
+
+BLOCK = 16  # batches cut from one sorted draw
+MAX_NEW_TOKENS = 52
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The modules of a model that the lean passes use; `visual` is None in a text model."""
+
+    language: nn.Module
+    head: nn.Module
+    rope: Rope
+    visual: nn.Module | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """ids and labels (b, s), labels shifted already; the first `n_images` rows have patches (n_images, 32, 16)."""
+
+    ids: Tensor
+    labels: Tensor
+    keep_from: int
+    patches: Tensor
+
+    @property
+    def n_images(self) -> int:
+        """How many leading rows hold an image."""
+        return len(self.patches)
+
+
+@contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """One thread and a private torch random state inside; both are put back after."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def text_parts(model: nn.Module, shape: LanguageShape) -> Parts:
+    """The parts of a Qwen2ForCausalLM."""
+    return Parts(model.model, model.lm_head, build_rope(shape))
+
+
+def mllm_parts(model: nn.Module, shape: LanguageShape) -> Parts:
+    """The parts of a Qwen2_5_VLForConditionalGeneration."""
+    return Parts(model.model.language_model, model.lm_head, build_rope(shape), model.model.visual)
+
+
+def draw_patches(exercises: Sequence[Exercise], pool: Pool, rng: np.random.Generator) -> Tensor:
+    """Patches (n, 32, 16) of freshly drawn strips, one per exercise."""
+    strips = [draw_strip(e.problem, pool, rng) for e in exercises]
+    return torch.from_numpy(to_patches(np.stack(strips))) if strips else torch.empty(0, 4 * CELLS, 16)
+
+
+def make_batch(exercises: Sequence[Exercise], pool: Pool, rng: np.random.Generator) -> Batch:
+    """Right-padded prompts and replies, images first."""
+    words = vocabulary()
+    ordered = sorted(exercises, key=lambda e: not e.image)
+    rows = [(words.prompt(e), words.target(e)) for e in ordered]
+    s = max(len(p) + len(t) for p, t in rows) - 1
+    ids = np.full((len(rows), s), words.pad)
+    labels = np.full((len(rows), s), IGNORED)
+    for i, (prompt, target) in enumerate(rows):
+        whole = prompt + target
+        ids[i, : len(whole) - 1] = whole[:-1]
+        labels[i, len(prompt) - 1 : len(whole) - 1] = target
+    keep_from = min(len(prompt) for prompt, _ in rows) - 1
+    patches = draw_patches([e for e in ordered if e.image], pool, rng)
+    return Batch(torch.from_numpy(ids), torch.from_numpy(labels[:, keep_from:]), keep_from, patches)
+
+
+def draw_batches(mix: Sequence[Row], schedule: Schedule, seed: int, pool: Pool) -> Iterator[Batch]:
+    """`schedule.steps` batches of fresh exercises."""
+    rng, pixels, words = Random(seed), np.random.default_rng(seed), vocabulary()
+    for start in range(0, schedule.steps, BLOCK):
+        exercises = draw_exercises(mix, rng, BLOCK * schedule.batch)
+        exercises.sort(key=lambda e: len(words.prompt(e)) + len(words.target(e)))
+        cuts = [exercises[i : i + schedule.batch] for i in range(0, len(exercises), schedule.batch)]
+        rng.shuffle(cuts)
+        for cut in cuts[: schedule.steps - start]:
+            yield make_batch(cut, pool, pixels)
+
+
+def embed(parts: Parts, ids: Tensor, patches: Tensor) -> Tensor:
+    """Input embeddings (b, s, c): the first len(patches) rows have their strip's features in place."""
+    x = parts.language.embed_tokens(ids)
+    if not len(patches):
+        return x
+    assert parts.visual is not None, "a text model was given an image"
+    n, stop = len(patches), IMAGE_START + CELLS
+    seen = torch.cat([x[:n, :IMAGE_START], see(parts.visual, patches), x[:n, stop:]], dim=1)
+    return torch.cat([seen, x[n:]]) if n < len(x) else seen
+
+
+def batch_loss(parts: Parts, batch: Batch) -> Tensor:
+    """Mean cross-entropy over the reply tokens of a batch."""
+    x = embed(parts, batch.ids, batch.patches)
+    kinds = torch.tensor([IMAGE] * batch.n_images + [TEXT] * (len(batch.ids) - batch.n_images))
+    if batch.n_images in (0, len(batch.ids)):
+        kinds = kinds[:1]
+    s = batch.ids.shape[1]
+    cos, sin = parts.rope.cos[kinds, :s], parts.rope.sin[kinds, :s]
+    hidden = decode(parts.language, x, cos, sin, keep_from=batch.keep_from)
+    targets = batch.labels != IGNORED
+    return F.cross_entropy(parts.head(hidden[targets]), batch.labels[targets])
+
+
+def rate(schedule: Schedule, step: int) -> float:
+    """The share of the peak learning rate at `step` (0-based): linear warm-up, then a cosine to zero."""
+    warm = max(1, round(schedule.warmup * schedule.steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warm) / max(1, schedule.steps - warm)))
+
+
+def optimise(
+    groups: Sequence[tuple[list[nn.Parameter], float]],
+    schedule: Schedule,
+    losses: Iterator[Callable[[], Tensor]],
+    title: str,
+) -> None:
+    """AdamW over (parameters, peak learning rate) groups, one step per loss, with a progress bar."""
+    optimizer = torch.optim.AdamW(
+        [{"params": parameters, "lr": peak} for parameters, peak in groups],
+        betas=schedule.betas,
+        weight_decay=schedule.weight_decay,
+        fused=True,
+    )
+    everything = [p for parameters, _ in groups for p in parameters]
+    bar = tqdm(losses, total=schedule.steps, desc=title, mininterval=2.0, unit="step")
+    for step, loss in enumerate(bar):
+        for group, (_, peak) in zip(optimizer.param_groups, groups, strict=True):
+            group["lr"] = peak * rate(schedule, step)
+        value = loss()
+        value.backward()
+        nn.utils.clip_grad_norm_(everything, schedule.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step % 50 == 0:
+            bar.set_postfix(loss=f"{value.item():.3f}", refresh=False)
+
+
+@torch.no_grad()
+def generate(parts: Parts, prompts: Tensor, patches: Tensor, limit: int = MAX_NEW_TOKENS) -> list[list[int]]:
+    """Greedy continuations of prompts of one length, (b, s) -> b lists of at most `limit` ids."""
+    kind = IMAGE if len(patches) else TEXT
+    end, cache, place = vocabulary().end, Cache(), 0
+    x, tokens = embed(parts, prompts, patches), []
+    done = torch.zeros(len(prompts), dtype=torch.bool)
+    while len(tokens) < limit and not bool(done.all()):
+        stop = place + x.shape[1]
+        cos, sin = parts.rope.cos[kind, None, place:stop], parts.rope.sin[kind, None, place:stop]
+        hidden = decode(parts.language, x, cos, sin, keep_from=x.shape[1] - 1, cache=cache)
+        token = parts.head(hidden[:, -1]).argmax(-1)
+        tokens.append(token)
+        done |= token == end
+        x, place = parts.language.embed_tokens(token[:, None]), stop
+    return torch.stack(tokens, dim=1).tolist()
+
+
+def answer(parts: Parts, exercises: Sequence[Exercise], patches: Tensor | None = None) -> list[str]:
+    """The decoded greedy reply to each exercise; all have an image (patches given) or none has."""
+    words = vocabulary()
+    prompts = [words.prompt(e) for e in exercises]
+    replies = [""] * len(prompts)
+    for length in sorted({len(p) for p in prompts}):
+        rows = [i for i, p in enumerate(prompts) if len(p) == length]
+        pixels = torch.empty(0) if patches is None else patches[rows]
+        ids = generate(parts, torch.tensor([prompts[i] for i in rows]), pixels)
+        for i, row in zip(rows, ids, strict=True):
+            replies[i] = words.decode(row)
+    return replies
+
+
+def share_right(exercises: Sequence[Exercise], replies: Sequence[str]) -> float:
+    """The share of replies whose last box holds the answer, in [0, 1]."""
+    right = 0
+    for exercise, text in zip(exercises, replies, strict=True):
+        boxed = text.rpartition("\\boxed{")[2].split("}")[0].strip() if "\\boxed{" in text else None
+        right += boxed == exercise.problem.answer
+    return right / len(exercises)

@@ -1,0 +1,87 @@
+"""The benchmarks' problems: five reasoning suites that stand in for the paper's, and three perception sets.
+
+Problems and strips are drawn per world and split; the drawings come from the split's own pool.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+
+from pipelines.lab.config import WorldConfig, sub_seed
+from pipelines.lab.images import Strip, draw_strip, load_pool
+from pipelines.lab.language import (
+    Problem,
+    apply_fold,
+    calc,
+    draw_calc,
+    draw_digits,
+    draw_fold,
+    draw_following,
+    draw_icon_fold,
+    draw_icon_name,
+    draw_position,
+    draw_reading,
+)
+from pipelines.lab.mixes import draw_reasoning
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a benchmark; `group` and `key` are WeMath's ID and key, empty elsewhere."""
+
+    problem: Problem
+    strip: Strip
+    group: str = ""
+    key: str = ""
+
+
+def draw_hard(rng: Random) -> Problem:
+    """A fold or a calc over five or six digits."""
+    draw = rng.choice((draw_fold, draw_calc))
+    return draw(rng, rng.choice((5, 6)))
+
+
+SUITES: dict[str, Callable[[Random], Problem]] = {
+    "LabMathVista": lambda rng: draw_reasoning(rng, (2, 3, 4)),
+    "LabMathVision": draw_hard,
+    "LabMathVerse": lambda rng: draw_icon_fold(rng, rng.choice((2, 3, 4))),
+    "LabLogicVista": lambda rng: draw_following(rng, rng.choice((3, 4, 5))),
+    "LabReading": lambda rng: draw_reading(rng, rng.randint(1, 6)),
+    "LabPosition": lambda rng: draw_position(rng, rng.randint(2, 6)),
+    "LabIcon": lambda rng: draw_icon_name(rng, rng.randint(1, 6)),
+}
+GROUPED = "LabWeMath"
+REASONING = ("LabMathVista", "LabMathVision", "LabMathVerse", GROUPED, "LabLogicVista")
+PERCEPTION = ("LabReading", "LabPosition", "LabIcon")
+
+
+def draw_group(rng: Random, steps: int) -> list[tuple[str, Problem]]:
+    """A calc of `steps` operations after its one-step items, with the keys of WeMath's file ("2steps_1", "2steps_multi").
+
+    One-step item i starts from the value that the multi-step item has after i - 1 steps.
+    """
+    digits = draw_digits(rng, steps + 1)
+    operators = [rng.choice(("sum", "sub")) for _ in range(steps)]
+    value, items = digits[0], []
+    for i, (operator, digit) in enumerate(zip(operators, digits[1:], strict=True), start=1):
+        items.append((f"{steps}steps_{i}", calc((value, digit), [operator])))
+        value = apply_fold(operator, value, digit)
+    return [*items, (f"{steps}steps_multi", calc(digits, operators))]
+
+
+def draw_suite(config: WorldConfig, split: str, name: str) -> list[Row]:
+    """The rows of one suite of one split ("validation" or "test")."""
+    seed = sub_seed(config.seed, f"{split} {name}")
+    rng, pixels, pool = Random(seed), np.random.default_rng(seed), load_pool(split)
+    if name != GROUPED:
+        problems = [SUITES[name](rng) for _ in range(config.suite_items)]
+        return [Row(p, draw_strip(p, pool, pixels)) for p in problems]
+    rows, counts = [], {2: 0, 3: 0}
+    for number in range(config.wemath_groups):
+        steps = 2 + number % 2
+        counts[steps] += 1
+        group = draw_group(rng, steps)
+        rows += [Row(p, draw_strip(p, pool, pixels), f"{steps}steps_{counts[steps]}", key) for key, p in group]
+    return rows
