@@ -20,6 +20,7 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 
 from drift.processing import load_processor, set_pixel_limits
 from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response
+from evaluation.engines.identity import folder_sha256
 
 log = logging.getLogger(__name__)
 
@@ -136,16 +137,6 @@ class TransformersEngine(Engine):
             prompt_sha256=request.prompt_sha256,
             settings_sha256=settings.sha256(),
         )
-
-
-def folder_sha256(folder: Path) -> str:
-    """The identity of a checkpoint by content: every JSON, vocabulary, template and weight file, not its place."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in {".json", ".safetensors", ".jinja", ".txt", ".model"}:
-            with path.open("rb") as stream:
-                digest.update(f"{path.name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\0".encode())
-    return digest.hexdigest()
 
 
 def _messages(request: Request, system_prompt: str) -> list[dict[str, Any]]:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from drift.errors import CheckpointError, DataError
 from evaluation.engines.base import Engine, EngineError, GenerationSettings, Request
+from evaluation.engines.identity import folder_sha256
 from evaluation.engines.precomputed import PrecomputedEngine
-from evaluation.engines.transformers import TransformersEngine, folder_sha256
+from evaluation.engines.transformers import TransformersEngine
 
 SETTINGS = GenerationSettings(max_new_tokens=24, batch_size=8)
 

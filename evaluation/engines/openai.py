@@ -1,0 +1,121 @@
+"""Generation by an OpenAI-compatible endpoint: one call an item, several at a time. The model runs somewhere else.
+
+Each item is its own batch, so an interruption loses nothing that was answered. A request that fails for good leaves no
+response (it is never an empty answer); the run goes on, and ends with an error that counts what is missing.
+"""
+
+import base64
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+
+from PIL import Image
+
+from drift.errors import closest
+from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response
+from evaluation.engines.chat import ChatClient, ChatError, ChatReply, Endpoint
+
+log = logging.getLogger(__name__)
+
+SERVERS = ("openai", "vllm")
+_FINISH = {"stop": "stop", "length": "length"}
+
+
+class OpenAIEngine(Engine):
+    """A chat model behind HTTP; `server` says which settings it understands.
+
+    `openai` has no top_k, repetition penalty or pixel limits, and asking for them is refused; `vllm` (vLLM's own
+    server) takes all of them and keeps special markup in the text.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, server: str = "openai") -> None:
+        """No connection is made before the first request; an unknown `server` is refused (EngineError)."""
+        if server not in SERVERS:
+            raise EngineError(f"unknown server {server!r}; {closest(server, SERVERS)}")
+        self._client = ChatClient(endpoint)
+        self._server = server
+        self.model = f"{server}/{endpoint.model}"
+
+    def plan(self, requests: Sequence[Request], settings: GenerationSettings) -> list[Batch]:
+        """Each request alone: calls don't share anything."""
+        return [(request,) for request in requests]
+
+    def run(self, batches: Sequence[Batch], settings: GenerationSettings) -> Iterator[list[Response]]:
+        """The responses as they arrive.
+
+        Raises:
+            EngineError: the settings can't be honoured; or, after all others, some calls failed.
+        """
+        options = _options(settings, self._server)
+        failures: list[str] = []
+        pool = ThreadPoolExecutor(self._client.endpoint.concurrency)
+        try:
+            calls = {
+                pool.submit(self._answer, request, settings, options): request for batch in batches for request in batch
+            }
+            for call in as_completed(calls):
+                try:
+                    yield [call.result()]
+                except ChatError as error:
+                    failures.append(f"{calls[call].index!r}: {error}")
+                    log.warning("item %s", failures[-1])
+        finally:
+            pool.shutdown(cancel_futures=True)
+        if failures:
+            raise EngineError(
+                f"{len(failures)} of {len(calls)} requests failed, first {failures[0]}; run again to resume"
+            )
+
+    def _answer(self, request: Request, settings: GenerationSettings, options: dict[str, Any]) -> Response:
+        reply: ChatReply = self._client.complete(messages(request, settings.system_prompt), options)
+        return Response(
+            index=request.index,
+            text=reply.text,
+            finish_reason=_FINISH.get(reply.finish_reason, "unknown"),
+            tokens=reply.completion_tokens or None,
+            prompt_sha256=request.prompt_sha256,
+            settings_sha256=settings.sha256(),
+        )
+
+
+def messages(request: Request, system_prompt: str = "") -> list[dict[str, Any]]:
+    """The chat of one request: images first, as data URLs, then the prompt."""
+    images = [{"type": "image_url", "image_url": {"url": _data_url(data, request.index)}} for data in request.images]
+    user = {"role": "user", "content": [*images, {"type": "text", "text": request.prompt}]}
+    return [{"role": "system", "content": system_prompt}, user] if system_prompt else [user]
+
+
+def _data_url(data: bytes, index: str) -> str:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            kind = Image.MIME.get(image.format or "", "image/png")
+    except OSError as error:
+        raise EngineError(f"item {index!r}: its image ({len(data)} bytes) cannot be opened: {error}") from error
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _options(settings: GenerationSettings, server: str) -> dict[str, Any]:
+    options: dict[str, Any] = {"max_tokens": settings.max_new_tokens, "temperature": settings.temperature}
+    if settings.do_sample:
+        options |= {"top_p": settings.top_p, "seed": settings.seed}
+    extra = _vllm_options(settings)
+    if server == "vllm":
+        return options | extra | {"skip_special_tokens": False}
+    if extra:
+        raise EngineError(
+            f"{sorted(extra)} can't be sent to a plain OpenAI endpoint; use server=vllm or leave them at their defaults"
+        )
+    return options
+
+
+def _vllm_options(settings: GenerationSettings) -> dict[str, Any]:
+    pixels = {"min_pixels": settings.min_pixels, "max_pixels": settings.max_pixels}
+    limits = {name: value for name, value in pixels.items() if value is not None}
+    extra: dict[str, Any] = {"mm_processor_kwargs": limits} if limits else {}
+    if settings.do_sample and settings.top_k:
+        extra["top_k"] = settings.top_k
+    if settings.repetition_penalty != 1:
+        extra["repetition_penalty"] = settings.repetition_penalty
+    return extra

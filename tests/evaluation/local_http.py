@@ -1,0 +1,52 @@
+"""A web server on 127.0.0.1 whose answers are written by the test: slow, broken, or wrong on purpose."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+Handler = Callable[[BaseHTTPRequestHandler, dict], None]
+
+
+@contextmanager
+def serve(handle: Handler) -> Iterator[str]:
+    """The server's address while the block runs; `handle` gets the request and its JSON body ({} for a GET)."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            handle(self, {})
+
+        def do_POST(self) -> None:
+            handle(self, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def send(request: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
+    """A whole answer with its true length unless `Content-Length` is given."""
+    request.send_response(status)
+    for name, value in (
+        {"Content-Length": str(len(body))} | {k.replace("_", "-"): v for k, v in headers.items()}
+    ).items():
+        request.send_header(name, value)
+    request.end_headers()
+    request.wfile.write(body)
+
+
+def completion(text: str | None, finish_reason: str = "stop", tokens: tuple[int, int] = (10, 2)) -> bytes:
+    """The body of a chat completion."""
+    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}
+    usage = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}
+    return json.dumps({"choices": [choice], "usage": usage}).encode()
