@@ -1,0 +1,143 @@
+"""Delta = expert - MLLM, chunk by chunk, with the norms and the cosine as by-products of the same pass.
+
+Arithmetic is fp32, sums over chunks are Python floats. A chunk is what is read at once; a block fits the processor's
+cache and bounds the rounding of its sums (2^16: relative error about 4e-6 at 16M elements; 2^21: 6e-5). Neither changes
+a byte of Delta. The controls draw from a generator seeded per (seed, tensor name), so order does not matter.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from drift.errors import CheckpointError
+from drift.sources import Source
+
+CHUNK = 2**21
+BLOCK = 2**16
+
+
+@dataclass
+class Moments:
+    """Squared norms and the inner product of two models' tensor, and Delta's squared norm as stored."""
+
+    mllm: float = 0.0
+    expert: float = 0.0
+    inner: float = 0.0
+    delta: float = 0.0
+
+    def row(self) -> dict[str, float | None]:
+        """Norms, and the cosine between MLLM and expert: None where either is all zeros."""
+        scale = math.sqrt(self.mllm) * math.sqrt(self.expert)
+        return {
+            "delta": math.sqrt(self.delta),
+            "mllm": math.sqrt(self.mllm),
+            "expert": math.sqrt(self.expert),
+            "cosine": self.inner / scale if scale > 0 else None,
+        }
+
+    def check_finite(self, name: str) -> None:
+        """Raises:
+        CheckpointError: a NaN or an infinity was read.
+        """
+        if not math.isfinite(self.mllm + self.expert + self.delta):
+            raise CheckpointError(f"{name!r} holds a NaN or an infinity, in the MLLM, the expert or their difference")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """From which checkpoints Delta is computed, with which sign, and how it is stored.
+
+    Delta = sign * (expert - (base if there is one, else mllm)).
+    """
+
+    mllm: Source
+    expert: Source
+    base: Source | None
+    sign: float
+    dtype: torch.dtype
+    seed: int
+    chunk: int = CHUNK
+
+    def stream(self, name: str, moments: Moments) -> Iterator[Tensor]:
+        """Delta in 1-D chunks of the stored dtype, adding to `moments` on the way."""
+        numel = math.prod(self.mllm.shape(name))
+        for start in range(0, numel, self.chunk):
+            stop = min(start + self.chunk, numel)
+            mllm, expert = self.mllm.read_slice(name, start, stop), self.expert.read_slice(name, start, stop)
+            base = None if self.base is None else self.base.read_slice(name, start, stop)
+            yield delta_chunk(mllm, expert, base, self.sign, self.dtype, moments)
+        moments.check_finite(name)
+
+    def stream_shuffled(self, name: str, moments: Moments) -> Iterator[Tensor]:
+        """The direct Delta's entries in a random order: the same values, norm and histogram, another direction.
+
+        Holds one tensor in the stored dtype.
+        """
+        delta = torch.cat(list(self.stream(name, moments)))
+        bits = delta.view(torch.int16 if self.dtype.itemsize == 2 else torch.int32).numpy()
+        _generator(self.seed, name).shuffle(bits)
+        yield delta
+
+    def stream_random(self, name: str, moments: Moments) -> Iterator[Tensor]:
+        """A Gaussian direction with the norm of the direct Delta (to the rounding of the stored dtype).
+
+        The Gaussian is drawn twice, for its norm and for its values, in place of being held.
+        """
+        numel = sum(chunk.numel() for chunk in self.stream(name, moments))
+        norm = math.sqrt(sum(float(torch.dot(g, g)) for g in self._gaussian(name, numel)))
+        scale, moments.delta = math.sqrt(moments.delta) / norm, 0.0
+        for gaussian in self._gaussian(name, numel):
+            chunk = (gaussian * scale).to(self.dtype)
+            moments.delta += _square_sum(chunk)
+            yield chunk
+
+    def _gaussian(self, name: str, numel: int) -> Iterator[Tensor]:
+        generator = _generator(self.seed, name)
+        for start in range(0, numel, self.chunk):
+            draw = generator.standard_normal(min(self.chunk, numel - start), dtype=np.float32)
+            yield torch.from_numpy(draw)
+
+
+def delta_chunk(
+    mllm: Tensor, expert: Tensor, base: Tensor | None, sign: float, dtype: torch.dtype, moments: Moments
+) -> Tensor:
+    """sign * (expert - (base or mllm)) in fp32, rounded to `dtype`; adds this chunk's sums to `moments`.
+
+    Args:
+        mllm: (n,), any float dtype.
+        expert: (n,).
+        base: (n,) or None.
+        sign: +1 or -1.
+        dtype: how Delta is stored.
+        moments: changed in place; `delta` is summed over the rounded values.
+    """
+    out = torch.empty(mllm.shape, dtype=dtype)
+    for start in range(0, mllm.numel(), BLOCK):
+        block = slice(start, start + BLOCK)
+        ours, theirs = mllm[block].float(), expert[block].float()
+        origin = ours if base is None else base[block].float()
+        out[block] = torch.sub(theirs, origin) if sign > 0 else torch.sub(origin, theirs)
+        stored = out[block].float()
+        sums = torch.stack(
+            (torch.dot(ours, ours), torch.dot(theirs, theirs), torch.dot(ours, theirs), torch.dot(stored, stored))
+        ).tolist()
+        moments.mllm += sums[0]
+        moments.expert += sums[1]
+        moments.inner += sums[2]
+        moments.delta += sums[3]
+    return out
+
+
+def _square_sum(data: Tensor) -> float:
+    blocks = (block.float() for block in data.split(BLOCK))
+    return sum(float(torch.dot(block, block)) for block in blocks)
+
+
+def _generator(seed: int, name: str) -> np.random.Generator:
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
