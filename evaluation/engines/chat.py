@@ -62,7 +62,7 @@ class Endpoint:
         """Refuse an address without a scheme or a model name, and counts below one (EngineError)."""
         if not self.base_url.startswith(("http://", "https://")) or not self.model:
             raise EngineError(
-                f"endpoint base_url={self.base_url!r}, model={self.model!r}: expected http(s)://host/v1 and a model name"
+                f"endpoint base_url={self.base_url!r}, model={self.model!r}: expected http(s)://host/v1 and a name"
             )
         if min(self.concurrency, self.attempts, self.failures_in_a_row) < 1 or self.timeout <= 0 or self.pause < 0:
             raise EngineError(f"{self}: counts must be at least 1, timeout above 0, pause at least 0")

@@ -50,3 +50,22 @@ def completion(text: str | None, finish_reason: str = "stop", tokens: tuple[int,
     choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}
     usage = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}
     return json.dumps({"choices": [choice], "usage": usage}).encode()
+
+
+class Server:
+    """Answers calls with `replies` in turn (a text, bytes, a status, or a function), the last one for ever."""
+
+    def __init__(self, *replies):
+        self.replies = list(replies)
+        self.bodies: list[dict] = []
+        self.lock = threading.Lock()
+
+    def __call__(self, request, body) -> None:
+        with self.lock:
+            self.bodies.append(body)
+            reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        reply = reply(body) if callable(reply) else reply
+        if isinstance(reply, int):
+            send(request, reply, b'{"error": "told to"}')
+        else:
+            send(request, 200, completion(reply) if isinstance(reply, str) else reply)

@@ -1,0 +1,233 @@
+"""A judge's failure is never a verdict, its answers are paid for once, and each benchmark's protocol reads its kind."""
+
+import json
+import time
+from dataclasses import replace
+
+import pytest
+from local_http import Server, completion, send, serve
+
+from drift.errors import DataError
+from evaluation.benchmarks import get_benchmark
+from evaluation.engines.base import EngineError
+from evaluation.engines.chat import ChatClient, ChatError, Endpoint
+from evaluation.judge import BatchJudge, JudgeRequest
+from evaluation.judge_prompts import NO_ANSWER, PROTOCOLS, protocol_of, read_equality
+from evaluation.judges_http import HttpJudge
+from evaluation.scoring import score, summarise
+from evaluation.tsv import Item
+
+CASE = JudgeRequest("WeMath", "1", "Which?", {"A": "one", "B": "two"}, "B", "I take two.")
+PATIENCE = {"pause": 0.0, "timeout": 5.0, "attempts": 3, "concurrency": 4}
+
+
+def judge_with(server, requests, **options):
+    patience = PATIENCE | options.pop("patience", {})
+    with serve(server) as url:
+        judge = HttpJudge(Endpoint(f"{url}/v1", "judge-1", **patience), **options)
+        return judge.judge_all(requests), judge
+
+
+def case(benchmark: str, answer: str, **changes) -> JudgeRequest:
+    return replace(CASE, benchmark=benchmark, answer=answer, **changes)
+
+
+@pytest.mark.parametrize(
+    ("request_", "reply", "verdict", "extraction"),
+    [
+        (CASE, "B", True, "B"),
+        (CASE, "Answer: (A)", False, "A"),
+        (CASE, "Z", False, None),
+        (case("MMStar", "B"), "B.", True, "B"),
+        (case("LogicVista", "A, C"), "CA", True, "AC"),
+        (case("LogicVista", "A, C"), "A and C", True, "AC"),
+        (case("LogicVista", "A, C"), "A", False, "A"),
+        (case("HallusionBench", "1"), "Yes", True, "Yes"),
+        (case("HallusionBench", "0"), "Yes.", False, "Yes"),
+        (case("HallusionBench", "0"), "Unknown", False, None),
+        (case("LabMathVista", "6"), "6", True, "6"),
+        (case("LabMathVista", "6"), "<think>5 or 6</think>\n\n5", False, "5"),
+        (case("LabMathVista", "6"), "NONE", False, None),
+        (case("MathVerse", "B", fields={}), "B", True, "B"),
+    ],
+)
+def test_a_reply_is_read_as_the_benchmark_asks(request_, reply, verdict, extraction):
+    [answer], judge = judge_with(Server(reply), [request_])
+    assert (answer.verdict, answer.extraction, answer.raw) == (verdict, extraction, reply)
+    assert (answer.model, answer.tokens, judge.usage().calls) == ("judge-1", 12, 1)
+
+
+def test_mathverse_asks_about_equality_only_where_the_text_differs():
+    server = Server(lambda body: "1" if "Standard answer: 2" in body["messages"][0]["content"] else "x = 2.0")
+    [reply], judge = judge_with(server, [case("MathVerse", "2", fields={"question_for_eval": "Find x in full."})])
+    assert (reply.verdict, reply.extraction, reply.raw, judge.usage().calls) == (True, "x = 2.0", "x = 2.0\n---\n1", 2)
+    assert "Question: Find x in full." in server.bodies[1]["messages"][0]["content"]
+    server = Server(lambda body: "0" if "Standard answer" in body["messages"][0]["content"] else "3")
+    assert judge_with(server, [case("MathVerse", "2")])[0][0].verdict is False
+
+
+@pytest.mark.parametrize("scorer", sorted(PROTOCOLS))
+def test_every_protocol_shows_the_question_the_response_and_its_options(scorer):
+    prompt = protocol_of(scorer).ask(replace(CASE, question="What is it, exactly?", response="It is\nthis."))
+    assert "What is it, exactly?\n(A) one\n(B) two\nResponse: <<<\nIt is\nthis.\n>>>\nAnswer:" in prompt
+    assert prompt.endswith("Answer:")
+
+
+def test_every_registered_benchmark_has_a_protocol():
+    for name in (
+        "MathVista",
+        "MathVision",
+        "MathVerse",
+        "WeMath",
+        "LogicVista",
+        "HallusionBench",
+        "MMStar",
+        "LabWeMath",
+    ):
+        assert protocol_of(get_benchmark(name).scorer).read(NO_ANSWER) == NO_ANSWER
+    with pytest.raises(DataError, match="no judge protocol for scorer 'wemth'; did you mean 'wemath'"):
+        protocol_of("wemth")
+
+
+def test_equality_is_read_from_a_bare_digit_only():
+    assert [read_equality(text) for text in ("1", " 0.", "Answer: 1", "<think>0</think>1")] == [True, False, True, True]
+    assert [read_equality(text) for text in ("10", "yes", "", "0 or 1")] == [None] * 4
+
+
+def test_nonsense_is_asked_again_and_then_unjudged_not_wrong():
+    server = Server("I would rather talk about lunch, at length.", "B")
+    [reply], judge = judge_with(server, [CASE])
+    assert reply.verdict is True
+    assert [body["temperature"] for body in server.bodies] == [0.0, 0.5]
+    [reply], judge = judge_with(Server("Who knows?"), [CASE])
+    assert reply.verdict is None
+    assert reply.raw == "no usable reply in 3 readings, last: 'Who knows?'"
+    assert (judge.usage().calls, judge.usage().failed) == (3, 1)
+
+
+@pytest.mark.parametrize("broken", [500, 429, b"<html>", b"{}", b'{"choices": []}', b"[1]", completion(None)])
+def test_what_may_pass_is_tried_again(broken):
+    server = Server(broken, broken, "B")
+    assert judge_with(server, [CASE])[0][0].verdict is True
+    assert len(server.bodies) == 3
+    [reply], _ = judge_with(Server(broken), [CASE])
+    assert reply.verdict is None
+    assert "failed 3 times" in reply.raw
+
+
+def test_what_cannot_pass_is_not_tried_again():
+    server = Server(401)
+    [reply], _ = judge_with(server, [CASE])
+    assert reply.verdict is None
+    assert 'HTTP 401, which no retry mends: {"error": "told to"}' in reply.raw
+    assert len(server.bodies) == 1
+
+
+def test_the_pause_doubles_and_retry_after_is_obeyed(monkeypatch):
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+
+    def busy(request, _body):
+        send(request, 503, b"", **({"Retry_After": "7"} if len(pauses) == 2 else {}))
+
+    with serve(busy) as url, pytest.raises(ChatError, match="failed 5 times"):
+        ChatClient(Endpoint(url, "m", pause=1.0, attempts=5)).complete([], {})
+    assert [p for p in pauses if p >= 1] == [1.0, 2.0, 7.0, 8.0]
+
+
+def test_a_slow_server_is_left_at_the_deadline_even_if_it_drips():
+    def drip(request, _body):
+        request.send_response(200)
+        request.send_header("Content-Length", "1000")
+        request.end_headers()
+        for _ in range(40):
+            request.wfile.write(b" " * 70_000)
+            time.sleep(0.05)
+
+    def silent(request, _body):
+        time.sleep(1.5)
+
+    for handler in (drip, silent):
+        start = time.monotonic()
+        patience = {"timeout": 0.3, "attempts": 1}
+        [reply], _ = judge_with(handler, [CASE], patience=patience)
+        assert reply.verdict is None
+        assert time.monotonic() - start < 1.2
+
+
+def test_calls_run_side_by_side_and_replies_keep_their_order():
+    def slow(body):
+        time.sleep(0.1)
+        return "A" if "odd" in body["messages"][0]["content"] else "B"
+
+    requests = [replace(CASE, index=str(i), response="odd" if i % 2 else f"even {i}") for i in range(16)]
+    start = time.monotonic()
+    replies, _ = judge_with(Server(slow), requests, patience={"concurrency": 8})
+    assert time.monotonic() - start < 1.0  # one after another: 1.6 s
+    assert [reply.extraction for reply in replies] == ["B", "A"] * 8
+
+
+def test_a_judge_that_dies_half_way_leaves_the_rest_unjudged_and_the_next_run_asks_only_those(tmp_path):
+    requests = [replace(CASE, index=str(i), response=f"I take two. {i}") for i in range(40)]
+    cache = tmp_path / "cache.jsonl"
+    dying = Server(*["B"] * 15, 500)
+    patience = {"concurrency": 2, "failures_in_a_row": 3, "attempts": 2}
+    replies, judge = judge_with(dying, requests, cache=cache, patience=patience)
+    assert [r.verdict for r in replies].count(True) == judge.usage().calls == 15
+    assert [r.verdict for r in replies].count(None) == 25
+    assert len(dying.bodies) < 15 + 2 * (3 + 2)  # given up, not tried for every item
+    healthy = Server("B")
+    replies, judge = judge_with(healthy, requests, cache=cache)
+    assert all(r.verdict for r in replies)
+    assert (len(healthy.bodies), judge.usage().cached) == (25, 15)
+
+
+def test_unjudged_items_are_outside_the_accuracy_and_counted():
+    benchmark = get_benchmark("LabMathVista")
+    items = [Item(str(i), "list 1 2 . sum ?", "3") for i in range(6)]
+    responses = {"0": r"\boxed{ 3 }", "1": r"\boxed{ 4 }"} | {str(i): f"no box {i}" for i in range(2, 6)}
+    server = Server(lambda body: 400 if "no box 5" in str(body) else "3")
+    with serve(server) as url:
+        judge = HttpJudge(Endpoint(url, "j", **PATIENCE))
+        assert isinstance(judge, BatchJudge)
+        summary = summarise(benchmark, items, score(benchmark, items, responses, judge=judge))
+    assert (summary["n"], summary["unjudged"], summary["accuracy"]) == (6, 1, 80.0)
+
+
+def test_the_cache_survives_a_kill_and_knows_model_and_prompt(tmp_path):
+    cache = tmp_path / "cache.jsonl"
+    judge_with(Server("B"), [CASE, replace(CASE, response="other")], cache=cache)
+    cache.write_bytes(cache.read_bytes()[:-9])
+    server = Server("B")
+    judge_with(server, [CASE, replace(CASE, response="other")], cache=cache, patience={"concurrency": 1})
+    assert len(server.bodies) == 1
+    assert [len(json.loads(line)["key"]) for line in cache.read_text().splitlines()] == [64, 64]
+    server = Server("B")
+    judge_with(server, [replace(CASE, question="Another?")], cache=cache)
+    assert len(server.bodies) == 1
+
+
+def test_cost_counts_new_calls_only(tmp_path):
+    options = {"cache": tmp_path / "c.jsonl", "prompt_price": 1.5, "completion_price": 6.0}
+    _, judge = judge_with(Server("B"), [CASE], **options)
+    assert judge.usage().cost == pytest.approx((10 * 1.5 + 2 * 6) / 1e6)
+    _, judge = judge_with(Server("B"), [CASE], **options)
+    assert (judge.usage().cost, judge.usage().cached) == (0.0, 1)
+
+
+def test_a_key_is_sent_from_the_environment_and_an_address_is_checked(monkeypatch):
+    seen = []
+    monkeypatch.setenv("TEST_KEY", "abc")
+
+    def note(request, _body):
+        seen.append(request.headers.get("Authorization"))
+        send(request, 200, completion("hi"))
+
+    with serve(note) as url:
+        ChatClient(Endpoint(url, "m", api_key_env="TEST_KEY")).complete([], {})
+        ChatClient(Endpoint(url, "m", api_key_env="")).complete([], {})
+    assert seen == ["Bearer abc", None]
+    with pytest.raises(EngineError, match=r"expected http\(s\)://host/v1"):
+        Endpoint("localhost:8000", "m")
+    with pytest.raises(EngineError, match="counts must be at least 1"):
+        Endpoint("http://x", "m", attempts=0)
