@@ -1,0 +1,27 @@
+"""DRIFT: reasoning priors from weight differences, merged into a model or injected into its gradients.
+
+`from drift import ReasoningPrior, GradientInjector` is the public entrance; importing `drift` alone loads no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from drift.injection import EffectiveWeight, GradientInjector, effective_weight
+    from drift.prior import ReasoningPrior
+
+__all__ = ["EffectiveWeight", "GradientInjector", "ReasoningPrior", "effective_weight"]
+
+_HOMES = {
+    "EffectiveWeight": "drift.injection",
+    "GradientInjector": "drift.injection",
+    "ReasoningPrior": "drift.prior",
+    "effective_weight": "drift.injection",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: torch and transformers take seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'drift' has no attribute {name!r}")
+    return vars(import_module(_HOMES[name]))[name]

@@ -1,0 +1,134 @@
+"""g + c * Delta on one rank's shards: the statistics that c needs, and the addition, in chunks that stay in cache.
+
+Pure arithmetic over aligned lists of flat tensors. Which backend they come from is drift.injection.shards; when this
+runs is drift.injection.targets.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from drift.injection.coverage import Prior
+from drift.injection.shards import Span, all_reduce, world_size
+
+log = logging.getLogger(__name__)
+
+# Elements per pass. On a CPU three fp32 operands of 256Ki stay in the L2/L3 cache; on a GPU the launch is what costs.
+_CPU_CHUNK = 1 << 18
+_GPU_CHUNK = 1 << 26
+
+ReadDelta = Callable[[int, int, int], Tensor]
+
+
+def chunks(numel: int, device: torch.device) -> Iterator[tuple[int, int]]:
+    """Consecutive (start, stop) that cover `numel` elements."""
+    size = _CPU_CHUNK if device.type == "cpu" else _GPU_CHUNK
+    return ((start, min(start + size, numel)) for start in range(0, numel, size))
+
+
+def read_deltas(prior: Prior, spans: Sequence[Span], devices: Sequence[torch.device]) -> list[Tensor]:
+    """This rank's slices of Delta, on the devices where the gradients are; nothing but the slices is read."""
+    deltas = [
+        prior.read_slice(span.name, span.start, span.stop, dtype=prior.dtype).to(device)
+        for span, device in zip(spans, devices, strict=True)
+    ]
+    held = sum(delta.numel() * delta.element_size() for delta in deltas)
+    log.info("this rank holds %.1f MB of Delta in %s, %d slices", held / 1e6, prior.dtype, len(deltas))
+    return deltas
+
+
+def gradient_products(gradients: Sequence[Tensor | None], deltas: Sequence[Tensor]) -> Tensor:
+    """||g||^2 and <g, Delta> of every slice.
+
+    Args:
+        gradients: flat, any floating type; None counts as zero.
+        deltas: flat, aligned with `gradients`.
+    Returns:
+        (slices, 2), float64, on the device of the deltas.
+    """
+    device = deltas[0].device if deltas else torch.device("cpu")
+    owners: list[int] = []
+    products: list[Tensor] = []
+    for index, (gradient, delta) in enumerate(zip(gradients, deltas, strict=True)):
+        if gradient is None:
+            continue
+        for start, stop in chunks(delta.numel(), device):
+            g, d = gradient[start:stop].float(), delta[start:stop].float()
+            products += [torch.dot(g, g), torch.dot(g, d)]
+            owners.append(index)
+    out = torch.zeros(len(deltas), 2, dtype=torch.float64, device=device)
+    if owners:
+        rows = torch.stack(products).view(-1, 2).double()
+        out.index_add_(0, torch.tensor(owners, device=device), rows)
+    return out
+
+
+def add_deltas(gradients: Sequence[Tensor | None], deltas: Sequence[Tensor], coefficients: Tensor) -> None:
+    """Add coefficients[i] * deltas[i] to gradients[i] in place, without a copy to the host on a GPU.
+
+    Args:
+        gradients: flat and writable; None is passed over.
+        deltas: flat, aligned with `gradients`.
+        coefficients: (slices,), on the device of the deltas.
+    """
+    if coefficients.device.type == "cpu":
+        for gradient, delta, c in zip(gradients, deltas, coefficients.tolist(), strict=True):
+            if gradient is not None:
+                gradient.add_(delta, alpha=c)
+        return
+    for gradient, delta, factor in zip(gradients, deltas, coefficients.float().unbind(), strict=True):
+        if gradient is not None:
+            gradient.addcmul_(delta, factor)
+
+
+def weight_products(spans: Sequence[Span], weights: Sequence[Tensor], read: ReadDelta) -> Tensor:
+    """<theta, Delta> and ||theta||^2 of every slice, in float64: w_eff is a small difference of large numbers.
+
+    Args:
+        spans: which elements the weights are.
+        weights: flat, aligned with `spans`.
+        read: (slice, start, stop) to that part of the slice's Delta.
+    Returns:
+        (slices, 2), float64, on the device of the weights.
+    """
+    device = weights[0].device if weights else torch.device("cpu")
+    out = torch.zeros(len(spans), 2, dtype=torch.float64, device=device)
+    for index, weight in enumerate(weights):
+        for start, stop in chunks(weight.numel(), device):
+            theta = weight[start:stop].double()
+            out[index, 0] += torch.dot(theta, read(index, start, stop).to(device).double())
+            out[index, 1] += torch.dot(theta, theta)
+    return out
+
+
+def by_parameter(
+    values: Tensor,
+    spans: Sequence[Span],
+    names: Sequence[str],
+    group: torch.distributed.ProcessGroup | None,
+    extra: Tensor | None = None,
+) -> Tensor:
+    """Sums over all ranks of per-slice values, each element counted once.
+
+    Args:
+        values: (slices, k).
+        spans: which parameter each slice belongs to, and on how many ranks the same elements lie.
+        names: the parameters, n of them.
+        group: ranks to sum over; no communication where every rank already holds everything.
+        extra: (n,), summed over ranks in the same all-reduce and returned as the last column.
+    Returns:
+        (n, k) or (n, k + 1), the same on every rank.
+    """
+    position = {name: index for index, name in enumerate(names)}
+    out = values.new_zeros(len(names), values.shape[1])
+    if spans:
+        copies = values.new_tensor([span.copies for span in spans]).unsqueeze(1)
+        out.index_add_(0, torch.tensor([position[span.name] for span in spans], device=values.device), values / copies)
+    ranks = world_size(group)
+    if extra is not None:
+        out = torch.cat([out, extra.unsqueeze(1)], dim=1)
+    elif len(spans) == len(names) and all(span.copies == ranks for span in spans):
+        return out * ranks
+    return all_reduce(out, group)

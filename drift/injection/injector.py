@@ -1,0 +1,261 @@
+"""GradientInjector puts a reasoning prior into a live optimizer step: g~ = g + c * Delta, once per step, sharded.
+
+`step` takes c from the gradient averaged over ranks and micro-batches. `micro_batch` is the authors' release: c adds up
+over the local gradients of every rank and micro-batch, and is stronger, since the mean of norms exceeds the norm of the
+mean. Either way Delta is added to each rank's shard before clipping, and one all-reduce carries every statistic.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from drift.errors import DriftError, closest
+from drift.injection.bias import add_deltas, by_parameter, gradient_products, read_deltas, weight_products
+from drift.injection.coverage import Prior, alphas_by_name, covered_parameters
+from drift.injection.effect import Displacement
+from drift.injection.metrics import StepRecord
+from drift.injection.observers import LocalStrengths
+from drift.injection.shards import GradientShards, Span, all_reduce, world_size
+from drift.injection.targets import Seam, open_seam
+from drift.scaling import get_scaling, schedule_factor
+from drift.selection import group_of
+
+log = logging.getLogger(__name__)
+
+SEMANTICS = ("step", "micro_batch")
+
+
+class GradientInjector:
+    """Adds the prior to the gradients of whatever it is attached to, until `detach`."""
+
+    def __init__(
+        self,
+        prior: Prior,
+        *,
+        scale: Literal["absolute", "gradnorm", "adaptive"] | str = "adaptive",
+        alpha: float = -1.0,
+        semantics: Literal["step", "micro_batch"] | str = "step",
+        rescale_to_parameter: bool = False,
+        alpha_schedule: str = "constant",
+        group_alpha: Mapping[str, float] | None = None,
+        total_steps: int | None = None,
+    ) -> None:
+        """Say what to inject; nothing is read or registered yet.
+
+        Args:
+            prior: a ReasoningPrior.
+            scale: absolute, gradnorm or adaptive (the paper's best).
+            alpha: strength; negative moves the weights toward Delta. -1 in every experiment of the paper.
+            semantics: step, or micro_batch as in the authors' release.
+            rescale_to_parameter: use Delta * ||theta_0|| / ||Delta||; changes `absolute` alone, as in the release.
+            alpha_schedule: constant, or linear or cosine to 0 at `total_steps`.
+            group_alpha: alpha by module group, where it is not `alpha`.
+            total_steps: optimizer steps in the run; a Trainer knows its own.
+        Raises:
+            DriftError: a choice is unknown, or a schedule lacks the run's length when the first step comes.
+        """
+        if semantics not in SEMANTICS:
+            raise DriftError(f"unknown semantics {semantics!r}; {closest(semantics, SEMANTICS)}")
+        self._scaling = get_scaling(scale)
+        schedule_factor(alpha_schedule, 0, total_steps or 1)
+        self._prior = prior
+        self._scale = scale
+        self._semantics = semantics
+        self._rescale = rescale_to_parameter and scale == "absolute"
+        self._schedule = alpha_schedule
+        self._total_steps = total_steps
+        self._displacement = Displacement(prior)
+        self._alphas = alphas_by_name(prior, alpha, group_alpha)
+        self._names = list(prior.names)
+        self._steps = 0
+        self._seam: Seam | None = None
+        self._bound: _Bound | None = None
+        self._record: StepRecord | None = None
+        self._measured: tuple[int, float] | None = None
+
+    @property
+    def expected(self) -> int:
+        """Parameters that the prior moves."""
+        return len(self._names)
+
+    @property
+    def covered(self) -> int:
+        """Parameters that are bound to a live model: all expected ones, or 0 before `attach`."""
+        return self.expected if self._seam is not None else 0
+
+    def attach(self, target: Any) -> "GradientInjector":
+        """Check coverage, take the weights for theta_0, and act at every optimizer step from now on.
+
+        Args:
+            target: a DeepSpeedEngine; a transformers Trainer (before `train`); an accelerate Accelerator (after
+                `prepare`); or a module, plain, DDP or FSDP2, whose loop calls `apply()` before clipping.
+        Returns:
+            self.
+        Raises:
+            CoverageError: prior and model do not cover the same parameters.
+            DriftError: already attached.
+        """
+        if self._seam is not None:
+            raise DriftError("already attached; call detach() first")
+        seam = open_seam(target)
+        parameters = covered_parameters(seam.model(), self._prior)
+        if not self._displacement.has_origin:
+            self._displacement.measure_origin(self._prior, parameters)
+        self._seam = seam
+        if seam.owner() is not None:
+            self._bind()
+        seam.install(self._bind, self._apply)
+        return self
+
+    def _bind(self) -> None:
+        assert self._seam is not None
+        owner = self._seam.owner()
+        if self._bound is not None and self._bound.owner is owner:
+            return
+        self._release()
+        model = self._seam.model()
+        parameters = covered_parameters(model, self._prior)
+        observer = None
+        if self._semantics == "micro_batch":
+            observer = LocalStrengths(self._prior, self._scale, model, parameters)
+        self._bound = _Bound(owner, self._seam.shards(parameters), self._prior, parameters, observer)
+
+    def _release(self) -> None:
+        if self._bound is not None and self._bound.observer is not None:
+            self._bound.observer.remove()
+        self._bound = None
+
+    def apply(self) -> None:
+        """Bias the gradients of a plain module; call it after the backward pass and before clipping.
+
+        Raises:
+            DriftError: the target is not a plain module, so that its loop calls this by itself.
+        """
+        if self._seam is None or not self._seam.is_manual:
+            raise DriftError("apply() is for an attached plain module; other targets call it by themselves")
+        self._apply()
+
+    @torch.no_grad()
+    def _apply(self) -> None:
+        bound = self._bound
+        assert bound is not None
+        alphas = self._alphas_now()
+        gradients, scale = bound.shards.gradients(), bound.shards.loss_scale()
+        products, strengths = self._statistics(bound, gradients)
+        coefficients = alphas.to(products.device) * strengths
+        if self._scale == "absolute":
+            coefficients = coefficients * scale * self._stretch(products.device)
+        index = torch.tensor(bound.positions, device=products.device, dtype=torch.long)
+        add_deltas(gradients, bound.deltas, coefficients[index])
+        bound.shards.commit()
+        self._record = StepRecord(products, coefficients, alphas, scale)
+        self._steps += 1
+
+    def _statistics(self, bound: "_Bound", gradients: list[Tensor | None]) -> tuple[Tensor, Tensor]:
+        """((n, 2) ||g||^2 and <g, Delta>, (n,) strengths), equal on every rank after one all-reduce."""
+        local = gradient_products(gradients, bound.deltas)
+        group = bound.shards.group
+        if bound.observer is None:
+            products = by_parameter(local, bound.shards.spans, self._names, group)
+            norms = self._displacement.squared.sqrt().to(products.device)
+            return products, self._scaling(products[:, 0].sqrt(), products[:, 1], norms)
+        seen = bound.observer.take(self._names, local.device) / world_size(group)
+        if bound.is_replicated:
+            return by_parameter(local, bound.shards.spans, self._names, group), all_reduce(seen, group)
+        joined = by_parameter(local, bound.shards.spans, self._names, group, extra=seen)
+        return joined[:, :2], joined[:, 2]
+
+    def _stretch(self, device: torch.device) -> Tensor:
+        """What Delta is multiplied by to have the parameter's norm; 1 unless asked for."""
+        if not self._rescale:
+            return torch.ones((), dtype=torch.float64, device=device)
+        squared = self._displacement.squared
+        ratio = torch.where(squared > 0, self._displacement.origin[:, 1] / squared, torch.zeros_like(squared))
+        return ratio.sqrt().to(device)
+
+    def _alphas_now(self) -> Tensor:
+        known, total = self._seam.progress() if self._seam is not None else (None, None)
+        if known is not None:
+            self._steps = known
+        factor = schedule_factor(self._schedule, self._steps, self._total_steps or total)
+        return torch.tensor([self._alphas[name] * factor for name in self._names], dtype=torch.float64)
+
+    def metrics(self) -> dict[str, float]:
+        """Of the last optimizer step, before clipping, over the selected parameters; no collective.
+
+        Returns:
+            grad_norm, cosine (of g and Delta), injected_share (injected norm over ||g||) and alpha, each also as
+            "key/group"; w_eff where `w_eff()` was called after that step. Empty before the first step.
+        """
+        if self._record is None:
+            return {}
+        groups = [group_of(name) for name in self._names]
+        values = self._record.metrics(groups, self._displacement.squared)
+        if self._measured is not None and self._measured[0] == self._steps:
+            values["w_eff"] = self._measured[1]
+        return values
+
+    @torch.no_grad()
+    def _shares(self) -> Tensor:
+        if self._bound is None:
+            raise DriftError("no step has been taken yet; w_eff needs the optimizer's weights")
+        bound = self._bound
+        spans, deltas = bound.shards.spans, bound.deltas
+        local = weight_products(spans, bound.shards.weights(), lambda i, start, stop: deltas[i][start:stop])
+        return self._displacement.shares(by_parameter(local, spans, self._names, bound.shards.group)[:, 0])
+
+    def w_eff(self) -> float:
+        """<theta_t - theta_0, Delta> / ||Delta||^2 over all parameters; all ranks call this together."""
+        value = self._displacement.total(self._shares())
+        self._measured = (self._steps, value)
+        return value
+
+    def layer_table(self) -> list[dict[str, Any]]:
+        """One row per parameter: name, layer, module, group, w_eff, delta_norm, and cosine(g, Delta) of the last step.
+
+        All ranks call this together.
+        """
+        rows = self._displacement.table(self._shares())
+        cosines = self._record.cosines(self._displacement.squared) if self._record is not None else []
+        return [{**row, "cosine": value} for row, value in zip(rows, cosines, strict=True)] if cosines else rows
+
+    def state_dict(self) -> dict[str, Any]:
+        """What resuming needs, ready for JSON: the step, and theta_0's inner products with Delta."""
+        return {"steps": self._steps, "origin": self._displacement.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`, so that w_eff is measured from the ORIGINAL checkpoint; before or after `attach`."""
+        self._steps = int(state["steps"])
+        self._displacement.load_state_dict(state["origin"])
+
+    def detach(self) -> None:
+        """Take off every hook and wrapper and free Delta; the target trains as if nothing had been there."""
+        self._release()
+        if self._seam is not None:
+            self._seam.close()
+        self._seam = None
+
+
+class _Bound:
+    """What exists while the gradients' owner does: its shards, this rank's slices of Delta, the observing hooks."""
+
+    def __init__(
+        self,
+        owner: object | None,
+        shards: GradientShards,
+        prior: Prior,
+        parameters: Mapping[str, nn.Parameter],
+        observer: LocalStrengths | None,
+    ) -> None:
+        self.owner = owner
+        self.shards = shards
+        self.observer = observer
+        spans: list[Span] = shards.spans
+        self.deltas = read_deltas(prior, spans, [weight.device for weight in shards.weights()])
+        position = {name: index for index, name in enumerate(parameters)}
+        self.positions = [position[span.name] for span in spans]
+        ranks = world_size(shards.group)
+        self.is_replicated = len(spans) == len(parameters) and all(span.copies == ranks for span in spans)

@@ -1,0 +1,100 @@
+"""The release's semantics without the release's memory: hooks that only watch each rank's local gradient.
+
+The authors bias every micro-batch's local gradient with their own scale. The bias is linear in Delta, so the sum over
+micro-batches and the mean over ranks is one coefficient times Delta: the hooks add up the strengths, and Delta itself
+is added once per optimizer step, sharded. Only `adaptive` needs the whole Delta in the backward pass, for the cosine.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
+from torch.utils.hooks import RemovableHandle
+
+from drift.injection.bias import gradient_products
+from drift.injection.coverage import Prior
+from drift.scaling import get_scaling
+
+log = logging.getLogger(__name__)
+
+
+class LocalStrengths:
+    """Adds up, per parameter, the scaling strength of every local gradient since the last `take`."""
+
+    def __init__(self, prior: Prior, scale: str, model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> None:
+        """Register one hook per parameter.
+
+        Args:
+            prior: Deltas and their norms.
+            scale: absolute, gradnorm or adaptive.
+            model: holds the parameters; asked for the unsharded ones under FSDP2.
+            parameters: canonical name to parameter.
+        """
+        self._strength = get_scaling(scale)
+        self._needs_delta = scale == "adaptive"
+        self._handles: list[RemovableHandle] = []
+        self._sums: dict[str, Tensor] = {}
+        if self._needs_delta:
+            held = sum(parameter_numel(prior, name) for name in parameters) * prior.dtype.itemsize / 1e9
+            log.warning(
+                "micro_batch + adaptive holds the full Delta on every rank: %.2f GB; step + adaptive does not", held
+            )
+        for name, tensor in hooked_tensors(model, parameters):
+            self._handles.append(tensor.register_hook(self._observer(prior, name, tensor)))
+
+    def _observer(self, prior: Prior, name: str, tensor: Tensor) -> Callable[[Tensor], None]:
+        norm = prior.norm(name)
+        delta = torch.empty(0)
+        if self._needs_delta:
+            delta = prior.read_slice(name, 0, parameter_numel(prior, name), dtype=prior.dtype).to(tensor.device)
+
+        def observe(gradient: Tensor) -> None:
+            flat = gradient.detach().reshape(-1)
+            if self._needs_delta:
+                squared, dot = gradient_products([flat], [delta])[0].unbind()
+            else:
+                squared = torch.linalg.vector_norm(flat, dtype=torch.float32).double().square()
+                dot = torch.zeros_like(squared)
+            strength = self._strength(squared.sqrt(), dot, torch.full_like(squared, norm))
+            self._sums[name] = self._sums[name] + strength if name in self._sums else strength
+
+        return observe
+
+    def take(self, names: list[str], device: torch.device) -> Tensor:
+        """The sums so far, (n,) float64, and start again from zero."""
+        zero = torch.zeros((), dtype=torch.float64, device=device)
+        sums = [self._sums[name].to(device) if name in self._sums else zero for name in names]
+        self._sums = {}
+        return torch.stack(sums)
+
+    def remove(self) -> None:
+        """Take every hook off."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+
+def parameter_numel(prior: Prior, name: str) -> int:
+    """Elements of one Delta."""
+    return int(torch.Size(prior.shape(name)).numel())
+
+
+def hooked_tensors(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Iterator[tuple[str, Tensor]]:
+    """The leaf tensors that receive local gradients: the parameters, or what FSDP2 gathers them into.
+
+    FSDP2 keeps one unsharded parameter per sharded one and gathers into it at every forward pass, so that a hook placed
+    on it once sees every local gradient, before the reduce-scatter.
+    """
+    sharded = {id(p): name for name, p in parameters.items() if isinstance(p, DTensor)}
+    yield from ((name, p) for name, p in parameters.items() if id(p) not in sharded)
+    names = {path: sharded[id(p)] for path, p in model.named_parameters() if id(p) in sharded}
+    for module in model.modules():
+        if names and isinstance(module, FSDPModule):
+            module.unshard()
+            gathered = [path for path, p in model.named_parameters() if path in names and not isinstance(p, DTensor)]
+            tensors = [model.get_parameter(path) for path in gathered]
+            module.reshard()
+            yield from zip([names.pop(path) for path in gathered], tensors, strict=True)

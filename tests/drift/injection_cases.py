@@ -1,0 +1,148 @@
+"""What the injection's numerical matrix trains: one small Qwen2, its data, an in-memory prior, and a reference.
+
+The reference is one process that follows the paper's formulas literally, with whole gradients, and shares no code with
+drift: it is what every backend on two processes must reproduce.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
+
+WORLD = 2
+STEPS = 3
+LEARNING_RATE = 1e-3
+ALPHA = -0.7
+
+
+@dataclass(frozen=True)
+class Case:
+    """One cell of the matrix."""
+
+    backend: str
+    scale: str = "adaptive"
+    semantics: str = "step"
+    clip: float = 0.0
+    accumulation: int = 2
+    offload: bool = False
+    round_robin: bool = False
+    rescale: bool = False
+    bf16: bool = False
+    tied: bool = False
+    groups: tuple[str, ...] = ("attn", "mlp")
+    resume: bool = False
+    inject: bool = True
+
+    @property
+    def name(self) -> str:
+        """A file name and test id that says what is not default."""
+        words = [self.backend, self.scale, self.semantics, f"acc{self.accumulation}"]
+        words += [f"clip{self.clip}"] if self.clip else []
+        flags = ("offload", "round_robin", "rescale", "bf16", "tied", "resume")
+        words += [flag for flag in flags if getattr(self, flag)]
+        words += ["-".join(self.groups)] if self.groups != ("attn", "mlp") else []
+        return "_".join(words if self.inject else ["plain", *words])
+
+
+class MemoryPrior:
+    """A prior of seeded Gaussian Deltas that bf16 holds exactly."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]], groups: tuple[str, ...], seed: int = 7) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.groups = groups
+        self.dtype = torch.bfloat16
+        self.tensors = {
+            name: (0.02 * torch.randn(shape, generator=generator)).bfloat16().float() for name, shape in shapes.items()
+        }
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self.tensors[name].shape)
+
+    def norm(self, name: str) -> float:
+        return float(self.tensors[name].double().norm())
+
+    def read(self, name: str, dtype: torch.dtype = torch.float32) -> Tensor:
+        return self.tensors[name].to(dtype)
+
+    def read_slice(self, name: str, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return self.tensors[name].reshape(-1)[start:stop].to(dtype)
+
+
+def build_model(tied: bool = False) -> PreTrainedModel:
+    """Two layers with sizes that no two ranks can split evenly, grouped-query attention and q/k/v biases."""
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=61,
+        hidden_size=24,
+        intermediate_size=25,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        tie_word_embeddings=tied,
+        attn_implementation="eager",
+    )
+    model = Qwen2ForCausalLM(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3.0) if parameter.ndim > 1 else parameter.add_(0.1 * torch.randn(parameter.shape))
+    return model.train()
+
+
+def build_prior(model: nn.Module, groups: tuple[str, ...]) -> MemoryPrior:
+    """Deltas for the groups' tensors, found by plain substrings."""
+    marks = {"attn": "self_attn", "mlp": ".mlp.", "norm": "layernorm", "lm_head": "lm_head", "embed_tokens": "embed"}
+    wanted = tuple(marks[group] for group in groups)
+    shapes = {n: tuple(p.shape) for n, p in model.named_parameters() if any(mark in n for mark in wanted)}
+    return MemoryPrior(shapes, groups)
+
+
+def batches(accumulation: int) -> Tensor:
+    """Tokens, (steps, ranks, micro-batches, 2, 9)."""
+    generator = torch.Generator().manual_seed(3)
+    return torch.randint(0, 61, (STEPS, WORLD, accumulation, 2, 9), generator=generator)
+
+
+def _strength(scale: str, gradient: Tensor, delta: Tensor) -> Tensor:
+    if scale == "absolute":
+        return torch.tensor(1.0)
+    ratio = gradient.norm() / delta.norm()
+    if scale == "gradnorm":
+        return ratio
+    similarity = torch.nn.functional.cosine_similarity(gradient.flatten(), delta.flatten(), dim=0)
+    return ratio * (1 + similarity) / 2
+
+
+def reference(case: Case) -> dict[str, Tensor]:
+    """Weights after STEPS steps of AdamW on the biased gradient, by name."""
+    model = build_model(case.tied)
+    prior = build_prior(model, case.groups)
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    deltas = {name: prior.read(name) for name in prior.names}
+    if case.rescale:
+        deltas = {n: d * model.get_parameter(n).detach().norm() / d.norm() for n, d in deltas.items()}
+    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.0)
+    for step in batches(case.accumulation):
+        totals = {name: torch.zeros_like(parameter) for name, parameter in zip(names, parameters, strict=True)}
+        for tokens in step.flatten(0, 1):
+            loss = model(input_ids=tokens, labels=tokens).loss / case.accumulation
+            for name, gradient in zip(names, torch.autograd.grad(loss, parameters), strict=True):
+                local = gradient.clone()
+                if case.inject and case.semantics == "micro_batch" and name in deltas:
+                    local += ALPHA * _strength(case.scale, gradient, deltas[name]) * deltas[name]
+                totals[name] += local / WORLD
+        if case.inject and case.semantics == "step":
+            for name, delta in deltas.items():
+                totals[name] += ALPHA * _strength(case.scale, totals[name], delta) * delta
+        for parameter, name in zip(parameters, names, strict=True):
+            parameter.grad = totals[name]
+        if case.clip:
+            norm = torch.stack([total.norm() for total in totals.values()]).norm()
+            for parameter in parameters:
+                parameter.grad *= min(1.0, case.clip / (float(norm) + 1e-6))
+        optimizer.step()
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
