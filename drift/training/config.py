@@ -157,6 +157,22 @@ class TrainingJob:
         return _build(cls, fields, _NESTED)
 
 
+@dataclass(frozen=True)
+class TrainingResult:
+    """What summary.json says; w_eff is None without a prior, covered and expected are 0 without an injection."""
+
+    steps: int
+    loss: float
+    w_eff: float | None
+    covered: int
+    expected: int
+    examples: int
+    truncated: int
+    dropped: int
+    tokens: int
+    seconds: float
+
+
 def _build(cls: type, fields: Mapping, converters: Mapping[str, Callable]) -> "TrainingJob":
     """A dataclass from JSON fields, refusing keys it does not have."""
     known = {f.name: f for f in dataclasses.fields(cls)}

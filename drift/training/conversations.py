@@ -1,6 +1,6 @@
 """A sharegpt JSON with images to checked conversations: what the training data says, before any tokenizer.
 
-The format is that of LLaMA-Factory and DRIFT-TL-Distill-4K: a list of {"messages": [{"role", "content"}], "images": [...]}
+The format is that of LLaMA-Factory and DRIFT-TL-Distill-4K: a list of {"messages": [{"role", "content"}], "images": []}
 with `<image>` where each image stands; "conversations", "from" and "value" are read too. It is read by json, not by
 `datasets`: errors can name the item, and a run starts 1 to 2 s sooner.
 """

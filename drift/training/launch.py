@@ -1,0 +1,56 @@
+"""Starts a job in several processes on this machine and brings its error back as one.
+
+"local" is this process itself; "torchrun" and "deepspeed" are the launchers of those names, which also span machines
+when a cluster calls them with its own host list.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from drift.errors import TrainingError, closest
+from drift.training.config import TrainingJob, TrainingResult
+from drift.training.disk import SUMMARY
+from drift.training.worker import ERROR_FILE
+
+LAUNCHERS = ("local", "torchrun", "deepspeed")
+LOG = "worker.log"
+
+
+def launch_command(job_file: Path, processes: int, launcher: str = "torchrun") -> list[str]:
+    """The command line that runs `job_file` in `processes` processes.
+
+    Raises:
+        TrainingError: an unknown launcher.
+    """
+    worker = "drift.training.worker"
+    if launcher == "local":
+        return [sys.executable, "-m", worker, str(job_file)]
+    if launcher == "torchrun":
+        run = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
+        return [sys.executable, "-m", *run, worker, str(job_file)]
+    if launcher == "deepspeed":
+        run = ["deepspeed.launcher.runner", "--num_gpus", str(processes), "--no_local_rank", "--module"]
+        return [sys.executable, "-m", *run, worker, str(job_file)]
+    raise TrainingError(f"unknown launcher {launcher!r}; {closest(launcher, LAUNCHERS)}")
+
+
+def run_launched(job: TrainingJob, launcher: str = "torchrun") -> TrainingResult:
+    """Runs the job in `job.processes` new processes; their output goes to worker.log in `job.out`.
+
+    Raises:
+        TrainingError: the workers failed; says what they reported.
+    """
+    job.out.mkdir(parents=True, exist_ok=True)
+    job_file = job.out / "launched.json"
+    job.write(job_file)
+    (job.out / ERROR_FILE).unlink(missing_ok=True)
+    with (job.out / LOG).open("a") as output:
+        command = launch_command(job_file, job.processes, launcher)
+        status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+    if (job.out / ERROR_FILE).is_file():
+        raise TrainingError((job.out / ERROR_FILE).read_text().strip())
+    if status or not (job.out / SUMMARY).is_file():
+        raise TrainingError(f"{launcher} ended with status {status}; the end of {job.out / LOG} says why")
+    return TrainingResult(**json.loads((job.out / SUMMARY).read_text()))

@@ -1,0 +1,85 @@
+"""The model to train: loaded in the training precision, vocabulary grown if asked, everything but the LM frozen."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers.processing_utils import ProcessorMixin
+
+from drift.checkpoints import Checkpoint
+from drift.errors import CheckpointError, FamilyError
+from drift.families import Family, family_of
+from drift.training.config import TrainingConfig
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+# Module names of what stands between vision tower and LM, over all families: Qwen-VL, LLaVA-NeXT, Idefics2.
+PROJECTORS = frozenset({"merger", "deepstack_merger_list", "multi_modal_projector", "image_newline", "connector"})
+# LLaMA-Factory grows the vocabulary to a multiple of 64 as well; odd sizes are slow on GPUs.
+VOCABULARY_MULTIPLE = 64
+
+
+def load_model(folder: Path, config: TrainingConfig) -> PreTrainedModel:
+    """The MLLM of a checkpoint folder in the training precision.
+
+    Raises:
+        CheckpointError: a shard is missing, torn, or lacks a tensor that the model has.
+    """
+    Checkpoint(folder)  # names a missing or torn shard better than from_pretrained does
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(
+        folder,
+        dtype=DTYPES[config.precision],
+        attn_implementation=config.attn_implementation,
+        output_loading_info=True,
+    )
+    model, info = loaded
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise CheckpointError(
+            f"{folder} lacks {len(missing)} tensors of {type(model).__name__}, first {missing[0]!r}; "
+            f"they would start from random numbers"
+        )
+    model.config.use_cache = False
+    return model
+
+
+def add_tokens(model: PreTrainedModel, processor: ProcessorMixin, tokens: tuple[str, ...]) -> int:
+    """The tokenizer knows `tokens` as ordinary words afterwards, and the embeddings have rows for them.
+
+    Returns:
+        How many were new. Embeddings that already have spare rows (Qwen's have) are left as they are.
+    """
+    added = processor.tokenizer.add_tokens(list(tokens))
+    rows = model.config.get_text_config().vocab_size
+    if len(processor.tokenizer) > rows:
+        model.resize_token_embeddings(len(processor.tokenizer), pad_to_multiple_of=VOCABULARY_MULTIPLE)
+        log.info("vocabulary grown from %d to %d rows", rows, model.config.get_text_config().vocab_size)
+    return added
+
+
+def freeze(model: PreTrainedModel, folder: Path, config: TrainingConfig) -> int:
+    """The LM trains; vision tower and projector only where the config says so. The number of trained tensors.
+
+    Raises:
+        FamilyError: no parameter of the model belongs to its family's LM.
+    """
+    family = family_of(folder)
+    trained = 0
+    for name, parameter in model.named_parameters():
+        is_trained = _is_trained(name, family, config)
+        parameter.requires_grad_(is_trained)
+        trained += is_trained
+    lm = sum(family.canonical(name) is not None for name, _ in model.named_parameters())
+    if not lm:
+        raise FamilyError(f"no parameter of {type(model).__name__} belongs to the LM of family {family.name!r}")
+    log.info("training %d tensors, %d of them the language model's", trained, lm)
+    return trained
+
+
+def _is_trained(name: str, family: Family, config: TrainingConfig) -> bool:
+    if family.canonical(name) is not None:
+        return True
+    return config.train_projector if PROJECTORS & set(name.split(".")) else config.train_vision

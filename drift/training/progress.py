@@ -1,0 +1,188 @@
+"""What a run leaves behind while it is going: metrics lines, complete checkpoints, and where to take up again.
+
+A checkpoint counts once its `complete.json` exists: it lists every file with its size and is written last, after all
+ranks. What a kill left without it is deleted at the next start. metrics.jsonl is cut back to the step that is taken up.
+"""
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from drift.errors import TrainingError
+from drift.training import distributed
+
+log = logging.getLogger(__name__)
+
+METRICS = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
+MARKER = "complete.json"
+# Keys of every metrics line; null where a run does not measure one (plain SFT has no cosine).
+OBSERVED = ("cosine", "injected_share", "alpha", "w_eff")
+
+
+class Observer(Protocol):
+    """What GradientInjector and EffectiveWeight share."""
+
+    def w_eff(self) -> float:
+        """The share of Delta covered so far; a collective."""
+        ...
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """Where to go on: step 0 with no folder is a fresh start. `seconds` were spent before."""
+
+    step: int
+    folder: Path | None
+    seconds: float
+
+
+def find_resume_point(out: Path) -> ResumePoint:
+    """The last complete checkpoint under `out`, after every rank has agreed that torn ones are gone."""
+    if distributed.rank() == 0:
+        for folder in (out / CHECKPOINTS).glob("checkpoint-*"):
+            if not _is_complete(folder):
+                log.info("dropping the torn checkpoint %s", folder.name)
+                shutil.rmtree(folder)
+    distributed.barrier()
+    found = sorted((int(folder.name.split("-")[1]), folder) for folder in (out / CHECKPOINTS).glob("checkpoint-*"))
+    if not found:
+        return ResumePoint(0, None, 0.0)
+    step, folder = found[-1]
+    return ResumePoint(step, folder, json.loads((folder / MARKER).read_text())["seconds"])
+
+
+def read_metrics(out: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl, without a last one that a kill tore."""
+    path = out / METRICS
+    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def cut_metrics(out: Path, step: int) -> None:
+    """metrics.jsonl keeps the lines up to `step`: what came later will be computed again."""
+    kept = [line for line in read_metrics(out) if line["step"] <= step]
+    temporary = out / f"{METRICS}.tmp"
+    temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    temporary.replace(out / METRICS)
+
+
+class Recorder(TrainerCallback):
+    """Writes one metrics line per logging step and the last, and seals each checkpoint."""
+
+    def __init__(
+        self,
+        out: Path,
+        observer: Observer | None,
+        step_metrics: Callable[[], Mapping[str, float]],
+        on_metrics: Callable[[Mapping[str, Any]], None] | None,
+        seconds_before: float,
+    ):
+        """Args:
+        out: the run's folder.
+        observer: measures w_eff; None without a prior.
+        step_metrics: what the injection knows of the last step; empty without one.
+        on_metrics: called on rank 0 with each line.
+        seconds_before: spent before this start.
+        """
+        self._out = out
+        self._observer = observer
+        self._step_metrics = step_metrics
+        self._on_metrics = on_metrics
+        self._start = time.monotonic() - seconds_before
+
+    def seconds(self) -> float:
+        """Wall time of the run so far, over all its starts."""
+        return time.monotonic() - self._start
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any):
+        """The last step is always logged and never checkpointed: the final model follows at once."""
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+            control.should_save = False
+        return control
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any):
+        """As at the last step: transformers asks for a last checkpoint here again."""
+        return self.on_step_end(args, state, control)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **event: Any) -> None:
+        """One line; transformers' closing summary, which has no loss, is not one."""
+        logs = event["logs"]
+        if "loss" not in logs:
+            return
+        observed: dict[str, float | None] = dict.fromkeys(OBSERVED)
+        if self._observer is not None:
+            observed["w_eff"] = self._observer.w_eff()
+        # The injection's own norm is of the selected parameters before the bias; ours is of all, after it.
+        observed |= {_own_name(key): value for key, value in self._step_metrics().items()}
+        line = {
+            "step": state.global_step,
+            "epoch": logs["epoch"],
+            "loss": logs["loss"],
+            "grad_norm": logs["grad_norm"],
+            "learning_rate": logs["learning_rate"],
+            **observed,
+        }
+        if distributed.rank() == 0:
+            with (self._out / METRICS).open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            if self._on_metrics is not None:
+                self._on_metrics(line)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Marks the checkpoint of this step complete once every rank has written, then deletes older ones."""
+        distributed.barrier()
+        if distributed.rank() != 0:
+            return
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        sizes = {str(p.relative_to(folder)): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
+        temporary = folder / f"{MARKER}.tmp"
+        temporary.write_text(json.dumps({"seconds": self.seconds(), "files": sizes}))
+        temporary.replace(folder / MARKER)
+        for older in folder.parent.glob("checkpoint-*"):
+            if older != folder:
+                shutil.rmtree(older)
+
+
+def require_same_job(out: Path, identity: Mapping[str, Any]) -> None:
+    """The folder belongs to this job: empty so far, or begun with the same settings.
+
+    Raises:
+        TrainingError: it was begun with other settings; going on would mix two runs.
+    """
+    path = out / "job.json"
+    wanted = json.loads(json.dumps(identity))
+    if path.is_file():
+        found = json.loads(path.read_text())
+        differing = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+        if differing:
+            raise TrainingError(
+                f"{out} was begun with another job: {differing} differ "
+                f"(found {[found.get(k) for k in differing]}, expected {[wanted.get(k) for k in differing]}); "
+                f"choose another folder or delete it"
+            )
+    distributed.barrier()
+    if distributed.rank() == 0:
+        temporary = out / "job.json.tmp"
+        temporary.write_text(json.dumps(wanted, indent=2) + "\n")
+        temporary.replace(path)
+
+
+def _is_complete(folder: Path) -> bool:
+    """Whether the marker exists and every file it lists has its size."""
+    if not (folder / MARKER).is_file():
+        return False
+    sizes = json.loads((folder / MARKER).read_text())["files"]
+    return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
+
+
+def _own_name(key: str) -> str:
+    return key.replace("grad_norm", "selected_grad_norm", 1) if key.startswith("grad_norm") else key

@@ -1,0 +1,282 @@
+"""One fine-tuning job in this process: SFT or DRIFT through transformers' Trainer on DeepSpeed ZeRO.
+
+`run_job` fills `job.out` with a checkpoint that from_pretrained opens, metrics.jsonl, injection.json, and summary.json,
+which is written last: its existence means that the work is complete. Run again it goes on from the last complete
+checkpoint, and on one process the result is the uninterrupted one bit for bit. The loss, the loop and the optimizer are
+transformers' own; the bias on the gradient is drift.injection's.
+"""
+
+import dataclasses
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments, set_seed
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+from transformers.processing_utils import ProcessorMixin
+
+from drift.errors import TrainingError
+from drift.injection import EffectiveWeight, GradientInjector
+from drift.prior import ReasoningPrior
+from drift.processing import load_processor, save_processor, set_pixel_limits
+from drift.training import distributed
+from drift.training.config import TrainingJob, TrainingResult
+from drift.training.conversations import read_conversations
+from drift.training.data import ConversationDataset, collate
+from drift.training.disk import FINAL, SUMMARY, is_disk_full, publish, require_space
+from drift.training.model import add_tokens, freeze, load_model
+from drift.training.progress import (
+    CHECKPOINTS,
+    Recorder,
+    ResumePoint,
+    cut_metrics,
+    find_resume_point,
+    read_metrics,
+    require_same_job,
+)
+
+log = logging.getLogger(__name__)
+
+OnMetrics = Callable[[Mapping[str, Any]], None]
+
+
+class GuardedTrainer(Trainer):
+    """transformers' Trainer that stops at the first loss that is not finite and skips work nobody reads."""
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The model's own loss, known to be finite on every rank.
+
+        Raises:
+            TrainingError: it is NaN or infinite; names the optimizer step.
+        """
+        result: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        loss = result[0] if return_outputs else result
+        if distributed.is_true_anywhere(~torch.isfinite(loss.detach())):
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.state.global_step + 1} of {self.state.max_steps}; "
+                f"lower learning_rate or |alpha|, or look at the last lines of metrics.jsonl"
+            )
+        return result
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """0: counting them walks over every parameter at every step."""
+        return 0
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Inside a checkpoint nothing: DeepSpeed's own files hold the weights, a second copy would never be read."""
+        if not _internal_call:
+            super().save_model(output_dir)
+
+
+def run_job(job: TrainingJob, on_metrics: OnMetrics | None = None) -> TrainingResult:
+    """Trains until `job.out` is complete, from wherever an earlier start left it.
+
+    Args:
+        job: see TrainingJob; `job.processes` must be the number of processes that run this together.
+        on_metrics: called on rank 0 with each line of metrics.jsonl.
+    Raises:
+        DriftError: bad data, model or prior; a loss that is not finite; a full disk; a folder begun with another job.
+    """
+    if (job.out / SUMMARY).is_file():
+        shutil.rmtree(job.out / CHECKPOINTS, ignore_errors=True)
+        return TrainingResult(**json.loads((job.out / SUMMARY).read_text()))
+    distributed.start_process_group()
+    if distributed.world_size() != job.processes:
+        raise TrainingError(
+            f"the job wants {job.processes} processes and {distributed.world_size()} run it; "
+            f"start it by drift.training.launch or by torchrun"
+        )
+    job.out.mkdir(parents=True, exist_ok=True)
+    try:
+        return _run(job, on_metrics)
+    except (OSError, RuntimeError) as error:  # safetensors and torch.save report a full disk as RuntimeError or OSError
+        if not is_disk_full(error):
+            raise
+        free = shutil.disk_usage(job.out).free
+        raise TrainingError(
+            f"no space left at {job.out} ({free / 1e6:.1f} MB free); free some and start again: "
+            f"it goes on from the last complete checkpoint"
+        ) from error
+    finally:
+        unset_hf_deepspeed_config()
+
+
+def _run(job: TrainingJob, on_metrics: OnMetrics | None) -> TrainingResult:
+    require_same_job(job.out, _identity(job))
+    require_space(job)
+    start = find_resume_point(job.out)
+    set_seed(job.training.seed)
+    # These come before the model: under ZeRO-3 from_pretrained asks them whether to partition what it loads.
+    arguments = _arguments(job)
+    processor = load_processor(job.model, job.training.image_backend)
+    original_size = dict(processor.image_processor.size)
+    set_pixel_limits(processor, min_pixels=job.training.image_min_pixels, max_pixels=job.training.image_max_pixels)
+    model = load_model(job.model, job.training)
+    add_tokens(model, processor, job.training.add_tokens)
+    freeze(model, job.model, job.training)
+    dataset = _dataset(job, processor)
+    trainer = _trainer(model, arguments, dataset, processor)
+    observer = _observer(job, trainer)
+    recorder = _recorder(job, observer, on_metrics, start)
+    trainer.add_callback(recorder)
+    trainer.train(resume_from_checkpoint=str(start.folder) if start.folder else None)
+    processor.image_processor.size = original_size
+    return _finish(job, trainer, processor, observer, dataset, recorder)
+
+
+def _identity(job: TrainingJob) -> dict[str, Any]:
+    """What must be equal for a run to be gone on with; folders may have moved."""
+    return {
+        "training": dataclasses.asdict(job.training),
+        "injection": dataclasses.asdict(job.injection),
+        "processes": job.processes,
+    }
+
+
+def _arguments(job: TrainingJob) -> TrainingArguments:
+    """transformers' arguments; whatever they and DeepSpeed both hold is set here alone."""
+    config, on_cpu = job.training, not torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(job.out / CHECKPOINTS),
+        num_train_epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.scheduler,
+        warmup_steps=config.warmup_ratio,  # below 1 it is a share of all steps
+        weight_decay=config.weight_decay,
+        adam_beta1=config.adam_beta1,
+        adam_beta2=config.adam_beta2,
+        max_grad_norm=config.max_grad_norm,
+        per_device_train_batch_size=config.per_device_batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        optim="adamw_torch",
+        bf16=config.precision == "bf16",
+        activation_checkpointing=config.gradient_checkpointing,
+        deepspeed=distributed.zero_config(config, job.model),
+        use_cpu=on_cpu,
+        ddp_backend="gloo" if on_cpu else "nccl",
+        dataloader_pin_memory=not on_cpu,
+        save_strategy="steps" if config.save_steps else "no",
+        save_steps=max(config.save_steps, 1),
+        logging_steps=config.logging_steps,
+        logging_nan_inf_filter=False,
+        seed=config.seed,
+        data_seed=config.seed,
+        report_to="none",
+        disable_tqdm=not sys.stderr.isatty(),
+        remove_unused_columns=False,
+    )
+
+
+def _dataset(job: TrainingJob, processor: ProcessorMixin) -> ConversationDataset:
+    """The encoded data.
+
+    Raises:
+        TrainingError: ZeRO-3 on several processes with images in some examples only: a rank whose batch has none would
+            skip the vision tower and wait for ever for the others to gather its weights.
+    """
+    config = job.training
+    dataset = ConversationDataset(read_conversations(job.data), processor, config)
+    with_images, without = dataset.image_shares()
+    if config.zero_stage == 3 and job.processes > 1 and with_images and without:
+        raise TrainingError(
+            f"zero_stage 3 on {job.processes} processes needs images in all examples or in none; "
+            f"found {with_images} with and {without} without; choose zero_stage 2"
+        )
+    return dataset
+
+
+def _trainer(
+    model: PreTrainedModel, arguments: TrainingArguments, dataset: ConversationDataset, processor: ProcessorMixin
+) -> GuardedTrainer:
+    tokenizer = processor.tokenizer
+    # Padding is masked out of attention and loss, so the end token serves where there is no padding token.
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    trainer = GuardedTrainer(
+        model=model, args=arguments, train_dataset=dataset, data_collator=partial(collate, pad_id=pad_id)
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _observer(job: TrainingJob, trainer: GuardedTrainer) -> GradientInjector | EffectiveWeight | None:
+    """The injection, or for plain SFT with a prior something that only measures w_eff; attached before training."""
+    if job.prior is None:
+        return None
+    prior = ReasoningPrior.load(job.prior)
+    if job.injection.scale == "none":
+        return EffectiveWeight(prior).attach(trainer)
+    injector = GradientInjector(
+        prior,
+        scale=job.injection.scale,
+        alpha=job.injection.alpha,
+        semantics=job.injection.semantics,
+        rescale_to_parameter=job.injection.rescale_to_parameter,
+        alpha_schedule=job.injection.alpha_schedule,
+    )
+    injector.attach(trainer)
+    log.info("the prior covers %d/%d parameters", injector.covered, injector.expected)
+    return injector
+
+
+def _recorder(
+    job: TrainingJob,
+    observer: GradientInjector | EffectiveWeight | None,
+    on_metrics: OnMetrics | None,
+    start: ResumePoint,
+) -> Recorder:
+    if distributed.rank() == 0:
+        cut_metrics(job.out, start.step)
+        shutil.rmtree(job.out / FINAL, ignore_errors=True)
+    if start.folder is not None:
+        log.info("going on after step %d", start.step)
+    step_metrics = observer.metrics if isinstance(observer, GradientInjector) else dict
+    return Recorder(job.out, observer, step_metrics, on_metrics, start.seconds)
+
+
+def _finish(
+    job: TrainingJob,
+    trainer: GuardedTrainer,
+    processor: ProcessorMixin,
+    observer: GradientInjector | EffectiveWeight | None,
+    dataset: ConversationDataset,
+    recorder: Recorder,
+) -> TrainingResult:
+    """The final files, summary.json last; then the checkpoints go. Collective: every rank helps to gather weights."""
+    table = observer.layer_table() if observer is not None else []
+    covered, expected = (observer.covered, observer.expected) if isinstance(observer, GradientInjector) else (0, 0)
+    trainer.save_model(str(job.out / FINAL))
+    if observer is not None:
+        observer.detach()
+    counts, last = dataset.counts(), read_metrics(job.out)[-1]
+    result = TrainingResult(
+        steps=trainer.state.global_step,
+        loss=last["loss"],
+        w_eff=last["w_eff"],
+        covered=covered,
+        expected=expected,
+        examples=counts.examples,
+        truncated=counts.truncated,
+        dropped=counts.dropped,
+        tokens=counts.tokens * job.training.epochs,
+        seconds=recorder.seconds(),
+    )
+    if distributed.rank() == 0:
+        save_processor(processor, job.out / FINAL)
+        (job.out / FINAL / "training_args.bin").unlink()
+        injection = {"covered": f"{covered}/{expected}", **dataclasses.asdict(job.injection), "layers": table}
+        (job.out / FINAL / "injection.json").write_text(json.dumps(injection, indent=2) + "\n")
+        (job.out / FINAL / SUMMARY).write_text(json.dumps(dataclasses.asdict(result), indent=2) + "\n")
+        publish(job.out, job.out / CHECKPOINTS)
+    distributed.barrier()
+    return result

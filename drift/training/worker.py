@@ -1,0 +1,62 @@
+"""One process of a training job: `python -m drift.training.worker job.json`, under torchrun, deepspeed or alone.
+
+An error that the user can mend is one line from rank 0 and exit status 2. It is also written to error.txt beside
+job.json, since launchers print their own trace over it.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from drift.errors import DriftError
+from drift.training.config import TrainingJob
+
+log = logging.getLogger(__name__)
+
+ERROR_STATUS = 2
+ERROR_FILE = "error.txt"
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the job file; 0, or 2 after an error that was reported."""
+    logging.basicConfig(level=logging.INFO if _is_first() else logging.WARNING, format="%(message)s")
+    if len(arguments) != 1:
+        log.error("usage: python -m drift.training.worker job.json (found %d arguments)", len(arguments))
+        return ERROR_STATUS
+    path = Path(arguments[0])
+    try:
+        _run(path)
+    except DriftError as error:
+        _report(path.parent, error)
+        return ERROR_STATUS
+    return 0
+
+
+def _run(path: Path) -> None:
+    job = TrainingJob.read(path)
+    # Heavy modules only once the job is known to be readable.
+    from torch import distributed
+
+    from drift.training.trainer import run_job
+
+    run_job(job)
+    distributed.destroy_process_group()
+
+
+def _report(folder: Path, error: DriftError) -> None:
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    if _is_first():
+        log.error(line)
+    temporary = folder / f"{ERROR_FILE}.{os.getpid()}"
+    if folder.is_dir():
+        temporary.write_text(line + "\n")
+        temporary.replace(folder / ERROR_FILE)
+
+
+def _is_first() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
