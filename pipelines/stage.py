@@ -52,7 +52,7 @@ class Stage:
 
     def function(self) -> Callable[[Any, Runtime, Mapping[str, Path], Path], dict[str, Any]]:
         module, name = self.run.split(":")
-        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+        return getattr(importlib.import_module(module), name)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,6 @@ class Store:
             lock.write(str(os.getpid()))
             lock.flush()
             yield partial
-            os.unlink(lock.name)
 
     def commit(self, partial: Path, manifest: dict[str, Any]) -> Artifact:
         """Seals the partial folder: the manifest last, then one rename."""

@@ -1,0 +1,130 @@
+"""The table of stages: parameters, versions, and where each function is. Light: no torch until a stage runs.
+
+Raise a version whenever the same parameters and inputs would give other files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from drift.training.config import InjectionConfig, TrainingConfig
+from evaluation.engines.base import GenerationSettings
+from pipelines.lab.config import WorldConfig
+from pipelines.report.spec import Cell, Table
+from pipelines.stage import Stage
+
+
+@dataclass(frozen=True)
+class ModelParams:
+    """A checkpoint by role (base | expert | mllm): built in a lab world, or taken from a hub or a folder."""
+
+    role: str
+    source: str
+    world: WorldConfig | None
+    repo: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class DataParams:
+    """SFT examples as sharegpt JSON and images."""
+
+    source: str
+    world: WorldConfig | None
+    repo: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class BenchmarksParams:
+    """TSVs of the named benchmarks; `root` and its digest `revision` where they come from a folder."""
+
+    source: str
+    names: tuple[str, ...]
+    split: str
+    world: WorldConfig | None
+    root: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class PriorParams:
+    """The reasoning prior: drift.prior."""
+
+    kind: str
+    groups: tuple[str, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class MergeParams:
+    """A merge: drift.merging. `matched` (bound to a run's w_eff) sets both weights of a linear merge."""
+
+    method: str
+    variant: str
+    hyperparameters: Mapping[str, float | int | str]
+    seed: int
+    matched: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainParams:
+    """SFT or DRIFT: drift.training. `processes` is the data-parallel size, so it is part of the result."""
+
+    training: TrainingConfig
+    injection: InjectionConfig
+    processes: int
+
+
+@dataclass(frozen=True)
+class GenerateParams:
+    """Responses of a checkpoint to benchmarks."""
+
+    benchmarks: tuple[str, ...]
+    variant: str
+    engine: str
+    url: str
+    dtype: str
+    image_backend: str
+    settings: GenerationSettings
+
+
+@dataclass(frozen=True)
+class ScoreParams:
+    """Verdicts and scores of responses."""
+
+    benchmarks: Mapping[str, str]
+    mode: str
+    judge: str
+    judge_model: str
+    judge_url: str
+
+
+@dataclass(frozen=True)
+class ChooseParams:
+    """Picks the value whose scores have the highest mean; inputs are named `<place of the value>:<seed>`."""
+
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ReportParams:
+    """The tables of a profile; `published` holds the text of each CSV of the paper's numbers by file name."""
+
+    profile: str
+    seeds: tuple[int, ...]
+    tables: tuple[Table, ...]
+    published: Mapping[str, str]
+    cells: tuple[Cell, ...]
+
+
+MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 120)
+DATA = Stage("data", 1, "pipelines.stages.models:make_data", 3)
+BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3)
+PRIOR = Stage("prior", 1, "pipelines.stages.checkpoints:extract_prior", 1)
+MERGE = Stage("merge", 1, "pipelines.stages.checkpoints:merge", 1)
+TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 25)
+GENERATE = Stage("generate", 1, "pipelines.stages.evaluate:generate", 6)
+SCORE = Stage("score", 1, "pipelines.stages.evaluate:score_responses", 2)
+CHOOSE = Stage("choose", 1, "pipelines.stages.choose:choose", 0.1)
+REPORT = Stage("report", 1, "pipelines.stages.report:report", 5)
+STAGES = {s.name: s for s in (MODEL, DATA, BENCHMARKS, PRIOR, MERGE, TRAIN, GENERATE, SCORE, CHOOSE, REPORT)}

@@ -1,0 +1,189 @@
+"""From a typed Config to the calls that make it true: which stage, with which parameters, from which inputs.
+
+Pure: nothing is read, run or downloaded here, so a plan for 8 GPUs prints on a laptop. Calls that would make the same
+artifact have equal keys, so the plans of many configs join into one DAG by themselves.
+"""
+
+from dataclasses import replace
+
+from drift.merging.config import describe, get_method, resolve_hyperparameters
+from drift.training.config import InjectionConfig
+from pipelines import stages
+from pipelines.lab.config import LAB, WorldConfig
+from pipelines.schema import Config, Injection, Method
+from pipelines.stage import Bind, Call
+
+_DRIFT = Method(name="drift", stage="train")
+
+
+def model(config: Config, role: str) -> Call:
+    """The MLLM, the expert, their `base`, or `prior_base` (what the expert was tuned from)."""
+    if config.pair.source == "lab":
+        role = "base" if role == "prior_base" else role
+        params = stages.ModelParams(role, "lab", _world_of_models(config), "", "")
+        inputs = {} if role == "base" else {"base": model(config, "base")}
+        return Call(stages.MODEL, params, inputs, label=f"{role} seed={config.seed}")
+    ref = getattr(config.pair, role)
+    params = stages.ModelParams(role, config.pair.source, None, ref.repo, ref.revision)
+    return Call(stages.MODEL, params, label=f"{role} {ref.repo}")
+
+
+def _world(config: Config) -> WorldConfig:
+    return replace(config.world, seed=config.seed)
+
+
+def _world_of_models(config: Config) -> WorldConfig:
+    """The world without the sizes that no model depends on, so that changing those trains nothing anew."""
+    return replace(
+        _world(config), sft_items=LAB.sft_items, suite_items=LAB.suite_items, wemath_groups=LAB.wemath_groups
+    )
+
+
+def data(config: Config) -> Call:
+    """The SFT examples."""
+    lab = config.data.source == "lab"
+    repo = config.data.root if config.data.source == "folder" else config.data.repo
+    params = stages.DataParams(config.data.source, _world(config) if lab else None, repo, config.data.revision)
+    return Call(stages.DATA, params, label=f"{config.data.name} seed={config.seed}")
+
+
+def benchmarks(config: Config) -> Call:
+    """The TSVs of the suite's benchmarks on its split."""
+    suite, lab = config.suite, config.suite.source == "lab"
+    params = stages.BenchmarksParams(
+        source=suite.source,
+        names=tuple(suite.benchmarks.values()),
+        split=suite.split,
+        world=_world(config) if lab else None,
+        root=config.data.root if suite.source == "folder" else "",
+        revision=config.data.revision if suite.source == "folder" else "",
+    )
+    return Call(stages.BENCHMARKS, params, label=f"{suite.name} {suite.split} seed={config.seed}")
+
+
+def prior(config: Config) -> Call:
+    """The reasoning prior over the selected groups."""
+    drawn = config.prior.kind in ("random", "shuffled")
+    seed = config.prior.seed + config.seed if drawn else 0
+    params = stages.PriorParams(config.prior.kind, config.selection.groups, seed)
+    inputs = {"mllm": model(config, "mllm"), "expert": model(config, "expert")}
+    if config.prior.kind == "hierarchical":
+        inputs["base"] = model(config, "prior_base")
+    return Call(stages.PRIOR, params, inputs, label=f"{config.prior.kind} {_groups(config)} seed={config.seed}")
+
+
+def merge(config: Config) -> Call:
+    """The MLLM merged with the expert by the configured method."""
+    chosen = config.merge
+    seed = chosen.seed + config.seed if chosen.method.startswith("dare") else 0
+    row = get_method(chosen.method, chosen.variant)
+    settings = describe(row, resolve_hyperparameters(row, chosen.hyperparameters))
+    params = stages.MergeParams(chosen.method, chosen.variant, settings, seed)
+    roles = ("mllm", "expert", "base") if row.needs_base else ("mllm", "expert")
+    inputs = {role: model(config, role) for role in roles}
+    return Call(stages.MERGE, params, inputs, label=f"{chosen.method} {chosen.variant} seed={config.seed}")
+
+
+def matched_merge(config: Config) -> Call:
+    """The MLLM moved along Delta as far as the configured DRIFT run of the same seed moved it (its w_eff)."""
+    run = train(replace(config, method=_DRIFT))
+    params = stages.MergeParams("task_arithmetic", "br2v", {}, 0, matched=0.0)
+    inputs = {role: model(config, role) for role in ("mllm", "expert")}
+    return Call(stages.MERGE, params, inputs, {"matched": Bind(run, "w_eff")}, f"matched merge seed={config.seed}")
+
+
+def train(config: Config) -> Call:
+    """SFT or DRIFT. Plain SFT gets the prior too, to be measured against it, never to be moved by it."""
+    matched = config.method.start == "matched_merge"
+    plain = matched or config.injection.scale == "none"
+    injection = _injection(config.injection, "none" if plain else config.injection.scale)
+    seed = config.train.seed + config.seed
+    training = replace(config.train, seed=seed, zero_stage=config.zero.stage, offload=config.zero.offload)
+    inputs = {
+        "model": matched_merge(config) if matched else model(config, "mllm"),
+        "data": data(config),
+        "prior": prior(config),
+    }
+    binds = {}
+    if not plain and config.injection.alpha == "auto":
+        chosen = alpha_choice(config)
+        if isinstance(chosen, Call):
+            binds["injection.alpha"] = Bind(chosen, "chosen")
+        else:
+            injection = replace(injection, alpha=chosen)
+    alpha = "none" if plain else f"alpha={config.injection.alpha}"
+    label = f"{config.method.name} {injection.scale} {alpha} {config.prior.kind} {_groups(config)} seed={config.seed}"
+    return Call(stages.TRAIN, stages.TrainParams(training, injection, config.launcher.processes), inputs, binds, label)
+
+
+def _injection(chosen: Injection, scale: str) -> InjectionConfig:
+    """The injection with alpha still open where it is `auto`; a plain run has alpha 0, so equal runs hash equal."""
+    if scale == "none":
+        return InjectionConfig(scale="none", alpha=0.0)
+    return InjectionConfig(
+        scale=chosen.scale,
+        alpha=0.0 if chosen.alpha == "auto" else chosen.alpha,
+        semantics=chosen.semantics,
+        rescale_to_parameter=chosen.rescale_to_parameter,
+        alpha_schedule=chosen.alpha_schedule,
+    )
+
+
+def alpha_choice(config: Config) -> Call | float:
+    """The call that picks alpha on the validation draw over all seeds; the value itself where one candidate is left.
+
+    Every prior and selection of a scale shares the choice made with the direct prior on `chosen_with`, so that a
+    control or an ablation differs from its row in one thing only.
+    """
+    values = config.injection.candidates
+    if len(values) == 1:
+        return values[0]
+    reference = replace(
+        config,
+        method=_DRIFT,
+        prior=replace(config.prior, kind="direct", seed=0),
+        selection=replace(config.selection, groups=config.injection.chosen_with),
+        suite=replace(config.suite, split="validation"),
+    )
+    inputs = {
+        f"{place}:{seed}": score(replace(reference, seed=seed, injection=replace(config.injection, alpha=value)))
+        for place, value in enumerate(values)
+        for seed in config.seeds
+    }
+    return Call(stages.CHOOSE, stages.ChooseParams(values), inputs, label=f"alpha for {config.injection.scale}")
+
+
+def checkpoint(config: Config) -> Call:
+    """The checkpoint that the method makes."""
+    makers = {"none": lambda: model(config, "mllm"), "merge": lambda: merge(config), "train": lambda: train(config)}
+    return makers[config.method.stage]()
+
+
+def generate(config: Config) -> Call:
+    """The checkpoint's responses to the suite."""
+    engine = config.engine
+    params = stages.GenerateParams(
+        benchmarks=tuple(config.suite.benchmarks.values()),
+        variant=config.suite.variant,
+        engine=engine.name,
+        url=engine.url,
+        dtype=engine.dtype,
+        image_backend=engine.image_backend,
+        settings=engine.settings,
+    )
+    made = checkpoint(config)
+    label = f"{made.label} on {config.suite.name} {config.suite.split}"
+    return Call(stages.GENERATE, params, {"model": made, "benchmarks": benchmarks(config)}, label=label)
+
+
+def score(config: Config) -> Call:
+    """The scores of the checkpoint on the suite: what a table cell is read from."""
+    judge = config.judge
+    params = stages.ScoreParams(dict(config.suite.benchmarks), judge.mode, judge.name, judge.model, judge.url)
+    responses = generate(config)
+    inputs = {"responses": responses, "benchmarks": benchmarks(config)}
+    return Call(stages.SCORE, params, inputs, label=responses.label)
+
+
+def _groups(config: Config) -> str:
+    return "+".join(config.selection.groups)

@@ -1,0 +1,185 @@
+"""From score artifacts to the numbers of a table: means over seeds with intervals, the paper's value, differences.
+
+Every difference is computed from its two numbers. With several seeds (worlds) intervals and tests are over seeds, never
+over pooled items; with one seed a score has its benchmark's own interval and a difference none.
+"""
+
+import csv
+import io
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drift.errors import DataError
+from evaluation.statistics import Interval, holm, paired_over_seeds, seeds_interval
+from pipelines.report.spec import Cell, Row, Table
+from pipelines.stages.evaluate import SCORES
+from pipelines.store import MANIFEST
+
+AVERAGE = "Avg"
+
+
+@dataclass(frozen=True)
+class Source:
+    """An input artifact of the report: its manifest, and its scores where it has some."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    scores: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def open(cls, path: Path) -> "Source":
+        scores = json.loads((path / SCORES).read_text()) if (path / SCORES).exists() else {}
+        return cls(path, json.loads((path / MANIFEST).read_text()), scores)
+
+
+@dataclass(frozen=True)
+class Number:
+    """One cell: a mean over seeds in percent, where it comes from, and the paper's value for it.
+
+    Args:
+        std: sample standard deviation over seeds, None for one seed.
+        n: items, all seeds together.
+        values: one per seed, in the order of the row's cells.
+        unjudged: verdicts that the judge could not give; they are in no accuracy.
+    """
+
+    column: str
+    value: float
+    std: float | None
+    n: int
+    values: tuple[float, ...]
+    low: float | None
+    high: float | None
+    paper: float | None
+    fingerprints: tuple[str, ...]
+    unjudged: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row's gain over the row it is compared with, paired by seed; `p_holm` is over the columns of the row."""
+
+    column: str
+    interval: Interval
+    p_holm: float | None
+    paper: float | None
+
+
+def published_rows(text: str) -> list[dict[str, str]]:
+    """The rows of a published CSV; lines that start with # are its notes."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return list(csv.DictReader(io.StringIO("\n".join(lines))))
+
+
+def paper_entry(row: Row, published: Sequence[Mapping[str, str]], where: str) -> Mapping[str, str]:
+    """The published row that a row stands beside, empty where it names none.
+
+    Raises:
+        DataError: the filter fits no row or several, so a number could be put beside the wrong one.
+    """
+    if not row.paper:
+        return {}
+    fits = [entry for entry in published if all(entry.get(key, "").startswith(str(v)) for key, v in row.paper.items())]
+    exact = [entry for entry in fits if all(entry[key] == str(value) for key, value in row.paper.items())]
+    chosen = exact or fits
+    if len(chosen) != 1:
+        raise DataError(f"{where}, row {row.label!r}: {dict(row.paper)} fits {len(chosen)} published rows, expected 1")
+    return chosen[0]
+
+
+def paper_number(entry: Mapping[str, str], column: str) -> float | None:
+    """The paper's value in a column, None where the paper has none."""
+    text = entry.get(column, "")
+    return float(text) if text else None
+
+
+def column_value(scores: Mapping[str, Mapping[str, Any]], column: str, columns: Sequence[str]) -> float:
+    """The score in one column of a table: a benchmark's headline, WeMath's two measures, or the mean of the rest."""
+    if column == AVERAGE:
+        return statistics.fmean(column_value(scores, other, columns) for other in columns if other != AVERAGE)
+    benchmark, _, measure = column.partition("_")
+    return float(scores[benchmark][measure or "score"])
+
+
+def _number(column: str, columns: Sequence[str], found: Sequence[Source], entry: Mapping[str, str]) -> Number:
+    values = tuple(column_value(source.scores, column, columns) for source in found)
+    low, high = _interval(column, values, found)
+    parts = [c for c in columns if c != AVERAGE] if column == AVERAGE else [column]
+    parts = sorted({part.partition("_")[0] for part in parts})
+    return Number(
+        column=column,
+        value=statistics.fmean(values),
+        std=statistics.stdev(values) if len(values) > 1 else None,
+        n=sum(int(source.scores[part]["n"]) for source in found for part in parts),
+        values=values,
+        low=low,
+        high=high,
+        paper=paper_number(entry, column),
+        fingerprints=tuple(source.manifest["fingerprint"] for source in found),
+        unjudged=sum(int(source.scores[part]["unjudged"]) for source in found for part in parts),
+    )
+
+
+def _interval(column: str, values: Sequence[float], found: Sequence[Source]) -> tuple[float | None, float | None]:
+    if len(values) > 1:
+        interval = seeds_interval(values)
+        return interval.low, interval.high
+    if column == AVERAGE:
+        return None, None
+    benchmark, _, measure = column.partition("_")
+    scores = found[0].scores[benchmark]
+    prefix = f"{measure}_" if measure else "strict_" if "strict" in scores else ""
+    return float(scores[f"{prefix}ci_low"]), float(scores[f"{prefix}ci_high"])
+
+
+def table_numbers(
+    table: Table, published: str, cells: Sequence[Cell], sources: Mapping[str, Source]
+) -> dict[str, list[Number]]:
+    """Row label -> its numbers, for the rows that were run."""
+    entries = published_rows(published)
+    numbers = {}
+    for row in table.rows:
+        mine = [cell for cell in cells if cell.table == table.name and cell.row == row.label]
+        if mine:
+            entry = paper_entry(row, entries, table.name)
+            found = [sources[cell.score] for cell in mine]
+            numbers[row.label] = [_number(column, table.columns, found, entry) for column in table.columns]
+    return numbers
+
+
+def differences(numbers: Mapping[str, Sequence[Number]], against: str) -> dict[str, list[Difference]]:
+    """Row label -> its gains over the row `against`, per column; rows with other seeds are refused.
+
+    Raises:
+        DataError: the two rows were not run over the same number of seeds.
+    """
+    rows = {}
+    for label, row in numbers.items():
+        if label == against or against not in numbers:
+            continue
+        intervals = []
+        for mine, other in zip(row, numbers[against], strict=True):
+            if len(mine.values) != len(other.values):
+                raise DataError(f"{label!r} has {len(mine.values)} seeds, {against!r} has {len(other.values)}")
+            intervals.append(paired_over_seeds(other.values, mine.values))
+        tested = [interval.p_value for interval in intervals if interval.n > 1 and interval.p_value is not None]
+        adjusted = holm(tested) if len(tested) == len(intervals) else [None] * len(intervals)
+        rows[label] = [
+            Difference(mine.column, interval, p, _gap(mine.paper, other.paper))
+            for mine, other, interval, p in zip(row, numbers[against], intervals, adjusted, strict=True)
+        ]
+    return rows
+
+
+def _gap(mine: float | None, other: float | None) -> float | None:
+    return None if mine is None or other is None else mine - other
+
+
+def is_resolved(interval: Interval) -> bool:
+    """Whether the interval excludes zero."""
+    return math.isfinite(interval.low) and (interval.low > 0 or interval.high < 0)

@@ -1,0 +1,81 @@
+"""Numbers as Markdown, LaTeX and CSV. Formatting only: every figure was computed in pipelines.report.numbers."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas
+
+from pipelines.report.numbers import Difference, Number, is_resolved, paper_entry, published_rows
+from pipelines.report.spec import Table
+
+LONG_COLUMNS = (
+    "table", "row", "benchmark", "value", "std", "n", "seeds", "ci_low", "ci_high", "paper_value", "fingerprint",
+)  # fmt: skip
+BLANK = "–"
+
+
+def long_frame(table: Table, numbers: Mapping[str, Sequence[Number]]) -> pandas.DataFrame:
+    """One line a number, with its interval, counts and the fingerprints of the scores it is the mean of."""
+    lines = [
+        (
+            table.name, label, number.column, _rounded(number.value), _rounded(number.std), number.n,
+            len(number.values), _rounded(number.low), _rounded(number.high), number.paper,
+            "+".join(mark[:20] for mark in number.fingerprints),
+        )
+        for label, row in numbers.items()
+        for number in row
+    ]  # fmt: skip
+    return pandas.DataFrame(lines, columns=list(LONG_COLUMNS))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def wide_frame(table: Table, numbers: Mapping[str, Sequence[Number]], published: str) -> pandas.DataFrame:
+    """The table as printed: ours as mean ± sd over seeds, the paper's value in brackets; quoted rows have only that."""
+    entries = published_rows(published)
+    lines = []
+    for row in table.rows:
+        if row.label in numbers:
+            cells = [cell_text(number) for number in numbers[row.label]]
+        else:
+            entry = paper_entry(row, entries, table.name)
+            cells = [f"[{entry[column]}]" if entry.get(column) else BLANK for column in table.columns]
+        lines.append([f"{row.label} (control)" if row.role == "control" else row.label, *cells])
+    return pandas.DataFrame(lines, columns=["row", *table.columns])
+
+
+def cell_text(number: Number) -> str:
+    """`34.2 ± 2.1 [67.9]`: ours, its spread over seeds, the paper's."""
+    ours = f"{number.value:.1f}" if number.std is None else f"{number.value:.1f} ± {number.std:.1f}"
+    return ours if number.paper is None else f"{ours} [{number.paper:g}]"
+
+
+def difference_frame(rows: Mapping[str, Sequence[Difference]], columns: Sequence[str]) -> pandas.DataFrame:
+    """Gains in points with their intervals; * where the Holm-adjusted p is below 0.05; the paper's gain in brackets."""
+    lines = [[label, *(difference_text(d) for d in row)] for label, row in rows.items()]
+    return pandas.DataFrame(lines, columns=["row", *columns])
+
+
+def difference_text(difference: Difference) -> str:
+    """`+3.1 (-0.2, +6.4)* [+1.2]`; a single seed has no interval."""
+    interval = difference.interval
+    text = f"{interval.mean:+.1f}"
+    if interval.n > 1:
+        text += f" ({interval.low:+.1f}, {interval.high:+.1f})"
+    if difference.p_holm is not None and difference.p_holm < 0.05:
+        text += "*"
+    return text if difference.paper is None else f"{text} [{difference.paper:+.1f}]"
+
+
+def unresolved(rows: Mapping[str, Sequence[Difference]]) -> dict[str, list[str]]:
+    """Row label -> the columns in which it can't be told apart from the row it is compared with."""
+    return {label: [d.column for d in row if not is_resolved(d.interval)] for label, row in rows.items()}
+
+
+def to_latex(frame: pandas.DataFrame, table: Table) -> str:
+    """A booktabs table with the title as its caption."""
+    escaped = frame.map(lambda text: str(text).replace("±", "$\\pm$").replace("–", "--").replace("_", "\\_"))
+    escaped.columns = [str(name).replace("_", "\\_") for name in frame.columns]
+    style = "l" + "r" * (len(frame.columns) - 1)
+    return escaped.to_latex(index=False, caption=table.title, label=f"tab:{table.name}", column_format=style)

@@ -1,0 +1,88 @@
+"""Which commit a hub name means: pinned in `conf/pair`, or looked up once and kept in `conf/revisions.lock.json`.
+
+An artifact's identity has the commit in it, never a moving name; a local folder's identity is the digest of its files.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from pipelines import compose
+from pipelines.errors import ConfigError
+from pipelines.schema import Config, Data, ModelRef
+from pipelines.store import sha256_of, write_atomic
+
+log = logging.getLogger(__name__)
+LOCK = compose.CONF / "revisions.lock.json"
+LOCKED = "locked"
+
+
+def resolve(config: Config, online: bool) -> Config:
+    """The config with every `revision: locked` replaced by its commit, and folders by their digest.
+
+    With `online` false a name that was never locked stays `locked`: good enough for a plan, refused by a stage.
+
+    Raises:
+        ConfigError: the hub can't be asked, or a local folder is missing.
+    """
+    pair, data = config.pair, config.data
+    if pair.source == "hub":
+        pair = replace(
+            pair,
+            mllm=_resolved(pair.mllm, "model", online),
+            expert=_resolved(pair.expert, "model", online),
+            base=_resolved(pair.base, "model", online),
+            prior_base=_resolved(pair.prior_base, "model", online),
+        )
+    if data.source == "hub":
+        ref = _resolved(ModelRef(repo=data.repo, revision=data.revision), "dataset", online)
+        data = replace(data, revision=ref.revision)
+    if config.suite.source == "folder" or data.source == "folder":
+        data = _digested(data)
+    return replace(config, pair=pair, data=data)
+
+
+def _resolved(ref: ModelRef, kind: str, online: bool) -> ModelRef:
+    if ref.revision != LOCKED:
+        return ref
+    locked = json.loads(LOCK.read_text()) if LOCK.exists() else {}
+    key = f"{kind}:{ref.repo}"
+    if key not in locked:
+        if not online:
+            return ref
+        locked[key] = _ask_hub(ref.repo, kind)
+        write_atomic(LOCK, json.dumps(locked, indent=2, sort_keys=True) + "\n")
+        log.info("locked %s at %s in %s", key, locked[key], LOCK)
+    return replace(ref, revision=locked[key])
+
+
+def _ask_hub(repo: str, kind: str) -> str:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return str(HfApi().repo_info(repo, repo_type=kind).sha)
+    except (HfHubHTTPError, OSError) as error:
+        raise ConfigError(
+            f"the revision of {kind} {repo} is not locked and the hub can't be asked: {error}. "
+            f"Pin it in conf/, or put it into {LOCK}"
+        ) from error
+
+
+def _digested(data: Data) -> Data:
+    if not data.root:
+        raise ConfigError("data.root is empty; give the folder: data.root=/path/to/folder")
+    root = (compose.ROOT / data.root).resolve()
+    if not root.is_dir():
+        raise ConfigError(f"data.root is {root}, which is no folder")
+    return replace(data, root=str(root), revision=folder_digest(root))
+
+
+def folder_digest(root: Path) -> str:
+    """sha256 over the names and contents of all files below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in root.rglob("*") if p.is_file()):
+        digest.update(f"{path.relative_to(root)}\0{sha256_of(path)}\n".encode())
+    return digest.hexdigest()

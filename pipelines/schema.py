@@ -1,0 +1,221 @@
+"""The typed config: what `conf/` composes into. Every knob of the project is a field here or in a class named here.
+
+Hydra composes YAML, pydantic checks it against these dataclasses (all faults at once), and from then on nothing sees a
+DictConfig. Light on purpose: planning imports no torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from drift.training.config import TrainingConfig
+from evaluation.engines.base import GenerationSettings
+from pipelines.errors import ConfigError
+from pipelines.lab.config import WorldConfig
+
+STRICT = ConfigDict(extra="forbid")
+Source = Literal["lab", "hub", "folder"]
+Group = Literal["attn", "mlp", "norm", "lm_head"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ModelRef:
+    """A checkpoint: a hub repository at a revision, or a local folder; both empty for a lab model.
+
+    `revision: locked` is resolved at the first fetch and kept in `conf/revisions.lock.json`.
+    """
+
+    repo: str = ""
+    revision: str = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Pair:
+    """An MLLM, the text expert that shares its LM architecture, and the models they were tuned from.
+
+    `keep_layers` is Layer Swap's k for this depth: the paper's 5 of 28 layers, 0 of the lab's 3.
+    """
+
+    name: str
+    source: Source
+    mllm: ModelRef
+    expert: ModelRef
+    base: ModelRef
+    prior_base: ModelRef
+    keep_layers: int
+
+
+@dataclass(frozen=True, config=STRICT)
+class Method:
+    """Which stage makes the checkpoint: none (the MLLM as it is), merge, or train; training may start from a merge."""
+
+    name: str
+    stage: Literal["none", "merge", "train"]
+    start: Literal["mllm", "matched_merge"] = "mllm"
+
+
+@dataclass(frozen=True, config=STRICT)
+class Prior:
+    """Which direction is injected (paper, section 3.3 and Table 10) or, as a control, what stands in for it."""
+
+    kind: Literal["direct", "hierarchical", "random", "shuffled", "reversed"]
+    seed: int = 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class Selection:
+    """The module groups that the prior covers (Table 4)."""
+
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Injection:
+    """The injection; `alpha: auto` picks from `candidates` by the mean validation score over all seeds.
+
+    The choice is made per scale, with the groups of `chosen_with` and the direct prior; one candidate is no choice.
+    """
+
+    scale: Literal["none", "absolute", "gradnorm", "adaptive"]
+    alpha: float | Literal["auto"]
+    semantics: Literal["step", "micro_batch"]
+    rescale_to_parameter: bool
+    alpha_schedule: Literal["constant", "linear", "cosine"]
+    candidates: tuple[float, ...]
+    chosen_with: tuple[Group, ...]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Merge:
+    """A merging baseline; hyperparameter names are the method's own (drift.merging.config)."""
+
+    method: str
+    variant: Literal["br2v", "paper", "mergekit"]
+    hyperparameters: Mapping[str, float | int | str] = field(default_factory=dict)
+    seed: int = 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class Data:
+    """The SFT examples, in sharegpt format; `root` is a local folder for whatever is read from one."""
+
+    name: str
+    source: Source
+    repo: str = ""
+    revision: str = ""
+    root: str = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Zero:
+    """DeepSpeed ZeRO."""
+
+    stage: Literal[0, 1, 2, 3]
+    offload: Literal["none", "cpu"] = "none"
+
+
+@dataclass(frozen=True, config=STRICT)
+class Suite:
+    """The benchmarks of a score, by the paper's column names, and where their TSVs come from."""
+
+    name: str
+    source: Source
+    benchmarks: Mapping[str, str]
+    split: Literal["validation", "test"]
+    variant: str = "default"
+
+
+@dataclass(frozen=True, config=STRICT)
+class Engine:
+    """What generates: `transformers`, `vllm` or `openai`, and the settings that are part of every score."""
+
+    name: Literal["transformers", "vllm", "openai"]
+    dtype: Literal["float32", "bfloat16"]
+    image_backend: Literal["auto", "pil"]
+    settings: GenerationSettings
+    url: str = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Judge:
+    """Who decides where rules can't: `rules` alone, or an OpenAI-compatible endpoint (key in OPENAI_API_KEY)."""
+
+    name: Literal["rules", "openai"]
+    mode: Literal["official", "semantic"]
+    model: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Tracker:
+    """wandb: offline (the default), online, or disabled."""
+
+    mode: Literal["offline", "online", "disabled"]
+    project: str = "drift"
+
+
+@dataclass(frozen=True, config=STRICT)
+class Launcher:
+    """How work is put on the machine; `processes` is the data-parallel size and so part of a training's identity."""
+
+    kind: Literal["local", "torchrun", "deepspeed"]
+    processes: int
+    workers: int
+    threads: int
+    offline: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class Family:
+    """The MLLM family, a row of drift.families."""
+
+    name: str
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """One run: a checkpoint made by `method` in the world `seed`, scored on `suite`."""
+
+    profile: Literal["smoke", "lab", "paper"]
+    seed: int
+    seeds: tuple[int, ...]
+    store: str
+    results: str
+    family: Family
+    pair: Pair
+    world: WorldConfig
+    method: Method
+    prior: Prior
+    selection: Selection
+    injection: Injection
+    merge: Merge
+    data: Data
+    train: TrainingConfig
+    zero: Zero
+    suite: Suite
+    engine: Engine
+    judge: Judge
+    tracker: Tracker
+    launcher: Launcher
+
+
+_CONFIG = TypeAdapter(Config)
+
+
+def typed(raw: Mapping[str, Any]) -> Config:
+    """The composed config as dataclasses.
+
+    Raises:
+        ConfigError: lists every unknown key, missing value and value of a wrong type.
+    """
+    try:
+        return _CONFIG.validate_python(raw)
+    except ValidationError as error:
+        faults = [
+            f"  {'.'.join(str(part) for part in item['loc'])} = {item['input']!r}: {item['msg']}"
+            for item in error.errors()
+        ]
+        raise ConfigError("the config does not fit its schema:\n" + "\n".join(dict.fromkeys(faults))) from None

@@ -1,0 +1,40 @@
+"""The benchmarks' TSVs as an artifact: written by a lab world, downloaded, or converted from a local folder."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evaluation.benchmarks import get_benchmark
+from evaluation.tsv import load_items
+from pipelines.stage import Runtime
+from pipelines.stages import BenchmarksParams
+from pipelines.stages.models import link
+
+log = logging.getLogger(__name__)
+
+
+def make_benchmarks(
+    params: BenchmarksParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path
+) -> dict[str, Any]:
+    """A TSV per benchmark, each read back once, so that a broken table stops here; values: the row counts."""
+    if params.world is not None:
+        from pipelines.lab.data import write_benchmarks
+
+        write_benchmarks(params.world, params.split, out)
+    elif params.source == "hub":
+        from evaluation.download import find_table
+
+        for name in params.names:
+            table = find_table(get_benchmark(name), cache=runtime.cache / "benchmarks")
+            link(table, out / table.name)
+    else:
+        from evaluation.converters import convert
+
+        for name in params.names:
+            convert(name, Path(params.root), out)
+    counts = {}
+    for name in params.names:
+        benchmark = get_benchmark(name)
+        counts[name] = len(load_items(out / benchmark.tsv, benchmark, with_images=False))
+    return {"rows": counts}

@@ -1,0 +1,90 @@
+"""Generation and scoring as two stages, so that another scoring rule or judge never generates anew."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation.benchmarks import get_benchmark
+from evaluation.engines.base import Engine, Request
+from evaluation.generate import read_jsonl, read_responses, run_generation
+from evaluation.judge import Judge
+from evaluation.prompts import build_prompt
+from evaluation.scoring import score, summarise
+from evaluation.tsv import load_items
+from pipelines.lab.diagnostics import diagnose
+from pipelines.stage import Runtime
+from pipelines.stages import GenerateParams, ScoreParams
+from pipelines.stages.models import CHECKPOINT
+
+SCORES = "scores.json"
+
+
+def generate(params: GenerateParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """A JSONL of responses per benchmark; one that was interrupted goes on where its file ends."""
+    engine = _engine(params, inputs["model"] / CHECKPOINT)
+    counts = {}
+    for name in params.benchmarks:
+        benchmark = get_benchmark(name)
+        items = load_items(inputs["benchmarks"] / benchmark.tsv, benchmark)
+        requests = [Request(item.index, build_prompt(benchmark, item, params.variant), item.images) for item in items]
+        responses = run_generation(engine, requests, params.settings, out / f"{name}.jsonl")
+        counts[name] = {"n": len(responses), "cut": sum(r.finish_reason == "length" for r in responses)}
+    return {"responses": counts, "settings_sha256": params.settings.sha256()}
+
+
+def _engine(params: GenerateParams, folder: Path) -> Engine:
+    if params.engine == "vllm":
+        from evaluation.engines.vllm import VLLMEngine
+
+        return VLLMEngine(folder, dtype=params.dtype)
+    if params.engine == "openai":
+        from evaluation.engines.chat import Endpoint
+        from evaluation.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(Endpoint(params.url, str(folder)))
+    from evaluation.engines.transformers import TransformersEngine
+
+    return TransformersEngine(folder, dtype=params.dtype, image_backend=params.image_backend)
+
+
+def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Verdicts a line per item, and `scores.json`: by column, the score with its interval and counts."""
+    judge = _judge(params, out)
+    scores = {}
+    for column, name in params.benchmarks.items():
+        benchmark = get_benchmark(name)
+        items = load_items(inputs["benchmarks"] / benchmark.tsv, benchmark, with_images=False)
+        responses = read_responses(inputs["responses"] / f"{name}.jsonl")
+        verdicts = score(benchmark, items, responses, params.mode, judge)
+        lines = "".join(json.dumps(verdict.as_record(), ensure_ascii=False) + "\n" for verdict in verdicts)
+        (out / f"{name}.verdicts.jsonl").write_text(lines, encoding="utf-8")
+        scores[column] = summarise(benchmark, items, verdicts) | {"diagnostics": diagnose(items, responses)}
+        scores[column]["cut"] = _cut(inputs["responses"] / f"{name}.jsonl")
+    (out / SCORES).write_text(json.dumps(scores, indent=2))
+    return {"scores": {column: summary["score"] for column, summary in scores.items()}}
+
+
+def _judge(params: ScoreParams, out: Path) -> Judge | None:
+    if params.judge == "rules":
+        return None
+    from evaluation.engines.chat import Endpoint
+    from evaluation.judges_http import HttpJudge
+
+    return HttpJudge(Endpoint(params.judge_url, params.judge_model), cache=out / "judge.jsonl", mode=params.mode)
+
+
+def _cut(responses: Path) -> int:
+    """How many responses were ended by the token limit and not by the model."""
+    return sum(line.get("finish_reason") == "length" for line in read_jsonl(responses))
+
+
+def mean_score(folder: Path) -> float:
+    """The plain mean of the headline scores in a score artifact."""
+    scores = json.loads((folder / SCORES).read_text())
+    return float(sum(summary["score"] for summary in scores.values()) / len(scores))
+
+
+def read_verdicts(folder: Path, benchmark: str) -> Sequence[Mapping[str, Any]]:
+    """The verdicts of one benchmark in a score artifact, in item order."""
+    return read_jsonl(folder / f"{benchmark}.verdicts.jsonl")

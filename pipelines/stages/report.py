@@ -1,0 +1,128 @@
+"""The report stage: tables as Markdown, CSV and LaTeX, the page, and where each number comes from."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from pipelines.report import page, render
+from pipelines.report.numbers import Source, differences, paper_entry, published_rows, table_numbers
+from pipelines.report.spec import Cell, Table
+from pipelines.stage import Runtime
+from pipelines.stages import ReportParams
+
+TABLES = "tables"
+
+
+def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """`tables/`, `report.md` and `provenance.json`; values: how many numbers there are."""
+    sources = {name: Source.open(path) for name, path in inputs.items()}
+    (out / TABLES).mkdir(exist_ok=True)
+    sections, count = [], 0
+    for table in params.tables:
+        published = params.published[table.published]
+        cells = [cell for cell in params.cells if cell.table == table.name]
+        if table.kind == "hyperparameters":
+            wide = _hyperparameters(table, published, cells, sources)
+            numbers = {}
+        else:
+            numbers = table_numbers(table, published, cells, sources)
+            wide = render.wide_frame(table, numbers, published)
+        long = render.long_frame(table, numbers)
+        count += len(long)
+        long.to_csv(out / TABLES / f"{table.name}_long.csv", index=False)
+        wide.to_csv(out / TABLES / f"{table.name}.csv", index=False)
+        (out / TABLES / f"{table.name}.md").write_text(
+            f"**{table.title}**\n\n{page.markdown(wide)}\n", encoding="utf-8"
+        )
+        (out / TABLES / f"{table.name}.tex").write_text(render.to_latex(wide, table), encoding="utf-8")
+        gains = differences(numbers, table.against) if table.against else {}
+        sections.append(page.Section(table, wide, numbers, gains))
+    text = page.page(
+        params.profile, params.seeds, sections, _runs(params.cells, sources), _choices(params.cells, sources)
+    )
+    (out / "report.md").write_text(text, encoding="utf-8")
+    (out / "provenance.json").write_text(json.dumps(_provenance(params.cells, sources), indent=1))
+    return {"numbers": count}
+
+
+def _hyperparameters(
+    table: Table, published: str, cells: Sequence[Cell], sources: Mapping[str, Source]
+) -> pandas.DataFrame:
+    """What each merge ran with, read from its artifact, beside the paper's entry."""
+    entries = published_rows(published)
+    lines = []
+    for row in table.rows:
+        merges = [sources[cell.checkpoint].manifest for cell in cells if cell.row == row.label]
+        ran = sorted({_settings(manifest) for manifest in merges})
+        lines.append([row.label, "; ".join(ran), paper_entry(row, entries, table.name)["hyperparameters"]])
+    return pandas.DataFrame(lines, columns=["method", "run here with", "the paper's"])
+
+
+def _settings(manifest: Mapping[str, Any]) -> str:
+    used = ", ".join(f"{key} = {value:g}" for key, value in manifest["values"]["hyperparameters"].items())
+    return f"{manifest['params']['variant']}: {used}"
+
+
+def _runs(cells: Sequence[Cell], sources: Mapping[str, Source]) -> pandas.DataFrame:
+    """One line per distinct row: what was trained, how far it went along Delta, how it reads its images."""
+    lines = []
+    seen: set[str] = set()
+    for cell in cells:
+        mine = [c for c in cells if c.table == cell.table and c.row == cell.row]
+        if cell.row in seen:
+            continue
+        seen.add(cell.row)
+        made = [sources[c.checkpoint].manifest for c in mine]
+        diagnostics = [s["diagnostics"] for c in mine for s in sources[c.score].scores.values() if s["diagnostics"]]
+        lines.append(
+            [
+                cell.row,
+                made[0]["stage"],
+                _over_seeds([m["values"]["w_eff"] for m in made if "w_eff" in m["values"]], "{:.2f}"),
+                _covered(made),
+                _over_seeds([d["transcription"] for d in diagnostics], "{:.0f}"),
+                _over_seeds([d["closed"] for d in diagnostics], "{:.0f}"),
+            ]
+        )
+    return pandas.DataFrame(lines, columns=["row", "made by", "w_eff", "covered", "transcription", "closed"])
+
+
+def _covered(made: Sequence[Mapping[str, Any]]) -> str:
+    found = {f"{m['values']['covered']}/{m['values']['expected']}" for m in made if m["values"].get("expected")}
+    return ", ".join(sorted(found)) or render.BLANK
+
+
+def _over_seeds(values: Sequence[float], form: str) -> str:
+    if not values:
+        return render.BLANK
+    spread = f" ± {form.format(statistics.stdev(values))}" if len(values) > 1 else ""
+    return form.format(statistics.fmean(values)) + spread
+
+
+def _choices(cells: Sequence[Cell], sources: Mapping[str, Source]) -> list[str]:
+    lines = {}
+    for cell in cells:
+        if cell.choice:
+            manifest = sources[cell.choice].manifest
+            tried = ", ".join(f"{v['value']:g}: {v['validation']:.1f}" for v in manifest["values"]["validation"])
+            lines[manifest["label"]] = f"{manifest['label']} = {manifest['values']['chosen']:g} (mean score at {tried})"
+    return [lines[label] for label in sorted(lines)]
+
+
+def _provenance(cells: Sequence[Cell], sources: Mapping[str, Source]) -> list[dict[str, Any]]:
+    """A record per row and seed: the artifacts it rests on, and the code, packages and hardware that made them."""
+    records = []
+    for cell in cells:
+        roles = {"score": cell.score, "checkpoint": cell.checkpoint} | ({"choice": cell.choice} if cell.choice else {})
+        artifacts = {role: _record(sources[name]) for role, name in roles.items()}
+        records.append({"table": cell.table, "row": cell.row, "seed": cell.seed, "artifacts": artifacts})
+    return records
+
+
+def _record(source: Source) -> dict[str, Any]:
+    kept = ("stage", "fingerprint", "label", "git", "packages", "hardware")
+    return {key: source.manifest[key] for key in kept} | {"artifact": f"{source.path.parent.name}/{source.path.name}"}

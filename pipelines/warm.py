@@ -1,0 +1,17 @@
+"""Imported once by the process that all stages are forked from, so that a stage starts in milliseconds.
+
+Starting a process that imports torch, transformers and deepspeed costs more than a laboratory run. A fork of a warm,
+single-threaded process has the imports and nothing else: no state of an earlier stage can leak into a later one.
+"""
+
+import os
+
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # else asking for CUDA here would forbid it in every fork
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import deepspeed
+import pandas
+import torch
+import transformers
+
+__all__ = ["deepspeed", "pandas", "torch", "transformers"]
