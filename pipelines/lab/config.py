@@ -55,7 +55,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Gates:
-    """What a world must reach, as fractions in [0, 1]; `problems` is how many validation problems each is measured on."""
+    """What a world must reach, as fractions in [0, 1], each measured on `problems` validation problems."""
 
     expert_text: float = 0.95
     cell_accuracy: float = 0.98

@@ -1,4 +1,4 @@
-"""The files of a world: chain-of-thought data as sharegpt JSON with PNG images, and eight benchmarks as VLMEvalKit TSVs.
+"""The files of a world: chain-of-thought data as sharegpt JSON with PNGs, and eight benchmarks as VLMEvalKit TSVs.
 
 `train.json` has the form of DRIFT-TL-Distill-4K: `messages` (user with "<image>", assistant with <think> and \\boxed{})
 and `images`, paths relative to the file. The TSVs have that kit's columns plus `category` (the task) and `digits` (what

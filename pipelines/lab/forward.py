@@ -9,16 +9,18 @@ Notation: b sequences, s tokens, q queries, h heads, k key-value heads, d head s
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.vision_utils import get_vision_position_ids
 
 from pipelines.lab.config import LanguageShape
 from pipelines.lab.images import CELLS
 from pipelines.lab.tokenizer import IMAGE_START
 
+Network = Any  # an nn.Module; torch types every submodule as "Tensor | Module", which says nothing
 MAX_TOKENS = 128
 TEXT, IMAGE = 0, 1
 
@@ -62,7 +64,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
-def _attention(layer: nn.Module, x: Tensor, cos: Tensor, sin: Tensor, keep_from: int, cache: Cache | None) -> Tensor:
+def _attention(layer: Network, x: Tensor, cos: Tensor, sin: Tensor, keep_from: int, cache: Cache | None) -> Tensor:
     """Causal grouped-query attention of the queries from position `keep_from` on; (b, q, c)."""
     attn, (b, s, _), d = layer.self_attn, x.shape, layer.self_attn.head_dim
     k = attn.k_proj.out_features // d
@@ -93,12 +95,12 @@ def _extend(cache: Cache, index: int, key: Tensor, value: Tensor) -> tuple[Tenso
     return cache.keys[index], cache.values[index]
 
 
-def _norm(x: Tensor, norm: nn.Module) -> Tensor:
+def _norm(x: Tensor, norm: Network) -> Tensor:
     return F.rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
 
 
 def decode(
-    language: nn.Module, x: Tensor, cos: Tensor, sin: Tensor, *, keep_from: int = 0, cache: Cache | None = None
+    language: Network, x: Tensor, cos: Tensor, sin: Tensor, *, keep_from: int = 0, cache: Cache | None = None
 ) -> Tensor:
     """Final hidden states of the positions from `keep_from` on.
 
@@ -120,12 +122,12 @@ def decode(
     return _norm(x, language.norm)
 
 
-def _gated(mlp: nn.Module, x: Tensor) -> Tensor:
+def _gated(mlp: Network, x: Tensor) -> Tensor:
     gate, up = F.linear(x, torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])).chunk(2, dim=-1)
     return F.linear(F.silu(gate) * up, mlp.down_proj.weight)
 
 
-def see(visual: nn.Module, patches: Tensor) -> Tensor:
+def see(visual: Network, patches: Tensor) -> Tensor:
     """The vision tower on strips: one feature per cell.
 
     Args:

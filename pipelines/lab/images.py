@@ -1,8 +1,8 @@
-"""Digit strips: eight cells of 8x8 pixels with real handwritten digits, left to right, an operator glyph in the last one.
+"""Digit strips: eight cells of 8x8 pixels with real handwritten digits, and an operator glyph in the last one.
 
-The digits are scikit-learn's `load_digits` (1797 images, UCI optical recognition of handwritten digits). They are split
-once and for all into four pools, so that no drawing seen in training is ever asked about. A strip is quantised to 8 bits
-before anybody sees it: training, data files and benchmarks hold the same pixels.
+The digits are scikit-learn's `load_digits` (1797 drawings, UCI optical recognition of handwritten digits). They are
+split once and for all into four pools, so that no drawing seen in training is ever asked about. A strip is quantised
+to 8 bits before anybody sees it: training, data files and benchmarks hold the same pixels.
 """
 
 import io

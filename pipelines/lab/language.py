@@ -1,11 +1,12 @@
 """The laboratory's language: problems over short lists of digits, their questions, chains of thought and answers.
 
-Everything is arithmetic modulo 10 on single digits, read left to right. A problem is words only; the digits are shown as
-a text list or as an image by whoever writes it out. No torch and no tokenizer in here.
+Everything is arithmetic modulo 10 on single digits, read left to right. A problem is words only; whoever writes it out
+shows the digits as a text list or as an image. No torch and no tokenizer in here.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 
 FOLDS = ("sum", "sub", "max", "min")
@@ -14,8 +15,9 @@ ANY_TASKS = ("fold", "calc", "cnt", "next")
 ANY_WEIGHTS = (0.40, 0.25, 0.10, 0.25)
 WORDS = (
     *(str(d) for d in range(10)),
-    *(". + - = ; ? yes no list user assistant system think".split()),
-    *("read pos icon calc cnt next".split()),
+    *(".", "+", "-", "=", ";", "?", "yes", "no"),
+    *("list", "user", "assistant", "system", "think"),
+    *("read", "pos", "icon", "calc", "cnt", "next"),
     *FOLDS,
     "\\boxed{",
     "}",
@@ -63,7 +65,7 @@ def fold(digits: Sequence[int], operator: str) -> Problem:
 
 
 def icon_fold(digits: Sequence[int], operator: str) -> Problem:
-    """The question is "?" alone: the operator is a glyph in the image, so the chain names it: "3 8 5 . sum . 3 + ..."."""
+    """The question is "?": the operator is a glyph in the image, and the chain names it, "3 8 5 . sum . 3 + ..."."""
     walk, value = _walk(digits, [operator] * (len(digits) - 1))
     chain = f"{_listed(digits)} . {operator} . {walk}"
     return Problem("icon-fold", tuple(digits), "?", str(value), chain, operator)
@@ -86,9 +88,9 @@ def count(digits: Sequence[int], wanted: int) -> Problem:
 
 
 def following(digits: Sequence[int]) -> Problem:
-    """3 5 7, `next ?`: the chain is "3 5 7 . 5 - 3 = 2 ; 7 - 5 = 2 ; 7 + 2 = 9"; digits are an arithmetic progression."""
+    """3 5 7 (arithmetic progression), `next ?`: the chain is "3 5 7 . 5 - 3 = 2 ; 7 - 5 = 2 ; 7 + 2 = 9"."""
     step = (digits[1] - digits[0]) % 10
-    parts = [f"{b} - {a} = {step}" for a, b in zip(digits, digits[1:], strict=False)]
+    parts = [f"{b} - {a} = {step}" for a, b in pairwise(digits)]
     value = (digits[-1] + step) % 10
     parts.append(f"{digits[-1]} + {step} = {value}")
     return Problem("next", tuple(digits), "next ?", str(value), f"{_listed(digits)} . {' ; '.join(parts)}")
@@ -130,9 +132,9 @@ def draw_calc(rng: Random, n: int) -> Problem:
 
 
 def draw_count(rng: Random, n: int) -> Problem:
-    """A count over n digits; the digit to count is in the list half of the time, so that zero is not the usual answer."""
-    digits = draw_digits(rng, n)
-    return count(digits, rng.choice(digits) if rng.random() < 0.5 else rng.randrange(10))
+    """A count over n digits, each of them the wanted one with chance one half, so that "yes" and "no" are as common."""
+    wanted = rng.randrange(10)
+    return count([wanted if rng.random() < 0.5 else rng.randrange(10) for _ in range(n)], wanted)
 
 
 def draw_following(rng: Random, n: int) -> Problem:

@@ -1,7 +1,7 @@
 """The training loop and the greedy decoder that every stage of a world shares.
 
-A step draws fresh exercises, so nothing is seen twice. Batches are cut from a drawn, length-sorted block, so that little
-is spent on padding; the order of the batches is drawn too. Loss: mean cross-entropy over the tokens of the replies.
+A step draws fresh exercises, so nothing is seen twice. Batches are cut from a drawn, length-sorted block, so that
+little is spent on padding; the order of the batches is drawn too. Loss: mean cross-entropy over the replies' tokens.
 """
 
 import math
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pipelines.lab.config import LanguageShape, Schedule
-from pipelines.lab.forward import IMAGE, TEXT, Cache, Rope, build_rope, decode, see
+from pipelines.lab.forward import IMAGE, TEXT, Cache, Network, Rope, build_rope, decode, see
 from pipelines.lab.images import CELLS, Pool, draw_strip, to_patches
 from pipelines.lab.mixes import Exercise, Row, draw_exercises
 from pipelines.lab.tokenizer import IMAGE_START, vocabulary
@@ -31,10 +31,10 @@ IGNORED = -100
 class Parts:
     """The modules of a model that the lean passes use; `visual` is None in a text model."""
 
-    language: nn.Module
-    head: nn.Module
+    language: Network
+    head: Network
     rope: Rope
-    visual: nn.Module | None = None
+    visual: Network = None
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ def reproducible(seed: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def text_parts(model: nn.Module, shape: LanguageShape) -> Parts:
+def text_parts(model: Network, shape: LanguageShape) -> Parts:
     """The parts of a Qwen2ForCausalLM."""
     return Parts(model.model, model.lm_head, build_rope(shape))
 
 
-def mllm_parts(model: nn.Module, shape: LanguageShape) -> Parts:
+def mllm_parts(model: Network, shape: LanguageShape) -> Parts:
     """The parts of a Qwen2_5_VLForConditionalGeneration."""
     return Parts(model.model.language_model, model.lm_head, build_rope(shape), model.model.visual)
 
@@ -115,7 +115,6 @@ def embed(parts: Parts, ids: Tensor, patches: Tensor) -> Tensor:
     x = parts.language.embed_tokens(ids)
     if not len(patches):
         return x
-    assert parts.visual is not None, "a text model was given an image"
     n, stop = len(patches), IMAGE_START + CELLS
     seen = torch.cat([x[:n, :IMAGE_START], see(parts.visual, patches), x[:n, stop:]], dim=1)
     return torch.cat([seen, x[n:]]) if n < len(x) else seen
@@ -174,7 +173,8 @@ def generate(parts: Parts, prompts: Tensor, patches: Tensor, limit: int = MAX_NE
     """Greedy continuations of prompts of one length, (b, s) -> b lists of at most `limit` ids."""
     kind = IMAGE if len(patches) else TEXT
     end, cache, place = vocabulary().end, Cache(), 0
-    x, tokens = embed(parts, prompts, patches), []
+    x = embed(parts, prompts, patches)
+    tokens: list[Tensor] = []
     done = torch.zeros(len(prompts), dtype=torch.bool)
     while len(tokens) < limit and not bool(done.all()):
         stop = place + x.shape[1]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from pipelines.lab.language import ANY_TASKS, DRAWS, Problem, draw_any, draw_icon_fold
+from pipelines.lab.language import DRAWS, Problem, draw_any, draw_icon_fold
 
 LONG = (2, 3, 4, 4, 5, 5, 6)
 ICON_SHARE = 0.1
@@ -78,6 +78,3 @@ def draw_reasoning(rng: Random, lengths: Sequence[int]) -> Problem:
     if n in ICON_LENGTHS and rng.random() < ICON_SHARE:
         return draw_icon_fold(rng, n)
     return draw_any(rng, (n,))
-
-
-__all__ = ["ANY_TASKS", "BASE", "EXPERT", "IMAGES", "LONG", "MLLM", "Exercise", "Row", "draw_exercises", "draw_reasoning"]

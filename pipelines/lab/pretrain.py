@@ -5,14 +5,16 @@ words over two or three digits; the expert reasons over two to six, in text only
 """
 
 import logging
+from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
-from torch import nn
 from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 
 from pipelines.lab.config import LanguageShape, Schedule, WorldConfig, sub_seed
+from pipelines.lab.forward import Network
 from pipelines.lab.gates import Figure, check_gates
 from pipelines.lab.images import load_pool
 from pipelines.lab.loops import answer, batch_loss, draw_batches, optimise, reproducible, share_right, text_parts
@@ -25,7 +27,7 @@ NEAR_RATE = 0.4  # a near expert is trained at this share of the expert's learni
 FAR_SHARE = 0.5  # a far expert has this share of each layer's MLP units permuted
 
 
-def language_config(shape: LanguageShape) -> dict[str, object]:
+def language_config(shape: LanguageShape) -> dict[str, Any]:
     """The LM's fields, shared by Qwen2Config and Qwen2_5_VL's text config."""
     return {
         "vocab_size": len(vocabulary()),
@@ -93,7 +95,7 @@ def build_expert(config: WorldConfig, base: Path, out: Path) -> None:
 
 
 @torch.no_grad()
-def permute_units(model: nn.Module, share: float) -> None:
+def permute_units(model: Network, share: float) -> None:
     """Cycles a random `share` of each layer's MLP units among themselves; the model computes the same function."""
     for layer in model.model.layers:
         mlp = layer.mlp
@@ -107,16 +109,21 @@ def permute_units(model: nn.Module, share: float) -> None:
 
 
 def _train(
-    model: nn.Module, config: WorldConfig, mix: tuple[Row, ...], schedule: Schedule, stage: str, peak: float | None = None
+    model: Network,
+    config: WorldConfig,
+    mix: tuple[Row, ...],
+    schedule: Schedule,
+    stage: str,
+    peak: float | None = None,
 ) -> None:
     parts = text_parts(model, config.language)
     batches = draw_batches(mix, schedule, sub_seed(config.seed, f"{stage} problems"), load_pool("mllm"))
-    losses = ((lambda batch=batch: batch_loss(parts, batch)) for batch in batches)
+    losses = (partial(batch_loss, parts, batch) for batch in batches)
     rate = schedule.learning_rate if peak is None else peak
     optimise([(list(model.parameters()), rate)], schedule, losses, f"{config.name} {config.seed} {stage}")
 
 
-def _text_accuracy(model: nn.Module, config: WorldConfig, mix: tuple[Row, ...]) -> tuple[float, int]:
+def _text_accuracy(model: Network, config: WorldConfig, mix: tuple[Row, ...]) -> tuple[float, int]:
     rng = Random(sub_seed(config.seed, "validation text"))
     exercises = draw_exercises(mix, rng, config.gates.problems)
     return share_right(exercises, answer(text_parts(model, config.language), exercises)), len(exercises)

@@ -58,7 +58,7 @@ PERCEPTION = ("LabReading", "LabPosition", "LabIcon")
 
 
 def draw_group(rng: Random, steps: int) -> list[tuple[str, Problem]]:
-    """A calc of `steps` operations after its one-step items, with the keys of WeMath's file ("2steps_1", "2steps_multi").
+    """A calc of `steps` operations after its one-step items, keyed as in WeMath's file: "2steps_1", "2steps_multi".
 
     One-step item i starts from the value that the multi-step item has after i - 1 steps.
     """

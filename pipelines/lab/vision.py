@@ -7,19 +7,20 @@ The result is a real `Qwen2_5_VLForConditionalGeneration` folder with tokenizer,
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2ForCausalLM
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from drift.processing import DriftProcessor, save_processor
 from pipelines.lab.config import WorldConfig, sub_seed
-from pipelines.lab.forward import see
+from pipelines.lab.forward import Network, see
 from pipelines.lab.gates import Figure, check_gates
 from pipelines.lab.images import CELL, CELLS, cell_classes, load_pool, to_patches
 from pipelines.lab.language import FOLDS, draw_reading
@@ -90,8 +91,6 @@ def mllm_config(config: WorldConfig) -> Qwen2_5_VLConfig:
         video_token_id=words.ids["<|video_pad|>"],
         vision_start_token_id=words.ids["<|vision_start|>"],
         vision_end_token_id=words.ids["<|vision_end|>"],
-        eos_token_id=words.end,
-        pad_token_id=words.pad,
         tie_word_embeddings=False,
     )
 
@@ -110,7 +109,7 @@ def build_processor() -> DriftProcessor:
     return DriftProcessor(images, build_tokenizer(), chat_template=CHAT_TEMPLATE)
 
 
-def save_mllm(model: nn.Module, out: Path) -> None:
+def save_mllm(model: Network, out: Path) -> None:
     """Model, generation config and processor, as `from_pretrained` and `load_processor` read them."""
     model.generation_config = generation_config()
     model.save_pretrained(out)
@@ -128,7 +127,6 @@ def fit_cells(config: WorldConfig, parts: Parts) -> Figure:
     unit = targets.square().mean()
     rng = Random(sub_seed(config.seed, "cell problems"))
     pixels = np.random.default_rng(sub_seed(config.seed, "cell problems"))
-    assert parts.visual is not None, "cells are fitted on the tower of an MLLM"
 
     def loss(patches: Tensor, classes: Tensor) -> Tensor:
         features = see(parts.visual, patches)
@@ -138,7 +136,7 @@ def fit_cells(config: WorldConfig, parts: Parts) -> Figure:
     def losses() -> Iterator[Callable[[], Tensor]]:
         for _ in range(config.cells.steps):
             patches, classes = _draw_cells(rng, pixels, "mllm", config.cells.batch)
-            yield lambda patches=patches, classes=classes: loss(patches, classes)
+            yield partial(loss, patches, classes)
 
     groups = [(list(parts.visual.parameters()), config.cells.learning_rate)]
     optimise(groups, config.cells, losses(), f"{config.name} {config.seed} cells")
@@ -156,16 +154,15 @@ def _draw_cells(rng: Random, pixels: np.random.Generator, pool: str, n: int) -> 
     return draw_patches(exercises, load_pool(pool), pixels), classes
 
 
-def _tune(config: WorldConfig, model: nn.Module, parts: Parts) -> None:
+def _tune(config: WorldConfig, model: Network, parts: Parts) -> None:
     schedule = config.mllm
     batches = draw_batches(MLLM, schedule, sub_seed(config.seed, "mllm problems"), load_pool("mllm"))
-    assert parts.visual is not None, "stage 2 tunes an MLLM"
     language = [*parts.language.parameters(), *parts.head.parameters()]
     groups = [
         (language, schedule.learning_rate),
         (list(parts.visual.parameters()), schedule.vision_learning_rate),
     ]
-    losses = ((lambda batch=batch: batch_loss(parts, batch)) for batch in batches)
+    losses = (partial(batch_loss, parts, batch) for batch in batches)
     optimise(groups, schedule, losses, f"{config.name} {config.seed} mllm")
 
 

@@ -1,0 +1,241 @@
+"""The laboratory's models: the lean passes compute what transformers computes, and a tiny world goes all the way."""
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration, Qwen2Config, Qwen2ForCausalLM
+
+from drift.processing import load_processor
+from pipelines.lab.config import SMOKE, LanguageShape, Schedule, VisionShape, WorldConfig
+from pipelines.lab.forward import see
+from pipelines.lab.gates import Figure, GateError, check_gates
+from pipelines.lab.images import draw_strip, encode_png, load_pool, to_patches
+from pipelines.lab.language import asked, draw_any, draw_reading, fold
+from pipelines.lab.loops import (
+    IGNORED,
+    Batch,
+    answer,
+    batch_loss,
+    make_batch,
+    mllm_parts,
+    rate,
+    reproducible,
+    share_right,
+    text_parts,
+)
+from pipelines.lab.mixes import EXPERT, MLLM, Exercise, draw_exercises
+from pipelines.lab.pretrain import build_base, build_expert, language_config, permute_units
+from pipelines.lab.tokenizer import TOKENS, build_tokenizer, vocabulary
+from pipelines.lab.vision import build_mllm, build_processor, mllm_config, save_mllm
+
+PICO = dataclasses.replace(
+    SMOKE,
+    name="pico",
+    language=LanguageShape(hidden=32, layers=2, heads=2, kv_heads=1, feed_forward=48),
+    vision=VisionShape(hidden=32, depth=1, heads=2, feed_forward=32),
+    base=Schedule(steps=12, learning_rate=3e-3, batch=8),
+    expert=Schedule(steps=8, learning_rate=2e-3, batch=8),
+    cells=Schedule(steps=8, learning_rate=3e-3, batch=8),
+    mllm=Schedule(steps=8, learning_rate=1e-3, vision_learning_rate=1e-3, batch=8),
+    suite_items=4,
+    wemath_groups=2,
+    gates=dataclasses.replace(SMOKE.gates, cell_accuracy=0.0, problems=6),
+)
+
+
+def _text_model(seed: int = 0) -> Qwen2ForCausalLM:
+    torch.manual_seed(seed)
+    rope = {"rope_type": "default", "rope_theta": SMOKE.language.rope_theta}
+    config = Qwen2Config(**language_config(SMOKE.language), rope_parameters=rope, tie_word_embeddings=False)
+    return _shaken(Qwen2ForCausalLM(config))
+
+
+def _mllm(seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
+    torch.manual_seed(seed)
+    return _shaken(Qwen2_5_VLForConditionalGeneration(mllm_config(SMOKE)))
+
+
+def _shaken(model: torch.nn.Module) -> torch.nn.Module:
+    """Large random weights, biases and norms too: near zero every wrong formula looks right."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    return model.eval()
+
+
+def _image_exercises(n: int) -> list[Exercise]:
+    rng = Random(3)
+    return [Exercise(draw_any(rng, (2, 3, 4)), think=True, image=True) for _ in range(n)]
+
+
+def test_the_table_and_the_real_tokenizer_agree_and_give_the_text_back() -> None:
+    tokenizer, words = build_tokenizer(), vocabulary()
+    for exercise in draw_exercises((*EXPERT, *MLLM), Random(0), 200):
+        target = words.target(exercise)
+        text = tokenizer.decode(target)
+        assert tokenizer(text)["input_ids"] == target
+        assert text.endswith("} <|im_end|>")
+    assert len(tokenizer) == len(TOKENS) == len(set(TOKENS))
+
+
+def test_the_chat_template_gives_the_recipe_s_prompts() -> None:
+    tokenizer = build_tokenizer()
+    image = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "sum ? think"}]}]
+    assert tokenizer.apply_chat_template(image, add_generation_prompt=True, tokenize=False) == (
+        "<|im_start|> user <|vision_start|> <|image_pad|> <|vision_end|> sum ? think <|im_end|> <|im_start|> assistant"
+    )
+    text = [{"role": "user", "content": "list 3 8 5 . sum ?"}, {"role": "assistant", "content": "\\boxed{ 6 }"}]
+    assert tokenizer.apply_chat_template(text, tokenize=False) == (
+        "<|im_start|> user list 3 8 5 . sum ? <|im_end|> <|im_start|> assistant \\boxed{ 6 } <|im_end|>"
+    )
+
+
+def test_a_decoded_reply_can_be_read_and_keeps_its_think() -> None:
+    target = vocabulary().target(Exercise(fold((3, 8, 5), "sum"), think=True, image=True))
+    text = build_tokenizer().decode(target, skip_special_tokens=True)
+    assert text == "<think> 3 8 5 . 3 + 8 = 1 + 5 = 6 </think> \\boxed{ 6 }"
+
+
+def test_words_outside_the_language_are_unknown_not_lost() -> None:
+    tokenizer = build_tokenizer()
+    assert tokenizer("how many apples ?")["input_ids"] == [tokenizer.unk_token_id] * 3 + [vocabulary().ids["?"]]
+
+
+def test_the_lean_text_loss_is_that_of_qwen2() -> None:
+    model = _text_model()
+    batch = make_batch(draw_exercises(EXPERT, Random(0), 12), load_pool("mllm"), np.random.default_rng(0))
+    logits = model(input_ids=batch.ids).logits[:, batch.keep_from :]
+    stock = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED)
+    assert batch_loss(text_parts(model, SMOKE.language), batch).item() == pytest.approx(stock.item(), rel=1e-5)
+
+
+def test_the_lean_gradient_is_that_of_qwen2_5_vl_on_a_batch_of_images_and_text() -> None:
+    model = _mllm()
+    words = vocabulary()
+    batch = make_batch(draw_exercises(MLLM, Random(1), 10), load_pool("mllm"), np.random.default_rng(0))
+    assert 0 < batch.n_images < 10
+    batch_loss(mllm_parts(model, SMOKE.language), batch).backward()
+    lean = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    _stock_loss(model, batch, words.ids["<|image_pad|>"]).backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(lean[name], parameter.grad, rtol=2e-3, atol=2e-5, msg=name)
+
+
+def _stock_loss(model: torch.nn.Module, batch: Batch, image_id: int) -> torch.Tensor:
+    n = batch.n_images
+    inputs = {
+        "input_ids": batch.ids,
+        "mm_token_type_ids": (batch.ids == image_id).int(),
+        "pixel_values": batch.patches[:, :, None].expand(n, 32, 6, 16).reshape(n * 32, 96),
+        "image_grid_thw": torch.tensor([[1, 2, 16]] * n),
+    }
+    logits = model(**inputs).logits[:, batch.keep_from :]
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED)
+
+
+def test_features_and_greedy_replies_are_those_of_the_saved_folder(tmp_path: Path) -> None:
+    save_mllm(_mllm(), tmp_path)
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(tmp_path).eval()
+    processor = load_processor(tmp_path, "pil")
+    exercises, pixels = _image_exercises(8), np.random.default_rng(0)
+    strips = np.stack([draw_strip(e.problem, load_pool("test"), pixels) for e in exercises])
+    patches = torch.from_numpy(to_patches(strips))
+    inputs = processor(
+        text=[_prompt(processor, asked(e.problem, think=True)) for e in exercises],
+        images=[Image.open(io.BytesIO(encode_png(s))) for s in strips],
+        return_tensors="pt",
+        padding=True,
+        padding_side="left",
+    )
+    assert torch.equal(inputs["pixel_values"].view(8, 32, 6, 16), patches[:, :, None].expand(8, 32, 6, 16))
+    assert inputs["image_grid_thw"].tolist() == [[1, 2, 16]] * 8
+    with torch.no_grad():
+        features = model.model.get_image_features(inputs["pixel_values"], inputs["image_grid_thw"]).pooler_output
+        torch.testing.assert_close(see(model.model.visual, patches), torch.stack(features), rtol=1e-4, atol=1e-5)
+    generated = model.generate(**inputs, max_new_tokens=52)[:, inputs["input_ids"].shape[1] :]
+    stock = [vocabulary().decode(row.tolist()) for row in generated]
+    assert answer(mllm_parts(model, SMOKE.language), exercises, patches) == stock
+
+
+def _prompt(processor, question: str) -> str:
+    content = [{"type": "image"}, {"type": "text", "text": question}]
+    return processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+
+
+def test_a_large_image_shrinks_to_the_area_of_a_strip() -> None:
+    processor = build_processor()
+    text = _prompt(processor, "read ?")
+    inputs = processor(text=[text], images=[Image.new("RGB", (640, 480))], return_tensors="pt")
+    assert 0 < inputs["image_grid_thw"].prod().item() * 16 <= 512
+
+
+def test_permuting_mlp_units_moves_the_weights_and_keeps_the_function() -> None:
+    model = _text_model()
+    ids = torch.randint(8, len(TOKENS), (4, 20))
+    before, weight = model(input_ids=ids).logits, model.model.layers[0].mlp.up_proj.weight.clone()
+    permute_units(model, 0.5)
+    torch.testing.assert_close(model(input_ids=ids).logits, before, rtol=1e-4, atol=1e-5)
+    moved = (model.model.layers[0].mlp.up_proj.weight != weight).any(1).float().mean()
+    assert moved.item() == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_learning_rate_warms_up_and_ends_near_zero() -> None:
+    schedule = Schedule(steps=100, learning_rate=1.0)
+    assert [rate(schedule, s) for s in (0, 4, 5)] == pytest.approx([0.2, 1.0, 1.0])
+    assert rate(schedule, 99) < 0.001
+
+
+def test_a_reply_is_right_by_its_last_box() -> None:
+    exercise = Exercise(fold((3, 8, 5), "sum"), think=True, image=False)
+    replies = ["\\boxed{ 6 }", "\\boxed{ 1 } \\boxed{ 6 }", "\\boxed{ 5 }", "6", "\\boxed{ 6"]
+    assert [share_right([exercise], [r]) for r in replies] == [1, 1, 0, 0, 1]
+    read = Exercise(draw_reading(Random(0), 3), think=False, image=True)
+    assert share_right([read], [f"\\boxed{{ {read.problem.answer} }}"]) == 1
+
+
+def test_a_missed_gate_says_the_figure_and_the_gate_and_keeps_the_record(tmp_path: Path) -> None:
+    figures = [Figure("cell accuracy", 0.99, 100, low=0.98), Figure("think score", 0.7, 200, low=0.25, high=0.6)]
+    with pytest.raises(GateError, match=r"lab world 3, MLLM: think score is 0\.700 on 200 .* gate is 0\.25 to 0\.60"):
+        check_gates(tmp_path, "lab world 3, MLLM", figures)
+    rows = json.loads((tmp_path / "quality.json").read_text())["figures"]
+    assert [row["is_met"] for row in rows] == [True, False]
+
+
+def test_a_world_goes_from_nothing_to_an_mllm_and_repeats_bit_for_bit(tmp_path: Path) -> None:
+    for run in ("a", "b"):
+        _build(PICO, tmp_path / run)
+    for stage in ("base", "expert", "mllm"):
+        first, second = ((tmp_path / run / stage / "model.safetensors").read_bytes() for run in ("a", "b"))
+        assert first == second
+        assert AutoTokenizer.from_pretrained(tmp_path / "a" / stage).eos_token == "<|im_end|>"
+    assert json.loads((tmp_path / "a" / "mllm" / "config.json").read_text())["model_type"] == "qwen2_5_vl"
+
+
+def _build(config: WorldConfig, out: Path) -> None:
+    build_base(config, out / "base")
+    build_expert(config, out / "base", out / "expert")
+    build_mllm(config, out / "base", out / "mllm")
+
+
+def test_building_leaves_torch_s_random_state_and_threads_alone() -> None:
+    state, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    with reproducible(5):
+        torch.randn(3)
+        assert torch.get_num_threads() == 1
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_an_expert_below_its_gate_stops_the_world(tmp_path: Path) -> None:
+    build_base(PICO, tmp_path / "base")
+    strict = dataclasses.replace(PICO, gates=dataclasses.replace(PICO.gates, expert_text=0.95))
+    with pytest.raises(GateError, match=r"pico world 0, expert: validation text is 0\.\d+ on 6 problems"):
+        build_expert(strict, tmp_path / "base", tmp_path / "expert")
