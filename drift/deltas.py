@@ -61,13 +61,12 @@ class Recipe:
     sign: float
     dtype: torch.dtype
     seed: int
-    chunk: int = CHUNK
 
     def stream(self, name: str, moments: Moments) -> Iterator[Tensor]:
         """Delta in 1-D chunks of the stored dtype, adding to `moments` on the way."""
         numel = math.prod(self.mllm.shape(name))
-        for start in range(0, numel, self.chunk):
-            stop = min(start + self.chunk, numel)
+        for start in range(0, numel, CHUNK):
+            stop = min(start + CHUNK, numel)
             mllm, expert = self.mllm.read_slice(name, start, stop), self.expert.read_slice(name, start, stop)
             base = None if self.base is None else self.base.read_slice(name, start, stop)
             yield delta_chunk(mllm, expert, base, self.sign, self.dtype, moments)
@@ -98,8 +97,8 @@ class Recipe:
 
     def _gaussian(self, name: str, numel: int) -> Iterator[Tensor]:
         generator = _generator(self.seed, name)
-        for start in range(0, numel, self.chunk):
-            draw = generator.standard_normal(min(self.chunk, numel - start), dtype=np.float32)
+        for start in range(0, numel, CHUNK):
+            draw = generator.standard_normal(min(CHUNK, numel - start), dtype=np.float32)
             yield torch.from_numpy(draw)
 
 

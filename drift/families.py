@@ -194,7 +194,7 @@ def lm_index(names: Iterable[str], family: Family) -> dict[str, str]:
     """{canonical name: the name as found} for the LM's tensors among `names`; the inverse of `Family.canonical`.
 
     Raises:
-        FamilyError: no LM tensor among the names.
+        FamilyError: no tensor of an LM layer among the names.
         CheckpointError: two names mean the same tensor.
     """
     found: dict[str, str] = {}
@@ -209,9 +209,9 @@ def lm_index(names: Iterable[str], family: Family) -> dict[str, str]:
                 f"{found[canonical]!r} and {name!r} are both {canonical!r}; a checkpoint spells it once"
             )
         found[canonical] = name
-    if not found:
+    if not any(name.startswith("model.layers.") for name in found):
         raise FamilyError(
-            f"no LM tensor of family {family.name} among the names (first: {first!r}); "
+            f"no LM layer of family {family.name} among the names (first: {first!r}); "
             f"expected a name such as '{family.lm[0]}.layers.0.self_attn.q_proj.weight'"
         )
     return found
