@@ -1,0 +1,168 @@
+"""Merging whole checkpoints: any size in bounded memory, resumable, published whole or not at all.
+
+The LM's attention, MLP and norm tensors are merged in float32 and stored in the MLLM's dtype; vision tower, projector,
+embeddings and lm_head are the MLLM's, bit for bit. The result has the MLLM's tensor names, so it opens wherever the
+MLLM does.
+
+    merge_checkpoints("ties", out, mllm=vl, expert=r1, base=qwen, density=0.2)
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import yaml
+from torch import Tensor
+from tqdm import tqdm
+
+from drift.checkpoints import TensorSpec, Writer
+from drift.merging.card import copy_side_files, merge_config, model_card
+from drift.merging.config import Hyperparameters, MergeError, Method, describe, get_method, resolve_hyperparameters
+from drift.merging.methods import check_base, merge_slice
+from drift.merging.plans import Operands, TensorPlan, plan_tensors
+from drift.merging.sources import Sources, open_sources
+
+log = logging.getLogger(__name__)
+
+# Large enough to hide the cost of a call, small enough that a slice and its task vectors stay in the caches.
+CHUNK_ELEMENTS = 1 << 18
+
+
+@dataclass(frozen=True)
+class MergeSummary:
+    """What a merge did.
+
+    Attributes:
+        folder: the merged checkpoint.
+        merged: tensors that were merged.
+        copied: tensors that are the MLLM's.
+        hyperparameters: those used, defaults included.
+        warnings: differences between the sources' configs, each naming both values.
+    """
+
+    folder: Path
+    merged: int
+    copied: int
+    hyperparameters: dict[str, float | int | str]
+    warnings: tuple[str, ...]
+
+
+def merge_checkpoints(
+    method: str,
+    out: Path | str,
+    *,
+    mllm: Path | str,
+    expert: Path | str,
+    base: Path | str | None = None,
+    variant: str = "br2v",
+    seed: int = 0,
+    chunk_elements: int = CHUNK_ELEMENTS,
+    **hyperparameters: object,
+) -> MergeSummary:
+    """Merges the expert into the MLLM's language model and writes a checkpoint that `from_pretrained` opens.
+
+    A run that was killed leaves `.NAME.resumable.partial` beside `out`; the same call goes on after its last finished
+    tensor and gives the same bytes.
+
+    Args:
+        method: a key of METHODS (drift.merging.config): linear, task_arithmetic, ties, dare_linear, ...
+        out: folder to write; must not exist or be empty.
+        mllm, expert: checkpoint folders whose LMs have the same shapes.
+        base: the text model (or MLLM) that both were tuned from; needed where the method works on task vectors.
+        variant: br2v (the paper's Table 9), paper (the method's own) or mergekit.
+        seed: of DARE's masks.
+        chunk_elements: how many elements are held at a time; changes no byte of the result.
+        hyperparameters: those of the method's row.
+    Raises:
+        MergeError: unknown method, variant or hyperparameter, a value out of range, no base, unlike families.
+        CheckpointError, CoverageError, FamilyError: sources that are incomplete or don't fit; not enough disk.
+    """
+    row = get_method(method, variant)
+    chosen = resolve_hyperparameters(row, hyperparameters)
+    check_base(row, base is not None)
+    if chunk_elements < 1:
+        raise MergeError(f"chunk_elements is {chunk_elements}; it must be at least 1")
+    if base is not None and not row.needs_base:
+        log.info("%s (%s) needs no base; %s is not read", method, variant, base)
+    sources = open_sources(Path(mllm), Path(expert), Path(base) if base is not None and row.needs_base else None)
+    with _one_thread():
+        return _run(_Job(row, chosen, sources, seed, chunk_elements), Path(out))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One merge, checked and ready to run."""
+
+    method: Method
+    hyperparameters: Hyperparameters
+    sources: Sources
+    seed: int
+    chunk: int
+
+    @property
+    def resume_key(self) -> str:
+        """Equal for equal results: method, hyperparameters, seed and the state of the sources; not the chunk."""
+        used = describe(self.method, self.hyperparameters)
+        identity = [self.method.key, self.method.variant, used, self.seed, self.sources.identity()]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _run(job: _Job, out: Path) -> MergeSummary:
+    """Plans every tensor, then streams all of them, merged or copied, through the writer."""
+    mllm, operands = job.sources.mllm, job.sources.operands()
+    specs = [mllm.spec(name) for name in mllm.names]
+    used = describe(job.method, job.hyperparameters)
+    summary = MergeSummary(out, len(operands), len(specs) - len(operands), used, job.sources.warnings)
+    with Writer(out, specs, resume_key=job.resume_key) as writer:
+        planned = plan_tensors(job.method, job.hyperparameters, list(operands.values()), job.seed)
+        plans = dict(zip(operands, planned, strict=True))
+        with tqdm(total=writer.nbytes, unit="B", unit_scale=True, desc=job.method.key, disable=None) as progress:
+            for spec in specs:
+                if spec.name not in writer.done:
+                    for part in _slices(job, spec, operands.get(spec.name), plans.get(spec.name)):
+                        writer.append(spec.name, part)
+                progress.update(spec.nbytes)
+        _write_side_files(job, writer.partial, summary)
+    log.info(
+        "%s (%s): %d merged, %d copied, in %s", job.method.key, job.method.variant, summary.merged, summary.copied, out
+    )
+    return summary
+
+
+def _slices(job: _Job, spec: TensorSpec, operands: Operands | None, plan: TensorPlan | None) -> Iterator[Tensor]:
+    """The result's tensor in consecutive flat pieces."""
+    step = spec.numel if plan is not None and plan.kind == "whole" else job.chunk
+    for start in range(0, spec.numel, step):
+        stop = min(start + step, spec.numel)
+        if operands is None or plan is None or plan.kind == "copy":
+            yield job.sources.mllm.read_slice(spec.name, start, stop)
+        else:
+            yield merge_slice(job.method, job.hyperparameters, plan, operands, start, stop, job.seed)
+
+
+def _write_side_files(job: _Job, folder: Path, summary: MergeSummary) -> None:
+    """Config, tokenizer, processor, the merge's YAML and the model card."""
+    mllm = job.sources.mllm
+    folders = {role: checkpoint.folder for role, checkpoint in job.sources.checkpoints.items()}
+    dtype = mllm.dtype(next(iter(job.sources.operands())))
+    config = merge_config(job.method, job.hyperparameters, folders, job.seed, dtype)
+    copy_side_files(mllm.folder, folder)
+    (folder / "mergekit_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    notes = [f"{summary.merged} tensors merged; {summary.copied} are the MLLM's, bit for bit.", *summary.warnings]
+    (folder / "README.md").write_text(model_card(job.method, config, folders, "\n\n".join(notes)), encoding="utf-8")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One torch thread inside: slices are too short to share, and idle OpenMP threads spin."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,246 @@
+"""The merge methods as rows of data, and their hyperparameters as one frozen dataclass.
+
+A row says what a method does by switches (which vectors are trimmed and how, how signs are elected, what the sum is
+divided by), names its source and gives its defaults. methods.py turns the switches into tensor operations. This module
+imports no torch, so that a planner can list methods, validate hyperparameters and hash them without paying for it.
+
+Three variants stand side by side because the sources disagree: `br2v` is the code that the DRIFT paper's Table 9 comes
+from (arXiv:2505.05464), `paper` is each method's own paper, `mergekit` is mergekit 0.1.5.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+
+from drift.errors import DriftError, closest
+
+Value = float | int | str
+
+RESCALES = ("none", "density", "l1")
+
+
+class MergeError(DriftError):
+    """A merge is not possible as asked: unknown method, hyperparameter out of range, no base, no room on the disk."""
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What a merge can be told; a method uses the fields that its row names in `defaults`.
+
+    Attributes:
+        weight_mllm: scaling coefficient of the MLLM (of its task vector where there is a base).
+        weight_expert: scaling coefficient of the reasoning expert.
+        density: share of each task vector that is KEPT, in (0, 1].
+        rescale: what a randomly dropped vector is multiplied by: `none` 1, `density` 1/density, `l1` the ratio of the
+            L1 norms before and after.
+        keep_layers: layer swap's k: layers 0..k stay the MLLM's, so 5 keeps six; -1 keeps none.
+        top_layers: layer swap as in its paper: how many of the last layers stay the MLLM's too.
+        t: place between MLLM (0) and expert (1) on the arc of SLERP.
+    """
+
+    weight_mllm: float = 1.0
+    weight_expert: float = 0.0
+    density: float = 1.0
+    rescale: str = "none"
+    keep_layers: int = -1
+    top_layers: int = 0
+    t: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their ranges.
+
+        Raises:
+            MergeError: a number that is not finite or is out of range, or an unknown rescale.
+        """
+        for key in ("weight_mllm", "weight_expert"):
+            if not math.isfinite(getattr(self, key)):
+                raise MergeError(f"{key} is {getattr(self, key)!r}; it must be a finite number")
+        if not 0.0 < self.density <= 1.0:
+            raise MergeError(f"density is {self.density!r}; it is the share kept and must lie in (0, 1]")
+        if self.rescale not in RESCALES:
+            raise MergeError(f"unknown rescale {self.rescale!r}; {closest(self.rescale, RESCALES)}")
+        if self.keep_layers < -1 or self.top_layers < 0:
+            raise MergeError(
+                f"keep_layers is {self.keep_layers} and top_layers {self.top_layers}; "
+                "keep_layers is the last layer kept (-1 for none), top_layers a count from 0"
+            )
+        if not 0.0 <= self.t <= 1.0:
+            raise MergeError(f"t is {self.t!r}; it must lie in [0, 1], from the MLLM to the expert")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row: a method in one variant.
+
+    Attributes:
+        key: registry key, the same word in YAML, code, tables and docs.
+        variant: br2v, paper or mergekit.
+        source: where the formula comes from.
+        formula: the formula in one line; V and R are MLLM and expert, B the base, v and r their task vectors.
+        recipe: interpolate, task_vectors, slerp, model_stock or tsv (see methods.py).
+        defaults: the hyperparameters that the method takes, with their defaults.
+        layers: which layers are interpolated: all, above (layers 0..k stay the MLLM's) or sandwich (bottom and top
+            stay the MLLM's, the middle becomes the expert's).
+        normalize: divide an interpolation by the sum of its weights.
+        trim: none, tensor (largest magnitudes of each tensor), model (of the whole vector) or random (Bernoulli).
+        elect: none, unweighted or weighted (by the scaling coefficients) sign election.
+        divide: none, count (of the vectors that agree) or weights (the sum of theirs).
+    """
+
+    key: str
+    variant: str
+    source: str
+    formula: str
+    recipe: str
+    defaults: Mapping[str, Value]
+    layers: str = "all"
+    normalize: bool = False
+    trim: str = "none"
+    elect: str = "none"
+    divide: str = "none"
+
+    @property
+    def needs_base(self) -> bool:
+        """True for everything that works on task vectors."""
+        return self.recipe in ("task_vectors", "model_stock", "tsv")
+
+
+_BR2V = "https://arxiv.org/abs/2505.05464"
+_SOUPS = "https://arxiv.org/abs/2203.05482"
+_TASK_ARITHMETIC = "https://arxiv.org/abs/2212.04089"
+_TIES = "https://arxiv.org/abs/2306.01708"
+_DARE = "https://arxiv.org/abs/2311.03099"
+_LAYER_SWAP = "https://arxiv.org/abs/2410.01335"
+_MERGEKIT = "https://github.com/arcee-ai/mergekit (0.1.5)"
+_SLERP = "https://doi.org/10.1145/325165.325242"
+_MODEL_STOCK = "https://arxiv.org/abs/2403.19522"
+_TSV = "https://arxiv.org/abs/2412.00081"
+
+_NEAR: dict[str, Value] = {"weight_mllm": 0.9, "weight_expert": 0.1}
+_TABLE9: dict[str, Value] = {"weight_mllm": 1.6, "weight_expert": 0.2, "density": 0.2}
+_EQUAL: dict[str, Value] = {"weight_mllm": 1.0, "weight_expert": 1.0, "density": 0.2}
+# 1.6 and 0.2 belong to vectors that lost four fifths of their mean; where the mean is kept, 0.9 and 0.1 is the
+# mixture that Table 9 uses for undropped vectors.
+_DARE_BR2V = _TABLE9 | {"rescale": "none"}
+_DARE_PAPER = _NEAR | {"density": 0.2, "rescale": "density"}
+_DARE_MERGEKIT = _NEAR | {"density": 0.2, "rescale": "l1"}
+
+_ROWS = (
+    Method("linear", "br2v", _BR2V, "w_V V + w_R R", "interpolate", _NEAR),
+    Method("linear", "paper", _SOUPS, "mean of V and R", "interpolate", {"weight_mllm": 0.5, "weight_expert": 0.5}),
+    Method("linear", "mergekit", _MERGEKIT, "(w_V V + w_R R) / (w_V + w_R)", "interpolate", _NEAR, normalize=True),
+    # Eq. 1 of BR2V: with weights that sum to 1 the base cancels, so its code needs none.
+    Method("task_arithmetic", "br2v", _BR2V, "w_V V + w_R R", "interpolate", _NEAR),
+    Method("task_arithmetic", "paper", _TASK_ARITHMETIC, "B + w_V v + w_R r", "task_vectors", _NEAR),
+    Method("task_arithmetic", "mergekit", _MERGEKIT, "B + w_V v + w_R r", "task_vectors", _NEAR),
+    Method(
+        "ties", "br2v", _BR2V, "B + sum of w t where signs agree / how many agree; signs unweighted, trim per tensor",
+        "task_vectors", _TABLE9, trim="tensor", elect="unweighted", divide="count",
+    ),
+    # The paper scales the merged vector by one lambda: equal weights. Its default is lambda 1, density 0.2.
+    Method(
+        "ties", "paper", _TIES, "as br2v, trimmed over the whole flattened vector",
+        "task_vectors", _EQUAL, trim="model", elect="unweighted", divide="count",
+    ),
+    Method(
+        "ties", "mergekit", _MERGEKIT, "B + sum of w t where signs agree / sum of their w; signs weighted",
+        "task_vectors", _TABLE9, trim="tensor", elect="weighted", divide="weights",
+    ),
+    Method(
+        "dare_linear", "br2v", _BR2V, "B + w_V m v + w_R m r; masks m Bernoulli, NOT rescaled",
+        "task_vectors", _DARE_BR2V, trim="random",
+    ),
+    Method(
+        "dare_linear", "paper", _DARE, "B + (w_V m v + w_R m r) / density",
+        "task_vectors", _DARE_PAPER, trim="random",
+    ),
+    Method(
+        "dare_linear", "mergekit", _MERGEKIT, "B + w_V s m v + w_R s m r; s keeps each L1 norm",
+        "task_vectors", _DARE_MERGEKIT, trim="random",
+    ),
+    Method(
+        "dare_ties", "br2v", _BR2V, "ties with Bernoulli masks in place of the trim, NOT rescaled",
+        "task_vectors", _DARE_BR2V, trim="random", elect="unweighted", divide="count",
+    ),
+    Method(
+        "dare_ties", "paper", _DARE, "as br2v, rescaled by 1 / density",
+        "task_vectors", _DARE_PAPER, trim="random", elect="unweighted", divide="count",
+    ),
+    Method(
+        "dare_ties", "mergekit", _MERGEKIT, "sum of w s m t where weighted signs agree; s keeps each L1 norm",
+        "task_vectors", _DARE_MERGEKIT, trim="random", elect="weighted",
+    ),
+    Method(
+        "layer_swap", "br2v", _BR2V, "layers 0..k: V; everything else: w_V V + w_R R",
+        "interpolate", _NEAR | {"keep_layers": 5}, layers="above",
+    ),
+    # The paper puts a language expert's bottom and top layers into a math expert; here the MLLM is the one that
+    # knows the inputs and outputs. Layers next to the seams are averaged (its transition zone). It tunes how many
+    # layers to swap for each pair; 5 and 5 are ours.
+    Method(
+        "layer_swap", "paper", _LAYER_SWAP, "bottom and top layers: V; middle layers: R; one layer at each seam: mean",
+        "interpolate", {"keep_layers": 4, "top_layers": 5}, layers="sandwich",
+    ),
+    Method(
+        "layer_swap", "mergekit", _MERGEKIT, "two slices: layers 0..k V, the rest linear",
+        "interpolate", _NEAR | {"keep_layers": 5}, layers="above", normalize=True,
+    ),
+    Method("slerp", "paper", _SLERP, "great-circle interpolation of each flattened tensor", "slerp", {"t": 0.1}),
+    Method("slerp", "mergekit", _MERGEKIT, "as paper", "slerp", {"t": 0.1}),
+    Method("model_stock", "paper", _MODEL_STOCK, "r (V + R)/2 + (1 - r) B; r = 2 cos/(1 + cos) of v, r",
+           "model_stock", {}),
+    Method("model_stock", "mergekit", _MERGEKIT, "as paper", "model_stock", {}),
+    Method("tsv", "paper", _TSV, "B + sum of half-rank SVDs of v and r with decorrelated singular vectors",
+           "tsv", {"weight_mllm": 1.0, "weight_expert": 1.0}),
+)  # fmt: skip
+
+METHODS: Mapping[tuple[str, str], Method] = MappingProxyType({(row.key, row.variant): row for row in _ROWS})
+
+
+def get_method(key: str, variant: str) -> Method:
+    """The row of a method in a variant.
+
+    Raises:
+        MergeError: unknown method, or a variant that the method does not have; names what there is.
+    """
+    variants = [row.variant for row in _ROWS if row.key == key]
+    if not variants:
+        raise MergeError(f"unknown merge method {key!r}; {closest(key, {row.key for row in _ROWS})}")
+    if variant not in variants:
+        raise MergeError(f"{key} has no variant {variant!r}; {closest(variant, variants)}")
+    return METHODS[key, variant]
+
+
+def resolve_hyperparameters(method: Method, given: Mapping[str, object]) -> Hyperparameters:
+    """The row's defaults overlaid with what was given, validated.
+
+    Args:
+        method: a row of METHODS.
+        given: hyperparameters by name.
+    Raises:
+        MergeError: a name that the method does not take, a value of the wrong type or out of range.
+    """
+    label = f"{method.key} ({method.variant})"
+    values: dict[str, Value] = dict(method.defaults)
+    for name, value in given.items():
+        if name not in method.defaults:
+            raise MergeError(f"{label} takes no hyperparameter {name!r}; {closest(name, method.defaults)}")
+        values[name] = _typed(label, name, value)
+    return Hyperparameters(**values)  # type: ignore[arg-type]
+
+
+def _typed(label: str, name: str, value: object) -> Value:
+    """`value` as the type of the field `name`; whole numbers pass as floats, nothing else is converted."""
+    wanted = type(getattr(Hyperparameters, name))
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        raise MergeError(f"{label}: {name} is {value!r}, a {type(value).__name__}; expected {wanted.__name__}")
+    return value  # type: ignore[return-value]
+
+
+def describe(method: Method, hyperparameters: Hyperparameters) -> dict[str, Value]:
+    """The hyperparameters that the method uses, by name: what belongs on a model card and in a fingerprint."""
+    values = asdict(hyperparameters)
+    return {name: values[name] for name in method.defaults}
