@@ -10,9 +10,15 @@ from dataclasses import replace
 
 from drift.errors import DataError, closest
 from evaluation.benchmarks import Benchmark
+from evaluation.choices import score_choice, score_wemath
 from evaluation.extraction.text import is_cut_by_xlsx, last_boxed
 from evaluation.freeform import score_boxed
+from evaluation.hallusion import score_hallusion
 from evaluation.judge import Judge, JudgeRequest, ask
+from evaluation.logicvista import score_logicvista
+from evaluation.mathverse import score_mathverse
+from evaluation.mathvision import score_mathvision
+from evaluation.mathvista import score_mathvista
 from evaluation.summary import summarise
 from evaluation.tsv import Item
 from evaluation.verdicts import MODES, Rule, Verdict
@@ -22,6 +28,13 @@ __all__ = ["SCORERS", "score", "summarise"]
 SCORERS: dict[str, Rule] = {
     "free_form": score_boxed,
     "free_form_groups": score_boxed,
+    "choice": score_choice,
+    "hallusion": score_hallusion,
+    "logicvista": score_logicvista,
+    "mathverse": score_mathverse,
+    "mathvision": score_mathvision,
+    "mathvista": score_mathvista,
+    "wemath": score_wemath,
 }
 # Benchmarks whose published protocol asks a judge about every response (VLMEvalKit 0.2rc1).
 _ALWAYS_JUDGED = ("mathverse", "logicvista")
@@ -44,7 +57,7 @@ def score(
         judge: asked where the rules find no answer, and about every response of benchmarks whose protocol says so;
             None decides by rules alone.
     Raises:
-        DataError: unknown mode or scorer, or an item whose gold answer is empty.
+        DataError: unknown mode or scorer.
     """
     if mode not in MODES:
         raise DataError(f"unknown mode {mode!r}: {closest(mode, MODES)}")

@@ -11,6 +11,20 @@ XLSX_CELL_LIMIT = 32_767
 _BOXES = 8
 _BOX = re.compile(r"\\?(?:boxed|fbox)\s{0,3}\{")
 _ANSWER_TAG = re.compile(r"<answer>(.{0,2000}?)</answer>", re.S | re.I)
+_NEXT_QUESTION = re.compile(r"(?:^|\n)\s{0,5}(?:Question|Hint|问题)\s?[:：]")
+_ANSWER_LABEL = re.compile(r"\n\s{0,5}(?:Answer|Solution|答案)\s?[:：]")
+_EXAMPLE_LETTERS = re.compile(r"e\.g\.,?(?:\s[A-H],){1,8}|\b(?:Choices|Options)\s?:|\boption letter, at the end")
+_COURTESY = re.compile(
+    r"(?:I hope (?:this|that)|Let me know if|Do you (?:have|want)|Is there anything else|Please let me know"
+    r"|Would you like|Sorry,)[^.!?\n]{0,200}[.!?]?",
+)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=。)|\n+")
+_REFUSAL = re.compile(
+    r"\b(?:cannot|can't|can not|unable|impossible|not possible|not (?:specif|provid|enough|clear|sufficient)\w*|"
+    r"no (?:information|way)|need more|more (?:context|information))",
+    re.I,
+)
+_REFUTED = re.compile(r"\b(?:incorrect|wrong|not (?:the )?(?:correct|right)|can be eliminated)\b", re.I)
 _HEDGE = re.compile(r"\*\*|__|`")
 
 
@@ -51,6 +65,48 @@ def is_cut_by_xlsx(response: str) -> bool:
 def strip_markup(text: str) -> str:
     """The text without Markdown emphasis, which splits words that belong together."""
     return _HEDGE.sub("", text)
+
+
+def own_answer(text: str) -> str:
+    """The text before the model went on to ask itself the next question, without courtesies and refuted options.
+
+    A model that was trained on question lists answers and then continues the list; what follows the first
+    `Question:` or `Hint:` line is no part of the answer unless nothing precedes it.
+    """
+    text = without_examples(text)
+    match = _NEXT_QUESTION.search(text)
+    if match and len(text[: match.start()].strip()) <= 1 and (answer := _ANSWER_LABEL.search(text)):
+        text = text[answer.end() :]
+        match = _NEXT_QUESTION.search(text)
+    if match and len(text[: match.start()].strip()) > 1:
+        text = text[: match.start()]
+    return without_courtesies(text)
+
+
+def without_courtesies(text: str) -> str:
+    """The text without closing offers of help and apologies."""
+    return _COURTESY.sub("", text).strip()
+
+
+def without_examples(text: str) -> str:
+    """The text without an echoed prompt's sample letters (`e.g., A, B, C, D`) and headings over its options."""
+    return _EXAMPLE_LETTERS.sub("", text)
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences and lines of a text that hold anything."""
+    return [part.strip() for part in _SENTENCE.split(text) if part.strip()]
+
+
+def is_refusal(sentence: str) -> bool:
+    """Whether the sentence says that no answer can be given."""
+    return _REFUSAL.search(sentence) is not None
+
+
+def without_refuted(text: str) -> str:
+    """The text without the sentences that call an option wrong, unless nothing would be left."""
+    kept = [part for part in sentences(text) if not _REFUTED.search(part)]
+    return "\n".join(kept) if kept else text
 
 
 def _balanced(text: str, start: int, limit: int = 4_000) -> str | None:

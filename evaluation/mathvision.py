@@ -1,0 +1,53 @@
+"""Scores MATH-V: the published rule in evaluation.mathvision_official, or what a careful reader would say.
+
+`semantic` reads the answer part: a chosen option for a question with options, else the closing answer, and compares
+options by letter or value and free answers by value. Where only the published rule finds an answer, its reading stands.
+"""
+
+from evaluation import mathvision_official as official
+from evaluation.equality import same_answer
+from evaluation.extraction.final import final_answer
+from evaluation.extraction.letters import choose
+from evaluation.extraction.text import split_think
+from evaluation.tsv import Item
+from evaluation.verdicts import Outcome
+
+_LONGEST = 200
+
+
+def score_mathvision(item: Item, response: str, mode: str) -> Outcome:
+    """The verdict of `mode` on one response."""
+    return _official(item, response) if mode == "official" else _semantic(item, response)
+
+
+def _official(item: Item, response: str) -> Outcome:
+    answer = official.extract(response)
+    if not answer:
+        return Outcome(False, None, "unmatched")
+    value = item.options.get(item.answer, "")
+    is_right = official.is_equal(item.answer, answer) or official.is_equal(value, answer)
+    return Outcome(is_right, answer[:_LONGEST], "published")
+
+
+def _semantic(item: Item, response: str) -> Outcome:
+    text = split_think(response)[1] or response
+    if item.options:
+        return _semantic_choice(item, text)
+    found = final_answer(text)
+    if found is None:
+        return Outcome(False, None, "unmatched")
+    answer, rule = found
+    return Outcome(same_answer(item.answer, answer), answer[:_LONGEST], rule)
+
+
+def _semantic_choice(item: Item, text: str) -> Outcome:
+    if found := choose(text, item.options):
+        return Outcome(found[0] == item.answer, found[0], found[1])
+    answered = final_answer(text)
+    if answered is None:
+        return Outcome(False, None, "unmatched")
+    answer, rule = answered
+    letters = [letter for letter, option in item.options.items() if same_answer(option, answer)]
+    if len(letters) == 1:
+        return Outcome(letters[0] == item.answer, letters[0], f"{rule}_value")
+    return Outcome(False, None if not letters else ", ".join(letters), "unmatched" if not letters else "several")

@@ -1,0 +1,100 @@
+"""Symbolic equality of short formulas by math-verify, in a process of its own with a time limit.
+
+math-verify bounds itself by signals, which only work on a main thread, and a computer algebra system can't be stopped
+from within. So one helper process answers over a pipe, and is killed and started anew when an answer is late; late is
+False.
+Run as a module it is that helper: a JSON pair of formulas a line in, true or false a line out.
+"""
+
+import json
+import logging
+import re
+import select
+import subprocess
+import sys
+import threading
+
+log = logging.getLogger(__name__)
+
+MAX_FORMULA = 80
+_SECONDS = 1.0
+_START_SECONDS = 30.0
+# Towers, big exponents and factorials of expressions can take any time and prove nothing about an answer.
+_EXPLOSIVE = re.compile(r"\^\{?[^{}]{0,20}\^|\^\{?\(?-?\d{3,}|\d{4,}!|!{2,}|\)!|\d{16,}")
+_VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
+_WORDY = re.compile(r"(?<!\\)\b[A-Za-z]{4,}\b")
+
+
+def is_equivalent(left: str, right: str) -> bool:
+    """Whether two formulas with variables are the same expression; False when that can't be told in a second."""
+    if max(len(left), len(right)) > MAX_FORMULA or _EXPLOSIVE.search(left) or _EXPLOSIVE.search(right):
+        return False
+    if _WORDY.search(left) or _WORDY.search(right):
+        return False
+    if not _VARIABLE.search(left) or not _VARIABLE.search(right):
+        return False
+    return _HELPER.ask(left, right)
+
+
+class _Helper:
+    """The helper process; one question at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+
+    def ask(self, left: str, right: str) -> bool:
+        with self._lock:
+            process = self._running()
+            if process is None or process.stdin is None or process.stdout is None:
+                return False
+            try:
+                process.stdin.write(json.dumps([left, right]) + "\n")
+                process.stdin.flush()
+            except BrokenPipeError:
+                self._stop()
+                return False
+            if not select.select([process.stdout], [], [], _SECONDS)[0]:
+                log.info("symbolic comparison of %r and %r took more than %.1f s: not equal", left, right, _SECONDS)
+                self._stop()
+                return False
+            return process.stdout.readline().strip() == "true"
+
+    def _running(self) -> subprocess.Popen[str] | None:
+        if self._process is None or self._process.poll() is not None:
+            command = [sys.executable, "-m", "evaluation.symbolic"]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+            stdout = self._process.stdout
+            if stdout is None or not select.select([stdout], [], [], _START_SECONDS)[0] or not stdout.readline():
+                log.warning("the helper for symbolic equality did not start; formulas are compared as text alone")
+                self._stop()
+        return self._process
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+_HELPER = _Helper()
+
+
+def serve() -> None:
+    """Answers questions on standard input until it ends."""
+    from math_verify import parse, verify
+
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    for line in sys.stdin:
+        left, right = json.loads(line)
+        gold, answer = (parse(f"${text}$", parsing_timeout=None) for text in (left, right))
+        is_same = bool(gold and answer) and verify(gold, answer, timeout_seconds=None)
+        sys.stdout.write("true\n" if is_same else "false\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()
