@@ -1,0 +1,63 @@
+# One command each; `make help` lists them. Set up happens by itself, once, into .venv.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PROFILE ?= lab
+ARGS ?=
+# One compute thread a process: two stages side by side beat one stage on two threads, and runs repeat bit for bit.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: help setup reproduce plan table test test-slow check format bench bench-injection bench-merge bench-score \
+	setup-mergekit setup-vlmevalkit clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+setup: $(VENV)/.ready  ## install everything into .venv, versions from constraints.txt
+
+# torch comes first and by its exact version: a range would take several gigabytes of CUDA wheels.
+$(VENV)/.ready: constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+reproduce: setup  ## train the world, fill every table: results/<profile>; PROFILE=lab|smoke|paper ARGS="seeds=[0]"
+	$(BIN)/python -m pipelines.reproduce profile=$(PROFILE) $(ARGS)
+
+plan: setup  ## what reproduce would run and what the store holds; runs nothing
+	$(BIN)/python -m pipelines.reproduce --plan profile=$(PROFILE) $(ARGS)
+
+table: setup  ## one table: TABLE=table4
+	$(BIN)/python -m pipelines.reproduce --table $(TABLE) profile=$(PROFILE) $(ARGS)
+
+test: setup  ## the tests: no network, no GPU
+	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: setup  ## the rest of the numerical matrix, minutes each
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+check: setup  ## formatting, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## rewrite the code in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: bench-injection bench-merge bench-score  ## every benchmark; prints ratios measured side by side
+
+bench-injection: setup  ## plain SFT, hooks with a full Delta, and ours
+	$(BIN)/python benchmarks/bench_injection.py $(ARGS)
+
+bench-merge: setup setup-mergekit  ## our merges against mergekit's
+	$(BIN)/python benchmarks/bench_merge.py $(ARGS)
+
+bench-score: setup  ## verdicts a second
+	$(BIN)/python benchmarks/bench_score.py $(ARGS)
+
+clean:  ## remove the store of artifacts (the tables in results/ stay)
+	rm -rf artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
