@@ -1,6 +1,7 @@
 """Delta = expert - MLLM, chunk by chunk, with the norms and the cosine as by-products of the same pass.
 
-Arithmetic is fp32, sums over chunks are Python floats. A chunk is what is read at once; a block fits the processor's
+Arithmetic is fp32, sums over blocks are Python floats. A chunk is what is read at once, small enough for the allocator
+to reuse its memory (868M parameters: 5.9 s of CPU at 2^21 elements, 3.5 s at 2^19). A block fits the processor's
 cache and bounds the rounding of its sums (2^16: relative error about 4e-6 at 16M elements; 2^21: 6e-5). Neither changes
 a byte of Delta. The controls draw from a generator seeded per (seed, tensor name), so order does not matter.
 """
@@ -17,7 +18,7 @@ from torch import Tensor
 from drift.errors import CheckpointError
 from drift.sources import Source
 
-CHUNK = 2**21
+CHUNK = 2**19
 BLOCK = 2**16
 
 
