@@ -26,7 +26,8 @@ def start_process_group() -> None:
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if backend == "gloo":
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        # The table is made at its first use by running a compiler once per op; only this entry is ever asked for here.
+        vars(deepspeed.ops).setdefault("__compatible_ops__", {})["deepspeed_shm_comm"] = False
     if not distributed.is_initialized() and "WORLD_SIZE" not in os.environ:
         os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
     if not distributed.is_initialized() and os.environ["WORLD_SIZE"] == "1":

@@ -42,8 +42,26 @@ def load_model(folder: Path, config: TrainingConfig) -> PreTrainedModel:
             f"{folder} lacks {len(missing)} tensors of {type(model).__name__}, first {missing[0]!r}; "
             f"they would start from random numbers"
         )
+    if config.zero_stage == 3:
+        # transformers 5.23 keeps every renaming here, used or not, and save_pretrained would undo them all: it would
+        # write names (model.model.layers...) that nothing opens.
+        model._weight_conversions = [renaming for renaming in model._weight_conversions if renaming.was_used()]
     model.config.use_cache = False
     return model
+
+
+def check_saved(saved: Path, source: Path) -> None:
+    """The saved checkpoint holds the LM under the names that its source has.
+
+    Raises:
+        CheckpointError: names differ, so that opening it would draw tensors at random.
+    """
+    differing = sorted(Checkpoint(saved).lm_names().items() ^ Checkpoint(source).lm_names().items())
+    if differing:
+        raise CheckpointError(
+            f"{saved} was saved under other names than {source}: {len(differing)} differ, first {differing[0][1]!r}; "
+            f"this version of transformers renames what it should not"
+        )
 
 
 def add_tokens(model: PreTrainedModel, processor: ProcessorMixin, tokens: tuple[str, ...]) -> int:

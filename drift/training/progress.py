@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 MARKER = "complete.json"
-# Keys of every metrics line; null where a run does not measure one (plain SFT has no cosine).
+# Keys of every metrics line beside the loss; null where a run does not measure one (plain SFT has no cosine).
 OBSERVED = ("cosine", "injected_share", "alpha", "w_eff")
 
 
@@ -127,7 +127,7 @@ class Recorder(TrainerCallback):
             "step": state.global_step,
             "epoch": logs["epoch"],
             "loss": logs["loss"],
-            "grad_norm": logs["grad_norm"],
+            "grad_norm": logs.get("grad_norm"),  # ZeRO 0 in fp32 does not report it
             "learning_rate": logs["learning_rate"],
             **observed,
         }

@@ -19,6 +19,7 @@ import torch
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.processing_utils import ProcessorMixin
+from transformers.utils.logging import disable_progress_bar
 
 from drift.errors import TrainingError
 from drift.injection import EffectiveWeight, GradientInjector
@@ -29,7 +30,7 @@ from drift.training.config import TrainingJob, TrainingResult
 from drift.training.conversations import read_conversations
 from drift.training.data import ConversationDataset, collate
 from drift.training.disk import FINAL, SUMMARY, is_disk_full, publish, require_space
-from drift.training.model import add_tokens, freeze, load_model
+from drift.training.model import add_tokens, check_saved, freeze, load_model
 from drift.training.progress import (
     CHECKPOINTS,
     Recorder,
@@ -98,6 +99,8 @@ def run_job(job: TrainingJob, on_metrics: OnMetrics | None = None) -> TrainingRe
             f"start it by drift.training.launch or by torchrun"
         )
     job.out.mkdir(parents=True, exist_ok=True)
+    if not sys.stderr.isatty():
+        disable_progress_bar()
     try:
         return _run(job, on_metrics)
     except (OSError, RuntimeError) as error:  # safetensors and torch.save report a full disk as RuntimeError or OSError
@@ -274,6 +277,7 @@ def _finish(
     if distributed.rank() == 0:
         save_processor(processor, job.out / FINAL)
         (job.out / FINAL / "training_args.bin").unlink()
+        check_saved(job.out / FINAL, job.model)
         injection = {"covered": f"{covered}/{expected}", **dataclasses.asdict(job.injection), "layers": table}
         (job.out / FINAL / "injection.json").write_text(json.dumps(injection, indent=2) + "\n")
         (job.out / FINAL / SUMMARY).write_text(json.dumps(dataclasses.asdict(result), indent=2) + "\n")
