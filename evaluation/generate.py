@@ -56,23 +56,6 @@ def run_generation(
     return [_to_response(line) for line in lines]
 
 
-def read_responses(path: Path) -> dict[str, str]:
-    """Index -> response text of a JSONL of at least {index, response}, as `evaluation.score` takes it.
-
-    Raises:
-        DataError: a line is not JSON, lacks a field, or repeats an index.
-    """
-    responses: dict[str, str] = {}
-    for line in read_jsonl(path):
-        if not isinstance(line.get("response"), str) or "index" not in line:
-            raise DataError(f"{path}: a line needs `index` and a text `response`; found {sorted(line)}")
-        index = str(line["index"])
-        if index in responses:
-            raise DataError(f"{path}: index {index!r} stands twice; keep one line for each index")
-        responses[index] = line["response"]
-    return responses
-
-
 def read_jsonl(path: Path, *, allow_torn_end: bool = False) -> list[dict[str, Any]]:
     """The objects of a JSONL file, one a line; a last line that a kill left unfinished may be dropped.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from drift.errors import DataError
 from evaluation.engines.base import Batch, Engine, GenerationSettings, Request, Response
-from evaluation.generate import read_jsonl, read_responses
+from evaluation.predictions import read_predictions, read_records
 
 
 class PrecomputedEngine(Engine):
@@ -15,8 +15,8 @@ class PrecomputedEngine(Engine):
     def __init__(self, path: Path) -> None:
         """Read all lines; a repeated index or a line without text is refused (DataError)."""
         self.path = path
-        self._texts = read_responses(path)
-        self._lines = {str(line["index"]): line for line in read_jsonl(path)}
+        self._texts = read_predictions(path)
+        self._lines = {str(line["index"]): line for line in read_records(path, "responses")}
         self.model = f"precomputed/sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
     def plan(self, requests: Sequence[Request], settings: GenerationSettings) -> list[Batch]:
@@ -40,11 +40,12 @@ class PrecomputedEngine(Engine):
 
     def _response(self, request: Request, settings: GenerationSettings) -> Response:
         line = self._lines[request.index]
+        tokens = line.get("tokens")
         return Response(
             index=request.index,
             text=self._texts[request.index],
             finish_reason=str(line.get("finish_reason", "unknown")),
-            tokens=line.get("tokens"),
+            tokens=tokens if isinstance(tokens, int) else None,
             prompt_sha256=request.prompt_sha256,
             settings_sha256=settings.sha256(),
         )
