@@ -146,7 +146,9 @@ def _compare_configs(mllm: Source, other: Source) -> None:
             raise CheckpointError(
                 f"{key} is {ours} in {mllm.folder} and {theirs} in {other.folder}; the heads don't align"
             )
-    if mllm.lm.rope_theta != other.lm.rope_theta:
+    if None in (mllm.lm.rope_theta, other.lm.rope_theta):
+        log.info("rope_theta can't be compared: a config.json of %s and %s does not give it", mllm.folder, other.folder)
+    elif mllm.lm.rope_theta != other.lm.rope_theta:
         log.warning(
             "rope_theta is %s in %s and %s in %s: their attention weights were trained for other position encodings",
             mllm.lm.rope_theta,

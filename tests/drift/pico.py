@@ -1,7 +1,7 @@
 """Pico models: the real transformers classes of every family with a two-layer LM of width 16, built in milliseconds.
 
 An MLLM and its expert share the LM's shape, so a prior, a merge and the geometry between them are defined. Weights are
-random and seeded; `near=` builds an expert as the MLLM's own LM plus small noise.
+random and seeded.
 """
 
 import json
@@ -126,7 +126,7 @@ def _mistral(lm: dict) -> PreTrainedModel:
 
 
 def _qwen3(lm: dict) -> PreTrainedModel:
-    return Qwen3ForCausalLM(Qwen3Config(**lm, head_dim=4, rope_parameters=dict(ROPE)))
+    return Qwen3ForCausalLM(Qwen3Config(**{"head_dim": 4, **lm}, rope_parameters=dict(ROPE)))
 
 
 def _qwen2_vl(lm: dict) -> PreTrainedModel:
@@ -175,7 +175,7 @@ def _qwen3_vl(lm: dict) -> PreTrainedModel:
     }
     return Qwen3VLForConditionalGeneration(
         Qwen3VLConfig(
-            text_config={**lm, "head_dim": 4, "rope_parameters": dict(MROPE)},
+            text_config={"head_dim": 4, **lm, "rope_parameters": dict(MROPE)},
             vision_config=vision,
             tie_word_embeddings=lm["tie_word_embeddings"],
             **_QWEN_TOKENS,

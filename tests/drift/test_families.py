@@ -101,6 +101,36 @@ def test_an_unknown_family_names_the_closest():
         family_of({})
 
 
+# The LMs' numbers in the published config.json files, cut to two layers: (MLLM, expert).
+PUBLISHED = {
+    "qwen2_5_vl": ((3584, 18944, 28, 4, 152064), (3584, 18944, 28, 4, 152064)),  # 7B-Instruct, R1-Distill-Qwen-7B
+    "qwen2_vl": ((3584, 18944, 28, 4, 152064), (3584, 18944, 28, 4, 152064)),  # 7B-Instruct, Qwen2-Math-7B
+    "llava_next": ((4096, 14336, 32, 8, 128320), (4096, 14336, 32, 8, 128256)),  # llama3-llava-next-8b, Llama-3-8B
+    "idefics2": ((4096, 14336, 32, 8, 32003), (4096, 14336, 32, 8, 32000)),  # idefics2-8b, Mistral-7B
+    "qwen3_vl": ((4096, 12288, 32, 8, 151936), (4096, 12288, 32, 8, 151936)),  # 8B-Instruct, Qwen3-8B
+}
+
+
+def published(family, numbers):
+    keys = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "vocab_size")
+    with torch.device("meta"):
+        model = pico.BUILDERS[family](
+            pico.LM | dict(zip(keys, numbers, strict=True)) | {"head_dim": 128, "tie_word_embeddings": False}
+        )
+    return {name: tuple(p.shape) for name, p in lm_parameters(model, get_family(family)).items()}
+
+
+@pytest.mark.parametrize("family", PUBLISHED)
+def test_published_shapes_agree_in_all_but_the_vocabulary(family):
+    mllm, expert = PUBLISHED[family]
+    ours, theirs = published(family, mllm), published(pico.EXPERT_OF[family], expert)
+    differing = {name for name in ours if ours[name] != theirs[name]}
+    assert ours.keys() == theirs.keys()
+    assert differing == ({"model.embed_tokens.weight", "lm_head.weight"} if mllm[-1] != expert[-1] else set())
+    assert ours["model.layers.1.self_attn.k_proj.weight"] == (128 * mllm[3], mllm[0])  # grouped-query attention
+    assert ours["model.layers.1.mlp.down_proj.weight"] == (mllm[0], mllm[1])
+
+
 def test_wrappers_do_not_hide_the_lm():
     model = pico.build("qwen2_5_vl")
     wrapped = nn.Module()
