@@ -10,8 +10,8 @@ unmatched.
 import re
 from collections.abc import Mapping
 
-from evaluation.extraction.letters import choose
 from evaluation.extraction.text import split_think
+from evaluation.reading import read_option
 from evaluation.tsv import Item
 from evaluation.verdicts import Outcome
 
@@ -24,10 +24,9 @@ def score_choice(item: Item, response: str, mode: str) -> Outcome:
     """The verdict on a letter answer; the gold answer is a letter."""
     if mode == "official":
         letter = _kit_letter(response, item.options) or _kit_text(response, item.options)
-        found = None if letter is None else (letter, "kit_letter")
-    else:
-        found = choose(split_think(response)[1], item.options)
-    return _outcome(item, found)
+        return _outcome(item, None if letter is None else (letter, "kit_letter"))
+    reading = read_option(split_think(response)[1] or response, item.options)
+    return Outcome(reading.letter == item.answer.strip(), reading.text, reading.rule if reading.text else "unmatched")
 
 
 def score_wemath(item: Item, response: str, mode: str) -> Outcome:

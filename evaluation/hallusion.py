@@ -10,7 +10,7 @@ _GOLD = {"1": "Yes", "0": "No", "yes": "Yes", "no": "No"}
 
 def score_hallusion(item: Item, response: str, mode: str) -> Outcome:
     """The verdict on one response: `official` wants one of the two words alone, `semantic` what it states."""
-    answer = yes_or_no(response) if mode == "official" else _read(split_think(response)[1])
+    answer = yes_or_no(response) if mode == "official" else _read(split_think(response)[1] or response)
     if answer is None:
         return Outcome(False, None, "unmatched")
     gold = item.answer.strip()

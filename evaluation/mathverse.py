@@ -9,8 +9,8 @@ import re
 
 from evaluation.equality import same_answer
 from evaluation.extraction.final import final_answer
-from evaluation.extraction.letters import choose
 from evaluation.extraction.text import split_think
+from evaluation.reading import read_option
 from evaluation.tsv import Item
 from evaluation.verdicts import Outcome
 
@@ -22,10 +22,10 @@ def score_mathverse(item: Item, response: str, mode: str) -> Outcome:
     text = split_think(response)[1] or response
     options = dict(item.options) or question_choices(item)
     if options and item.answer.strip() in options:
-        found = choose(text, options, commits=mode == "official")
-        if found is None:
-            return Outcome(False, None, "unmatched")
-        return Outcome(found[0] == item.answer.strip(), found[0], found[1])
+        reading = read_option(text, options)
+        return Outcome(
+            reading.letter == item.answer.strip(), reading.text, reading.rule if reading.text else "unmatched"
+        )
     found = final_answer(text)
     if found is None:
         return Outcome(False, None, "unmatched")

@@ -1,14 +1,14 @@
 """Scores MATH-V: the published rule in evaluation.mathvision_official, or what a careful reader would say.
 
 `semantic` reads the answer part: a chosen option for a question with options, else the closing answer, and compares
-options by letter or value and free answers by value. Where only the published rule finds an answer, its reading stands.
+options by letter or value and free answers by value.
 """
 
 from evaluation import mathvision_official as official
 from evaluation.equality import same_answer
 from evaluation.extraction.final import final_answer
-from evaluation.extraction.letters import choose
 from evaluation.extraction.text import split_think
+from evaluation.reading import read_option
 from evaluation.tsv import Item
 from evaluation.verdicts import Outcome
 
@@ -32,22 +32,10 @@ def _official(item: Item, response: str) -> Outcome:
 def _semantic(item: Item, response: str) -> Outcome:
     text = split_think(response)[1] or response
     if item.options:
-        return _semantic_choice(item, text)
+        reading = read_option(text, item.options)
+        return Outcome(reading.letter == item.answer, reading.text, reading.rule if reading.text else "unmatched")
     found = final_answer(text)
     if found is None:
         return Outcome(False, None, "unmatched")
     answer, rule = found
     return Outcome(same_answer(item.answer, answer), answer[:_LONGEST], rule)
-
-
-def _semantic_choice(item: Item, text: str) -> Outcome:
-    if found := choose(text, item.options):
-        return Outcome(found[0] == item.answer, found[0], found[1])
-    answered = final_answer(text)
-    if answered is None:
-        return Outcome(False, None, "unmatched")
-    answer, rule = answered
-    letters = [letter for letter, option in item.options.items() if same_answer(option, answer)]
-    if len(letters) == 1:
-        return Outcome(letters[0] == item.answer, letters[0], f"{rule}_value")
-    return Outcome(False, None if not letters else ", ".join(letters), "unmatched" if not letters else "several")

@@ -27,10 +27,10 @@ def final_answer(text: str) -> tuple[str, str] | None:
     answer = own_answer(plain(text)[-_TAIL:])
     if not answer:
         return None
-    if len(answer) <= _SHORT and "\n" not in answer and not _prose(answer):
-        return answer.rstrip(". "), "whole"
     if found := list(_PHRASE.finditer(answer)):
         return _clause(found[-1].group("answer")), "phrase"
+    if len(answer) <= _SHORT and "\n" not in answer and not _prose(answer):
+        return answer.rstrip(". "), "whole"
     return _from_sentence(sentences(answer)[-1])
 
 

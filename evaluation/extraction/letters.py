@@ -113,7 +113,8 @@ def option_by_value(text: str, options: Mapping[str, str]) -> str | None:
 def option_by_words(text: str, options: Mapping[str, str]) -> str | None:
     """The only option of several words all of whose words stand in the text, in any order or number."""
     present = {_stem(word) for word in _WORDS.findall(text.casefold())}
-    wanted = {letter: {_stem(word) for word in _WORDS.findall(option.casefold())} for letter, option in options.items()}
+    worded = {letter: option.casefold() for letter, option in options.items() if "\\" not in option}
+    wanted = {letter: {_stem(word) for word in _WORDS.findall(option)} for letter, option in worded.items()}
     found = [letter for letter, words in wanted.items() if len(words) > 1 and words <= present]
     found = [a for a in found if not any(wanted[a] < wanted[b] for b in found)]
     return found[0] if len(found) == 1 else None
@@ -122,7 +123,7 @@ def option_by_words(text: str, options: Mapping[str, str]) -> str | None:
 def option_by_likeness(text: str, options: Mapping[str, str]) -> str | None:
     """The only option that a short answer nearly spells (`Capacitor` is the option `Capacitator`)."""
     answer = _fold(text)
-    if not 4 <= len(answer) <= _LIKENESS_LENGTH or answer[-1].isdigit():
+    if not 4 <= len(answer) <= _LIKENESS_LENGTH or "\\" in answer or any(sign.isdigit() for sign in answer):
         return None
     folded = {letter: _fold(option) for letter, option in options.items()}
     found = [
