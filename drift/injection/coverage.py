@@ -95,8 +95,6 @@ def covered_parameters(model: nn.Module, prior: Prior) -> dict[str, nn.Parameter
 
 
 def _check_names(present: list[str], prior: Prior, where: str) -> None:
-    layers = {layer for name in prior.names if (layer := layer_of(name)) is not None}
-    selected = select(present, tuple(prior.groups), sorted(layers) or None)
     known = set(present)
     orphans = [name for name in prior.names if name not in known]
     if orphans:
@@ -105,6 +103,8 @@ def _check_names(present: list[str], prior: Prior, where: str) -> None:
             f"Delta without a parameter: {orphans[0]!r} of shape {tuple(prior.shape(orphans[0]))}. Extract the prior "
             "from the checkpoint that is being trained (a tied lm_head is no parameter of its own)"
         )
+    layers = {layer for name in prior.names if (layer := layer_of(name)) is not None}
+    selected = select(present, tuple(prior.groups), sorted(layers) or None)
     bare = sorted(set(selected) - set(prior.names))
     if bare or not prior.names:
         first = bare[0] if bare else "every one"

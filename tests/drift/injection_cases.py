@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 WORLD = 2
 STEPS = 3
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 5e-4
 ALPHA = -0.7
 
 
@@ -95,7 +95,14 @@ def build_model(tied: bool = False) -> PreTrainedModel:
 
 def build_prior(model: nn.Module, groups: tuple[str, ...]) -> MemoryPrior:
     """Deltas for the groups' tensors, found by plain substrings."""
-    marks = {"attn": "self_attn", "mlp": ".mlp.", "norm": "layernorm", "lm_head": "lm_head", "embed_tokens": "embed"}
+    marks = {
+        "attn": "self_attn",
+        "mlp": ".mlp.",
+        "norm": "layernorm",
+        "final_norm": "model.norm",
+        "lm_head": "lm_head",
+        "embed_tokens": "embed",
+    }
     wanted = tuple(marks[group] for group in groups)
     shapes = {n: tuple(p.shape) for n, p in model.named_parameters() if any(mark in n for mark in wanted)}
     return MemoryPrior(shapes, groups)
@@ -117,7 +124,7 @@ def _strength(scale: str, gradient: Tensor, delta: Tensor) -> Tensor:
     return ratio * (1 + similarity) / 2
 
 
-def reference(case: Case) -> dict[str, Tensor]:
+def reference(case: Case, ranks: int = WORLD) -> dict[str, Tensor]:
     """Weights after STEPS steps of AdamW on the biased gradient, by name."""
     model = build_model(case.tied)
     prior = build_prior(model, case.groups)
@@ -128,13 +135,13 @@ def reference(case: Case) -> dict[str, Tensor]:
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.0)
     for step in batches(case.accumulation):
         totals = {name: torch.zeros_like(parameter) for name, parameter in zip(names, parameters, strict=True)}
-        for tokens in step.flatten(0, 1):
+        for tokens in step[:ranks].flatten(0, 1):
             loss = model(input_ids=tokens, labels=tokens).loss / case.accumulation
             for name, gradient in zip(names, torch.autograd.grad(loss, parameters), strict=True):
                 local = gradient.clone()
                 if case.inject and case.semantics == "micro_batch" and name in deltas:
                     local += ALPHA * _strength(case.scale, gradient, deltas[name]) * deltas[name]
-                totals[name] += local / WORLD
+                totals[name] += local / ranks
         if case.inject and case.semantics == "step":
             for name, delta in deltas.items():
                 totals[name] += ALPHA * _strength(case.scale, totals[name], delta) * delta

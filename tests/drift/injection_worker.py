@@ -10,7 +10,9 @@ import socket
 import subprocess
 import sys
 from contextlib import nullcontext
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -51,12 +53,21 @@ def train(case: Case, folder: Path) -> dict[str, Any]:
     """Weights and metrics of one case."""
     from drift import GradientInjector
 
+    if case.backend == "accelerator":
+        return trainers().run_accelerator(case)
+    if case.backend.startswith("trainer"):
+        return trainers().run_trainer(case, folder, engine_config(case) if "zero" in case.backend else None)
     model = build_model(case.tied)
     prior = build_prior(model, case.groups)
     choices = {"scale": case.scale, "semantics": case.semantics, "rescale_to_parameter": case.rescale}
     injector = GradientInjector(prior, alpha=ALPHA, **choices) if case.inject else None
     run = _run_engine if case.backend.startswith("zero") else _run_torch
     return run(case, model, injector, folder)
+
+
+def trainers() -> ModuleType:
+    """The Trainer's and accelerate's runs, imported only where they are needed: transformers' Trainer takes seconds."""
+    return import_module("injection_trainers")
 
 
 def _run_torch(case: Case, model: nn.Module, injector: Any, folder: Path) -> dict[str, Any]:
