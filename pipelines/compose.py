@@ -1,7 +1,7 @@
 """From `conf/` and command-line overrides to a typed Config, with every fault of the overrides reported at once."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def check(overrides: Sequence[str]) -> None:
         ConfigError: lists all that don't, each with the closest match.
     """
     faults = []
-    keys = _keys(OmegaConf.to_container(_compose(())))
+    keys = _keys()
     for text in overrides:
         try:
             override = OverridesParser.create().parse_override(text)
@@ -93,12 +93,13 @@ def _near(name: str, keys: set[str]) -> list[str]:
     return siblings or sorted({key.split(".")[0] for key in keys})
 
 
-def _keys(node: Any, prefix: str = "") -> set[str]:
-    if not isinstance(node, dict):
-        return set()
+def _keys(node: Any = Config, prefix: str = "") -> set[str]:
+    """Every dotted key of the schema."""
     found = set()
-    for key, value in node.items():
-        found |= {f"{prefix}{key}"} | _keys(value, f"{prefix}{key}.")
+    for item in fields(node):
+        found.add(f"{prefix}{item.name}")
+        if isinstance(item.type, type) and is_dataclass(item.type):
+            found |= _keys(item.type, f"{prefix}{item.name}.")
     return found
 
 

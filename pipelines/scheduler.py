@@ -178,8 +178,11 @@ class Scheduler:
     def _collect(self, item: _Running) -> Artifact | str:
         """The artifact, or what went wrong as a message."""
         item.process.join()
-        kind, content = item.pipe.recv() if item.pipe.poll() else ("crash", "")
-        item.pipe.close()
+        with item.pipe:
+            try:
+                kind, content = item.pipe.recv()
+            except EOFError:  # it ended without a word
+                kind, content = "crash", ""
         artifact = self.store.find(item.job.stage.name, item.job.fingerprint)
         if kind == "ok" and artifact is not None:
             return artifact

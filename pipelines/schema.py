@@ -5,7 +5,6 @@ DictConfig. Light on purpose: planning imports no torch.
 """
 
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -28,8 +27,8 @@ class ModelRef:
     `revision: locked` is resolved at the first fetch and kept in `conf/revisions.lock.json`.
     """
 
-    repo: str = ""
-    revision: str = ""
+    repo: str
+    revision: str
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -54,7 +53,7 @@ class Method:
 
     name: str
     stage: Literal["none", "merge", "train"]
-    start: Literal["mllm", "matched_merge"] = "mllm"
+    start: Literal["mllm", "matched_merge"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -62,7 +61,7 @@ class Prior:
     """Which direction is injected (paper, section 3.3 and Table 10) or, as a control, what stands in for it."""
 
     kind: Literal["direct", "hierarchical", "random", "shuffled", "reversed"]
-    seed: int = 0
+    seed: int
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -94,8 +93,8 @@ class Merge:
 
     method: str
     variant: Literal["br2v", "paper", "mergekit"]
-    hyperparameters: Mapping[str, float | int | str] = field(default_factory=dict)
-    seed: int = 0
+    hyperparameters: Mapping[str, float | int | str]
+    seed: int
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -104,9 +103,9 @@ class Data:
 
     name: str
     source: Source
-    repo: str = ""
-    revision: str = ""
-    root: str = ""
+    repo: str
+    revision: str
+    root: str
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -114,7 +113,7 @@ class Zero:
     """DeepSpeed ZeRO."""
 
     stage: Literal[0, 1, 2, 3]
-    offload: Literal["none", "cpu"] = "none"
+    offload: Literal["none", "cpu"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -125,7 +124,7 @@ class Suite:
     source: Source
     benchmarks: Mapping[str, str]
     split: Literal["validation", "test"]
-    variant: str = "default"
+    variant: str
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -136,7 +135,7 @@ class Engine:
     dtype: Literal["float32", "bfloat16"]
     image_backend: Literal["auto", "pil"]
     settings: GenerationSettings
-    url: str = ""
+    url: str
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -145,8 +144,8 @@ class Judge:
 
     name: Literal["rules", "openai"]
     mode: Literal["official", "semantic"]
-    model: str = ""
-    url: str = ""
+    model: str
+    url: str
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -154,7 +153,7 @@ class Tracker:
     """wandb: offline (the default), online, or disabled."""
 
     mode: Literal["offline", "online", "disabled"]
-    project: str = "drift"
+    project: str
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -165,7 +164,7 @@ class Launcher:
     processes: int
     workers: int
     threads: int
-    offline: bool = False
+    offline: bool
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,0 +1,80 @@
+"""Configs are typed, complete, and refused with all their faults at once and the closest known names."""
+
+import pytest
+
+from pipelines import compose
+from pipelines.errors import ConfigError
+
+
+def test_lab_is_the_default_and_smoke_can_not_be_mistaken_for_it() -> None:
+    lab, smoke = compose.load(), compose.load(["profile=smoke"])
+    assert (lab.profile, lab.results, lab.seeds) == ("lab", "results/lab", (0, 1, 2))
+    assert (smoke.profile, smoke.results) == ("smoke", "results/smoke")
+    assert smoke.world.base.steps < lab.world.base.steps
+
+
+def test_a_profile_never_decides_the_method() -> None:
+    for overrides in (["method=ties"], ["method=sft"], ["method=drift", "injection=gradnorm"]):
+        lab, paper = compose.load(overrides), compose.load(["profile=paper", *overrides])
+        assert lab.method == paper.method
+        assert lab.merge.method == paper.merge.method
+        assert (lab.injection.scale, lab.injection.alpha) == (paper.injection.scale, paper.injection.alpha)
+        assert lab.selection == paper.selection
+
+
+def test_the_papers_profile_has_the_papers_settings() -> None:
+    config = compose.load(["profile=paper"])
+    train = config.train
+    assert (train.learning_rate, train.epochs, train.warmup_ratio, train.scheduler) == (1e-6, 3, 0.05, "cosine")
+    assert (train.per_device_batch_size, train.gradient_accumulation_steps, train.precision) == (1, 1, "bf16")
+    assert (train.image_max_pixels, train.cutoff_len, train.max_grad_norm) == (262144, 32768, 1.0)
+    assert (config.zero.stage, config.launcher.processes) == (2, 8)
+    assert config.pair.mllm.repo == "Qwen/Qwen2.5-VL-7B-Instruct"
+    assert config.pair.expert.repo == "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"
+    assert config.data.repo == "ChaoHuangCS/DRIFT-TL-Distill-4K"
+
+
+def test_the_command_line_has_the_last_word() -> None:
+    assert compose.load(["train.learning_rate=5e-4"]).train.learning_rate == 5e-4
+    assert compose.load(["seeds=[7]", "world.sft_items=50"]).world.sft_items == 50
+
+
+def test_plain_sft_is_plain() -> None:
+    config = compose.load(["method=sft"])
+    assert (config.injection.scale, config.injection.alpha) == ("none", 0.0)
+
+
+def test_all_faults_of_the_overrides_come_at_once_with_the_closest_names() -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose.load(["injection.alpah=1", "method=tis", "train.learning_rat=1"])
+    text = str(caught.value)
+    assert "did you mean 'injection.alpha'" in text
+    assert "did you mean 'ties'" in text
+    assert "did you mean 'train.learning_rate'" in text
+
+
+def test_values_of_a_wrong_type_are_named_together() -> None:
+    with pytest.raises(ConfigError, match=r"injection\.alpha.*'abc'") as caught:
+        compose.load(["injection.alpha=abc", "train.epochs=many"])
+    assert "train.epochs" in str(caught.value)
+
+
+def test_a_value_that_must_be_given_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match="root"):
+        compose.load(["data=folder"])
+
+
+def test_a_sweep_is_checked_value_by_value() -> None:
+    compose.check(["method=ties,sft", "injection.alpha=-0.1,-0.3"])
+    with pytest.raises(ConfigError, match="'tiess'"):
+        compose.check(["method=tiess,sft"])
+
+
+@pytest.mark.parametrize(
+    "group", sorted(path.name for path in compose.CONF.iterdir() if path.is_dir() and path.name != "table")
+)
+def test_every_choice_of_every_group_composes(group: str) -> None:
+    for path in (compose.CONF / group).glob("*.yaml"):
+        extra = {"folder": ["data.root=/tmp"], "openai": ["engine.url=http://localhost/v1"]}.get(path.stem, [])
+        extra = extra if group in ("data", "engine") else []
+        compose.load([f"{group}={path.stem}", *extra])

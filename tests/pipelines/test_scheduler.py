@@ -1,0 +1,123 @@
+"""A plan runs once, in order, in processes of its own; what fails stops it with one message and loses nothing."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from toy_stages import toy
+
+from pipelines.errors import StageError
+from pipelines.scheduler import Outcome, Scheduler
+from pipelines.stage import Call, Runtime
+from pipelines.store import Artifact
+
+
+@pytest.fixture
+def execute(tmp_path: Path) -> Callable[..., Outcome]:
+    def run(*targets: Call, on_finished: Callable[[Artifact], None] = lambda artifact: None) -> Outcome:
+        return Scheduler(Runtime(tmp_path), 2, on_finished).execute(list(targets))
+
+    return run
+
+
+def runs(tmp_path: Path) -> list[str]:
+    return (tmp_path / "runs.log").read_text().split()
+
+
+def test_inputs_flow_and_a_second_time_nothing_runs(tmp_path: Path, execute: Callable[..., Outcome]) -> None:
+    target = toy(4, toy(1), toy(2, toy(1)))
+    first = execute(target)
+    assert first[target].values == {"total": 8.0}
+    assert first.executed == 3
+    again = execute(target)
+    assert again.executed == 0
+    assert again[target].fingerprint == first[target].fingerprint
+    assert sorted(runs(tmp_path)) == ["1", "2", "4"]
+
+
+def test_a_bound_parameter_takes_the_measured_value(execute: Callable[..., Outcome]) -> None:
+    target = toy(0, bound=toy(5, toy(2)))
+    assert execute(target)[target].values == {"total": 7.0}
+
+
+def test_a_bound_call_that_equals_another_is_not_run_twice(tmp_path: Path, execute: Callable[..., Outcome]) -> None:
+    bound, plain = toy(0, bound=toy(3.0)), toy(3.0)
+    outcome = execute(bound, plain)
+    assert outcome[bound].fingerprint == outcome[plain].fingerprint
+    assert runs(tmp_path).count("3.0") == 1
+
+
+def test_every_artifact_that_was_made_is_reported_once_and_hits_never(execute: Callable[..., Outcome]) -> None:
+    seen: list[str] = []
+    execute(toy(1), toy(2), on_finished=lambda artifact: seen.append(artifact.manifest["label"]))
+    execute(toy(1), toy(2), on_finished=lambda artifact: seen.append("again"))
+    assert sorted(seen) == ["toy 1", "toy 2"]
+
+
+def test_a_users_error_is_one_message_and_what_was_done_before_stays(execute: Callable[..., Outcome]) -> None:
+    good = toy(1)
+    with pytest.raises(StageError, match=r"stage toy .*found 0 rows, expected at least 1"):
+        execute(toy(2, good, behaviour="fail"))
+    assert execute(good).executed == 0
+
+
+def test_a_defect_is_told_apart_and_names_its_log(tmp_path: Path, execute: Callable[..., Outcome]) -> None:
+    with pytest.raises(StageError, match=r"ended with status 1: RuntimeError: a defect(\n.*)log: .*log\.txt"):
+        execute(toy(1, behaviour="crash"))
+
+
+def test_a_killed_stage_finds_its_files_again(tmp_path: Path, execute: Callable[..., Outcome]) -> None:
+    call = toy(1, behaviour="die-once")
+    with pytest.raises(StageError, match="ended with status -9"):
+        execute(call)
+    outcome = execute(call)
+    assert (outcome[call].path / "half").read_text() == "kept over the kill"
+
+
+def test_two_runs_on_one_artifact_do_not_write_it_both(tmp_path: Path, execute: Callable[..., Outcome]) -> None:
+    from pipelines.scheduler import resolve
+    from pipelines.store import Store
+
+    call = toy(1)
+    with (
+        Store(tmp_path).writing("toy", resolve(call, {}).fingerprint),
+        pytest.raises(StageError, match="is being written by process"),
+    ):
+        execute(call)
+
+
+def test_a_worker_dies_with_the_run_that_started_it(tmp_path: Path) -> None:
+    import multiprocessing
+    import os
+    import signal
+
+    process = multiprocessing.get_context("spawn").Process(target=_run_sleeper, args=(tmp_path,))
+    process.start()
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "sleeping").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert (tmp_path / "sleeping").exists()
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    time.sleep(0.5)
+    from pipelines.scheduler import resolve
+    from pipelines.store import Store
+
+    with Store(tmp_path).writing("toy", resolve(toy(1, behaviour="sleep"), {}).fingerprint):
+        pass  # the dead worker's lock is free
+
+
+def _run_sleeper(store: Path) -> None:
+    threading.current_thread().name = "sleeper"
+    Scheduler(Runtime(store), 1, lambda artifact: None).execute([toy(1, behaviour="sleep")])
+
+
+def test_a_damaged_input_stops_the_stage_that_would_read_it(tmp_path: Path, execute: Callable[..., Outcome]) -> None:
+    source = toy(1)
+    path = execute(source)[source].path
+    (path / "sum.txt").write_text("9")
+    with pytest.raises(StageError, match="differs from its manifest"):
+        execute(toy(2, source))

@@ -1,0 +1,45 @@
+"""Stages that cost nothing, for tests of the machinery."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drift.errors import DataError
+from pipelines.stage import Bind, Call, Runtime, Stage
+
+
+@dataclass(frozen=True)
+class Toy:
+    value: float
+    behaviour: str = "write"
+
+
+def run(params: Toy, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Writes the sum of its value and its inputs'; or fails, crashes, or waits to be killed, as told."""
+    if params.behaviour == "fail":
+        raise DataError("found 0 rows, expected at least 1; look at the file")
+    if params.behaviour == "crash":
+        raise RuntimeError("a defect")
+    if params.behaviour == "die-once" and not (out / "half").exists():
+        (out / "half").write_text("kept over the kill")
+        os.kill(os.getpid(), 9)
+    if params.behaviour == "sleep":
+        (runtime.store / "sleeping").touch()
+        time.sleep(60)
+    total = params.value + sum(float((path / "sum.txt").read_text()) for path in inputs.values())
+    (out / "sum.txt").write_text(str(total))
+    with open(runtime.store / "runs.log", "a") as log:
+        log.write(f"{params.value}\n")
+    return {"total": total}
+
+
+STAGE = Stage("toy", 1, "toy_stages:run", 1)
+
+
+def toy(value: float, *sources: Call, behaviour: str = "write", bound: Call | None = None) -> Call:
+    inputs = {str(place): source for place, source in enumerate(sources)}
+    binds = {"value": Bind(bound, "total")} if bound else {}
+    return Call(STAGE, Toy(value, behaviour), inputs, binds, label=f"toy {value}")
