@@ -115,7 +115,7 @@ def measure(
     `gained` and `lost` count the items that are right under this setting alone and under the baseline alone; `p_value`
     is McNemar's, exact. Items that either side left unjudged are in neither.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     baseline: list[Verdict] = []
     for setting in settings:
         verdicts = score(benchmark, items, respond(setting), setting.mode, judge_for(setting))

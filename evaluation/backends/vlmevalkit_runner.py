@@ -47,9 +47,8 @@ class Checkpoint(BaseModel):
         super().__init__()
         self._job = job
         self._index = ""
-        self._engine = None
         self._responses = {}
-        if job["responses"]:
+        if job["responses"]:  # no model is loaded; every import of ours waits until it is needed
             from evaluation.predictions import read_predictions
 
             self._responses = read_predictions(Path(job["responses"]))

@@ -66,6 +66,7 @@ def test_a_table_that_the_toolkit_cannot_score_is_refused(tmp_path):
         write_table(get_benchmark("MMStar"), path, tmp_path, limit=3)
 
 
+PAIR = "[Standard Answer]: {}\n[Model_answer] : {}\nJudgement:"
 BOXED = "<think> 1 + 2 = 3 </think> \\boxed{ 3 }"
 
 
@@ -78,10 +79,7 @@ BOXED = "<think> 1 + 2 = 3 </think> \\boxed{ 3 }"
         (f"Answer: <start>\nA\n<end>\nYour output: A\nAnswer: <start>\n{BOXED}\n<end>\nYour output: ", "D"),
         ("Answer: <start>\n\\boxed{ 5 2 }\n<end>\nYour output: ", "Z"),
         ("[Standard Answer]: 3\n    [Model_answer] : 3.0\n    Judgement:", "1"),
-        (
-            "[Standard Answer]: 3\n[Model_answer] : 3\nJudgement: 1\n[Standard Answer]: 3\n[Model_answer] : x\nJudgement:",
-            "0",
-        ),
+        (f"{PAIR.format(3, 3)} 1\n{PAIR.format(3, 'x')}", "0"),
         ("hello", "none"),
     ],
 )
