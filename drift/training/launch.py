@@ -5,6 +5,7 @@ when a cluster calls them with its own host list.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,9 +37,13 @@ def launch_command(job_file: Path, processes: int, launcher: str = "torchrun") -
     raise TrainingError(f"unknown launcher {launcher!r}; {closest(launcher, LAUNCHERS)}")
 
 
-def run_launched(job: TrainingJob, launcher: str = "torchrun") -> TrainingResult:
+def run_launched(job: TrainingJob, launcher: str = "torchrun", threads: int = 1) -> TrainingResult:
     """Runs the job in `job.processes` new processes; their output goes to worker.log in `job.out`.
 
+    Args:
+        job: what to run.
+        launcher: torchrun or deepspeed; local for one process.
+        threads: of each process, on the CPU.
     Raises:
         TrainingError: the workers failed; says what they reported.
     """
@@ -48,9 +53,10 @@ def run_launched(job: TrainingJob, launcher: str = "torchrun") -> TrainingResult
     (job.out / ERROR_FILE).unlink(missing_ok=True)
     with (job.out / LOG).open("a") as output:
         command = launch_command(job_file, job.processes, launcher)
-        status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        run = subprocess.run(command, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False)
     if (job.out / ERROR_FILE).is_file():
         raise TrainingError((job.out / ERROR_FILE).read_text().strip())
-    if status or not (job.out / SUMMARY).is_file():
-        raise TrainingError(f"{launcher} ended with status {status}; the end of {job.out / LOG} says why")
+    if run.returncode or not (job.out / SUMMARY).is_file():
+        raise TrainingError(f"{launcher} ended with status {run.returncode}; the end of {job.out / LOG} says why")
     return TrainingResult(**json.loads((job.out / SUMMARY).read_text()))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from drift.errors import DriftError
 from drift.training.config import TrainingJob
+from drift.training.conversations import read_conversations
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,8 @@ ERROR_FILE = "error.txt"
 def main(arguments: list[str]) -> int:
     """Runs the job file; 0, or 2 after an error that was reported."""
     logging.basicConfig(level=logging.INFO if _is_first() else logging.WARNING, format="%(message)s")
+    # The deepspeed launcher adds --local_rank unless told not to; its environment says the same.
+    arguments = [argument for argument in arguments if not argument.startswith("--local_rank")]
     if len(arguments) != 1:
         log.error("usage: python -m drift.training.worker job.json (found %d arguments)", len(arguments))
         return ERROR_STATUS
@@ -35,7 +38,8 @@ def main(arguments: list[str]) -> int:
 
 def _run(path: Path) -> None:
     job = TrainingJob.read(path)
-    # Heavy modules only once the job is known to be readable.
+    read_conversations(job.data)
+    # Heavy modules only once the job and its data are known to be readable.
     from torch import distributed
 
     from drift.training.trainer import run_job
