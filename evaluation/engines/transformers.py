@@ -47,7 +47,7 @@ class TransformersEngine(Engine):
         loaded: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
         self._network = loaded.to(chosen).eval()
         self._processor = load_processor(folder, image_backend)
-        self._default_size = dict(self._processor.image_processor.size)
+        self._default_size = self._processor.image_processor.size
         self._end_ids, self._pad_id = _special_tokens(self._network.generation_config, self._processor.tokenizer)
         self._network.generation_config = GenerationConfig(
             eos_token_id=sorted(self._end_ids), pad_token_id=self._pad_id
@@ -79,7 +79,7 @@ class TransformersEngine(Engine):
             CheckpointError: pixel limits were set and the processor has none.
             EngineError: an image cannot be opened.
         """
-        self._processor.image_processor.size = dict(self._default_size)
+        self._processor.image_processor.size = self._default_size
         set_pixel_limits(self._processor, min_pixels=settings.min_pixels, max_pixels=settings.max_pixels)
         config = self._generation_config(settings)
         for batch in batches:
