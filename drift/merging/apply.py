@@ -29,8 +29,9 @@ from drift.merging.sources import Sources, open_sources
 
 log = logging.getLogger(__name__)
 
-# Large enough to hide the cost of a call, small enough that a slice and its task vectors stay in the caches.
-CHUNK_ELEMENTS = 1 << 18
+# Long enough to hide the cost of a call, short enough that slices stay in the cache and their pages with the allocator:
+# on 106M parameters a linear merge takes 0.28 CPU seconds at 2^17, 0.44 at 2^18, 0.52 at 2^20.
+CHUNK_ELEMENTS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -120,10 +121,10 @@ def _run(job: _Job, out: Path) -> MergeSummary:
     summary = MergeSummary(out, len(operands), len(specs) - len(operands), used, job.sources.warnings)
     with Writer(out, specs, resume_key=job.resume_key) as writer:
         planned = plan_tensors(job.method, job.hyperparameters, list(operands.values()), job.seed)
-        plans = dict(zip(operands, planned, strict=True))
+        plans, done = dict(zip(operands, planned, strict=True)), writer.done
         with tqdm(total=writer.nbytes, unit="B", unit_scale=True, desc=job.method.key, disable=None) as progress:
             for spec in specs:
-                if spec.name not in writer.done:
+                if spec.name not in done:
                     for part in _slices(job, spec, operands.get(spec.name), plans.get(spec.name)):
                         writer.append(spec.name, part)
                 progress.update(spec.nbytes)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 # Sums run over blocks of this many elements whatever the chunk size, so that their rounding never depends on it.
-BLOCK = 1 << 18
+BLOCK = 1 << 17
 
 
 def interpolate_(mllm: Tensor, expert: Tensor, weights: tuple[float, float], divisor: float = 1.0) -> Tensor:
