@@ -1,7 +1,9 @@
 """The training loop and the greedy decoder that every stage of a world shares.
 
-A step draws fresh exercises, so nothing is seen twice. Batches are cut from a drawn, length-sorted block, so that
-little is spent on padding; the order of the batches is drawn too. Loss: mean cross-entropy over the replies' tokens.
+A step draws fresh exercises, so nothing is seen twice, and runs them as two halves, the short ones and the long ones,
+so that little is spent on padding. Its loss is the mean of the halves' mean cross-entropies over the replies' tokens.
+Whole batches of one length, cut from a larger sorted draw, pad less but learn chains of three digits more slowly
+(seed 1, base: calc .57 after 2500 steps; mixed batches reach 1.00 in 2000).
 """
 
 import math
@@ -22,7 +24,7 @@ from pipelines.lab.images import CELLS, Pool, draw_strip, to_patches
 from pipelines.lab.mixes import Exercise, Row, draw_exercises
 from pipelines.lab.tokenizer import IMAGE_START, vocabulary
 
-BLOCK = 16  # batches cut from one sorted draw
+HALVES = 2
 MAX_NEW_TOKENS = 52
 IGNORED = -100
 
@@ -98,16 +100,14 @@ def make_batch(exercises: Sequence[Exercise], pool: Pool, rng: np.random.Generat
     return Batch(torch.from_numpy(ids), torch.from_numpy(labels[:, keep_from:]), keep_from, patches)
 
 
-def draw_batches(mix: Sequence[Row], schedule: Schedule, seed: int, pool: Pool) -> Iterator[Batch]:
-    """`schedule.steps` batches of fresh exercises."""
+def draw_steps(mix: Sequence[Row], schedule: Schedule, seed: int, pool: Pool) -> Iterator[list[Batch]]:
+    """The halves of each of `schedule.steps` batches of fresh exercises."""
     rng, pixels, words = Random(seed), np.random.default_rng(seed), vocabulary()
-    for start in range(0, schedule.steps, BLOCK):
-        exercises = draw_exercises(mix, rng, BLOCK * schedule.batch)
+    half = schedule.batch // HALVES
+    for _ in range(schedule.steps):
+        exercises = draw_exercises(mix, rng, half * HALVES)
         exercises.sort(key=lambda e: len(words.prompt(e)) + len(words.target(e)))
-        cuts = [exercises[i : i + schedule.batch] for i in range(0, len(exercises), schedule.batch)]
-        rng.shuffle(cuts)
-        for cut in cuts[: schedule.steps - start]:
-            yield make_batch(cut, pool, pixels)
+        yield [make_batch(exercises[i : i + half], pool, pixels) for i in range(0, half * HALVES, half)]
 
 
 def embed(parts: Parts, ids: Tensor, patches: Tensor) -> Tensor:
@@ -131,6 +131,11 @@ def batch_loss(parts: Parts, batch: Batch) -> Tensor:
     hidden = decode(parts.language, x, cos, sin, keep_from=batch.keep_from)
     targets = batch.labels != IGNORED
     return F.cross_entropy(parts.head(hidden[targets]), batch.labels[targets])
+
+
+def step_loss(parts: Parts, halves: Sequence[Batch]) -> Tensor:
+    """The mean of the halves' losses."""
+    return torch.stack([batch_loss(parts, half) for half in halves]).mean()
 
 
 def rate(schedule: Schedule, step: int) -> float:

@@ -17,8 +17,8 @@ from pipelines.lab.config import LanguageShape, Schedule, WorldConfig, sub_seed
 from pipelines.lab.forward import Network
 from pipelines.lab.gates import Figure, check_gates
 from pipelines.lab.images import load_pool
-from pipelines.lab.loops import answer, batch_loss, draw_batches, optimise, reproducible, share_right, text_parts
-from pipelines.lab.mixes import BASE, EXPERT, Row, draw_exercises
+from pipelines.lab.loops import answer, draw_steps, optimise, reproducible, share_right, step_loss, text_parts
+from pipelines.lab.mixes import BASE, EXPERT, LONG_CHAINS, SHORT_CHAINS, Row, draw_exercises
 from pipelines.lab.tokenizer import build_tokenizer, vocabulary
 
 log = logging.getLogger(__name__)
@@ -66,8 +66,7 @@ def build_base(config: WorldConfig, out: Path) -> None:
         }
         model = Qwen2ForCausalLM(Qwen2Config(**fields))
         _train(model, config, BASE, config.base, "base")
-        short = tuple(row for row in BASE if row.think)
-        figures = [Figure("short chains in text", *_text_accuracy(model, config, short))]
+        figures = [Figure("short chains in text", *_text_accuracy(model, config, SHORT_CHAINS))]
         save_text_model(model, out)
     check_gates(out, f"{config.name} world {config.seed}, base", figures)
 
@@ -88,7 +87,7 @@ def build_expert(config: WorldConfig, base: Path, out: Path) -> None:
         _train(model, config, EXPERT, schedule, "expert", peak)
         if config.expert_distance == "far":
             permute_units(model, FAR_SHARE)
-        value, n = _text_accuracy(model, config, EXPERT)
+        value, n = _text_accuracy(model, config, LONG_CHAINS)
         save_text_model(model, out)
     gate = Figure("validation text", value, n, low=config.gates.expert_text)
     check_gates(out, f"{config.name} world {config.seed}, expert", [gate])
@@ -117,8 +116,8 @@ def _train(
     peak: float | None = None,
 ) -> None:
     parts = text_parts(model, config.language)
-    batches = draw_batches(mix, schedule, sub_seed(config.seed, f"{stage} problems"), load_pool("mllm"))
-    losses = (partial(batch_loss, parts, batch) for batch in batches)
+    steps = draw_steps(mix, schedule, sub_seed(config.seed, f"{stage} problems"), load_pool("mllm"))
+    losses = (partial(step_loss, parts, step) for step in steps)
     rate = schedule.learning_rate if peak is None else peak
     optimise([(list(model.parameters()), rate)], schedule, losses, f"{config.name} {config.seed} {stage}")
 

@@ -27,13 +27,13 @@ from pipelines.lab.language import FOLDS, draw_reading
 from pipelines.lab.loops import (
     Parts,
     answer,
-    batch_loss,
-    draw_batches,
     draw_patches,
+    draw_steps,
     mllm_parts,
     optimise,
     reproducible,
     share_right,
+    step_loss,
 )
 from pipelines.lab.mixes import IMAGES, MLLM, Exercise, draw_exercises
 from pipelines.lab.pretrain import generation_config, language_config
@@ -156,13 +156,13 @@ def _draw_cells(rng: Random, pixels: np.random.Generator, pool: str, n: int) -> 
 
 def _tune(config: WorldConfig, model: Network, parts: Parts) -> None:
     schedule = config.mllm
-    batches = draw_batches(MLLM, schedule, sub_seed(config.seed, "mllm problems"), load_pool("mllm"))
+    steps = draw_steps(MLLM, schedule, sub_seed(config.seed, "mllm problems"), load_pool("mllm"))
     language = [*parts.language.parameters(), *parts.head.parameters()]
     groups = [
         (language, schedule.learning_rate),
         (list(parts.visual.parameters()), schedule.vision_learning_rate),
     ]
-    losses = (partial(batch_loss, parts, batch) for batch in batches)
+    losses = (partial(step_loss, parts, step) for step in steps)
     optimise(groups, schedule, losses, f"{config.name} {config.seed} mllm")
 
 

@@ -25,7 +25,17 @@ from pipelines.lab.language import (
     reply,
     text_prompt,
 )
-from pipelines.lab.mixes import BASE, EXPERT, IMAGES, LONG, MLLM, draw_exercises, draw_reasoning
+from pipelines.lab.mixes import (
+    BASE,
+    EXPERT,
+    IMAGES,
+    LONG,
+    LONG_CHAINS,
+    MLLM,
+    Row,
+    draw_exercises,
+    draw_reasoning,
+)
 
 WORKED = [
     (fold((3, 8, 5), "sum"), "sum ?", "3 8 5 . 3 + 8 = 1 + 5 = 6", "6"),
@@ -103,3 +113,11 @@ def test_every_word_that_is_drawn_is_in_the_language() -> None:
         words = f"{text_prompt(exercise.problem, exercise.think)} {reply(exercise.problem, exercise.think)}".split()
         assert known.issuperset(words)
     assert known.issuperset(FOLDS)
+
+
+def test_text_models_drill_counting_more_than_problems_ask_for_it() -> None:
+    def counted(mix: tuple[Row, ...]) -> float:
+        return sum(e.problem.task == "cnt" for e in draw_exercises(mix, Random(0), 4000)) / 4000
+
+    assert counted(EXPERT) == pytest.approx(0.25, abs=0.03)
+    assert counted(LONG_CHAINS) == pytest.approx(0.10, abs=0.02)
