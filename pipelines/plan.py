@@ -13,14 +13,14 @@ from pipelines.lab.config import LAB, WorldConfig
 from pipelines.schema import Config, Injection, Method
 from pipelines.stage import Bind, Call
 
-_DRIFT = Method(name="drift", stage="train")
+_DRIFT = Method(name="drift", stage="train", start="mllm")
 
 
 def model(config: Config, role: str) -> Call:
     """The MLLM, the expert, their `base`, or `prior_base` (what the expert was tuned from)."""
     if config.pair.source == "lab":
         role = "base" if role == "prior_base" else role
-        params = stages.ModelParams(role, "lab", _world_of_models(config), "", "")
+        params = stages.ModelParams(role, "lab", _world(config), "", "")
         inputs = {} if role == "base" else {"base": model(config, "base")}
         return Call(stages.MODEL, params, inputs, label=f"{role} seed={config.seed}")
     ref = getattr(config.pair, role)
@@ -28,22 +28,19 @@ def model(config: Config, role: str) -> Call:
     return Call(stages.MODEL, params, label=f"{role} {ref.repo}")
 
 
-def _world(config: Config) -> WorldConfig:
-    return replace(config.world, seed=config.seed)
-
-
-def _world_of_models(config: Config) -> WorldConfig:
-    """The world without the sizes that no model depends on, so that changing those trains nothing anew."""
-    return replace(
-        _world(config), sft_items=LAB.sft_items, suite_items=LAB.suite_items, wemath_groups=LAB.wemath_groups
-    )
+def _world(config: Config, *sizes: str) -> WorldConfig:
+    """The world with, of its data sizes, only those that count here: changing another one makes nothing anew."""
+    others = {name: getattr(LAB, name) for name in ("sft_items", "suite_items", "wemath_groups") if name not in sizes}
+    return replace(config.world, seed=config.seed, **others)
 
 
 def data(config: Config) -> Call:
     """The SFT examples."""
     lab = config.data.source == "lab"
     repo = config.data.root if config.data.source == "folder" else config.data.repo
-    params = stages.DataParams(config.data.source, _world(config) if lab else None, repo, config.data.revision)
+    params = stages.DataParams(
+        config.data.source, _world(config, "sft_items") if lab else None, repo, config.data.revision
+    )
     return Call(stages.DATA, params, label=f"{config.data.name} seed={config.seed}")
 
 
@@ -54,7 +51,7 @@ def benchmarks(config: Config) -> Call:
         source=suite.source,
         names=tuple(suite.benchmarks.values()),
         split=suite.split,
-        world=_world(config) if lab else None,
+        world=_world(config, "suite_items", "wemath_groups") if lab else None,
         root=config.data.root if suite.source == "folder" else "",
         revision=config.data.revision if suite.source == "folder" else "",
     )

@@ -5,8 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as strict_dataclass
+from pydantic import TypeAdapter, ValidationError
 
 from drift.errors import closest
 from pipelines import compose, plan, revisions, stages
@@ -18,9 +17,7 @@ from pipelines.stage import Call
 PUBLISHED = compose.ROOT / "results" / "published"
 
 
-_TABLE: TypeAdapter[Table] = TypeAdapter(
-    strict_dataclass(Table, frozen=True, config=ConfigDict(extra="forbid"))  # type: ignore[arg-type]
-)
+_TABLE = TypeAdapter(Table)
 
 
 def names() -> list[str]:

@@ -5,6 +5,7 @@ The only module that imports wandb. Runs are written by the scheduling process, 
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class Recorder:
         for path in sorted(artifact.path.glob("tables/*.csv")):
             run.log({f"tables/{path.stem}": wandb.Table(dataframe=_frame(path))})
         run.summary.update({**_flat(manifest["values"]), "seconds": manifest["seconds"]})
-        run.save(str(artifact.path / MANIFEST), base_path=str(artifact.path), policy="now")
+        shutil.copyfile(artifact.path / MANIFEST, Path(run.dir) / MANIFEST)
         run.finish()
 
 

@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pydantic import ConfigDict, with_config
 
+STRICT = with_config(ConfigDict(extra="forbid"))
+
+
+@STRICT
 @dataclass(frozen=True)
 class Row:
     """One row of a table.
@@ -21,6 +26,7 @@ class Row:
     role: Literal["paper", "control", "quoted"] = "paper"
 
 
+@STRICT
 @dataclass(frozen=True)
 class Table:
     """A table of the paper: the CSV of the paper's numbers, the columns printed, the rows.

@@ -7,7 +7,7 @@ from typing import Any
 
 from evaluation.benchmarks import get_benchmark
 from evaluation.engines.base import Engine, Request
-from evaluation.generate import read_jsonl, read_responses, run_generation
+from evaluation.generate import read_jsonl, run_generation
 from evaluation.judge import Judge
 from evaluation.prompts import build_prompt
 from evaluation.scoring import score, summarise
@@ -55,12 +55,13 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
     for column, name in params.benchmarks.items():
         benchmark = get_benchmark(name)
         items = load_items(inputs["benchmarks"] / benchmark.tsv, benchmark, with_images=False)
-        responses = read_responses(inputs["responses"] / f"{name}.jsonl")
+        lines = read_jsonl(inputs["responses"] / f"{name}.jsonl")
+        responses = {line["index"]: line["response"] for line in lines}
         verdicts = score(benchmark, items, responses, params.mode, judge)
-        lines = "".join(json.dumps(verdict.as_record(), ensure_ascii=False) + "\n" for verdict in verdicts)
-        (out / f"{name}.verdicts.jsonl").write_text(lines, encoding="utf-8")
+        records = (json.dumps(verdict.as_record(), ensure_ascii=False) + "\n" for verdict in verdicts)
+        (out / f"{name}.verdicts.jsonl").write_text("".join(records), encoding="utf-8")
         scores[column] = summarise(benchmark, items, verdicts) | {"diagnostics": diagnose(items, responses)}
-        scores[column]["cut"] = _cut(inputs["responses"] / f"{name}.jsonl")
+        scores[column]["cut"] = sum(line["finish_reason"] == "length" for line in lines)
     (out / SCORES).write_text(json.dumps(scores, indent=2))
     return {"scores": {column: summary["score"] for column, summary in scores.items()}}
 
@@ -72,11 +73,6 @@ def _judge(params: ScoreParams, out: Path) -> Judge | None:
     from evaluation.judges_http import HttpJudge
 
     return HttpJudge(Endpoint(params.judge_url, params.judge_model), cache=out / "judge.jsonl", mode=params.mode)
-
-
-def _cut(responses: Path) -> int:
-    """How many responses were ended by the token limit and not by the model."""
-    return sum(line.get("finish_reason") == "length" for line in read_jsonl(responses))
 
 
 def mean_score(folder: Path) -> float:

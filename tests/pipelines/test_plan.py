@@ -1,0 +1,109 @@
+"""A plan says the same thing for every scale, trains nothing twice, and prints without torch or a network."""
+
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from pipelines import compose, plan, tables
+from pipelines.stage import Call, ordered
+
+
+def stages_of(*calls: Call) -> Counter[str]:
+    return Counter(call.stage.name for call in ordered(list(calls)))
+
+
+def shape(call: Call) -> tuple:
+    """The DAG without what a profile may decide: sizes, places, repositories."""
+    return (call.stage.name, *sorted((name, shape(source)) for name, source in call.inputs.items() if name != "base"))
+
+
+@pytest.mark.parametrize("method", ["baseline", "task_arithmetic", "ties", "dare_ties", "layer_swap", "sft", "drift"])
+def test_lab_and_paper_are_one_code_path(method: str) -> None:
+    lab, paper = (plan.score(compose.load([f"profile={name}", f"method={method}"])) for name in ("lab", "paper"))
+    assert shape(lab) == shape(paper)
+
+
+def test_two_alphas_share_everything_but_the_training() -> None:
+    config = compose.load(["method=drift"])
+    two = [plan.score(replace(config, injection=replace(config.injection, alpha=alpha))) for alpha in (-0.1, -0.3)]
+    assert stages_of(*two) == {
+        "model": 3, "data": 1, "prior": 1, "train": 2, "benchmarks": 1, "generate": 2, "score": 2,
+    }  # fmt: skip
+
+
+def test_plain_sft_is_one_run_whatever_the_injection_would_have_been() -> None:
+    keys = {plan.train(compose.load(["method=sft", f"injection.semantics={s}"])).key for s in ("step", "micro_batch")}
+    assert len(keys) == 1
+
+
+def test_only_what_is_drawn_at_random_depends_on_the_seed_of_its_own() -> None:
+    paper = compose.load(["profile=paper", "method=ties"])
+    assert plan.merge(paper).key == plan.merge(replace(paper, seed=1)).key
+    dare = compose.load(["profile=paper", "method=dare_ties"])
+    assert plan.merge(dare).key != plan.merge(replace(dare, seed=1)).key
+    assert plan.prior(paper).key == plan.prior(replace(paper, seed=1)).key
+
+
+def test_more_test_items_train_nothing_anew() -> None:
+    small, large = compose.load([]), compose.load(["world.suite_items=200"])
+    assert plan.train(small).key == plan.train(large).key
+    assert plan.score(small).key != plan.score(large).key
+
+
+def test_alpha_is_chosen_on_the_validation_draw_over_all_seeds_with_the_direct_prior() -> None:
+    config = compose.load(["method=drift", "prior=random", "selection=mlp", "injection.alpha=auto"])
+    choice = plan.alpha_choice(config)
+    assert isinstance(choice, Call)
+    assert len(choice.inputs) == len(config.injection.candidates) * len(config.seeds)
+    drawn = {c.params.split for c in ordered([choice]) if c.stage.name == "benchmarks"}
+    priors = {(c.params.kind, c.params.groups) for c in ordered([choice]) if c.stage.name == "prior"}
+    assert drawn == {"validation"}
+    assert priors == {("direct", ("attn", "mlp"))}
+
+
+def test_one_candidate_is_no_choice() -> None:
+    config = compose.load(["profile=paper", "method=drift", "injection.alpha=auto"])
+    assert plan.alpha_choice(config) == -1.0
+    assert plan.train(config).params.injection.alpha == -1.0
+
+
+def test_the_matched_merge_reads_the_w_eff_of_the_run_it_is_compared_with() -> None:
+    config = compose.load(["method=merge_sft", "injection.alpha=-0.3"])
+    call = plan.train(config)
+    assert call.params.injection.scale == "none"
+    merged = call.inputs["model"]
+    bind = merged.binds["matched"]
+    assert bind.value == "w_eff"
+    assert bind.source.key == plan.train(compose.load(["method=drift", "injection.alpha=-0.3"])).key
+
+
+@pytest.mark.parametrize("name", tables.names())
+def test_every_row_of_every_table_plans_at_every_scale(name: str) -> None:
+    table = tables.load(name)
+    for profile in ("smoke", "paper"):
+        target = tables.report([table], [f"profile={profile}"], online=False)
+        run = [row for row in table.rows if row.overrides]
+        assert {cell.row for cell in target.params.cells} == {row.label for row in run}
+
+
+def test_an_unknown_table_answers_with_the_closest() -> None:
+    with pytest.raises(Exception, match="did you mean 'table4'"):
+        tables.load("table44")
+
+
+def test_the_whole_paper_plan_prints_offline_without_torch() -> None:
+    code = (
+        "import sys, socket\n"
+        "socket.socket.connect = None\n"
+        "from pipelines.reproduce import main\n"
+        "status = main(['--plan', 'profile=paper', 'store=/nonexistent'])\n"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
+        "sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Qwen/Qwen2.5-VL-7B-Instruct" in done.stdout
+    assert "0 in the store" in done.stdout

@@ -1,0 +1,146 @@
+"""A table's numbers follow by hand from the scores, and no paper value can land beside the wrong row."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from drift.errors import DataError
+from pipelines import tables
+from pipelines.report.numbers import (
+    Source,
+    column_value,
+    differences,
+    paper_entry,
+    published_rows,
+    table_numbers,
+)
+from pipelines.report.page import Section, page
+from pipelines.report.render import cell_text, long_frame, wide_frame
+from pipelines.report.spec import Cell, Row, Table
+
+PUBLISHED = "# a note\nmethod,version,MathVista,WeMath_strict,Avg\nSFT,v1+v2,60.0,30.0,45.0\nDRIFT,v2,62.0,33.0,47.5\n"
+TABLE = Table(
+    name="t",
+    title="T",
+    published="t.csv",
+    columns=("MathVista", "WeMath_strict", "Avg"),
+    rows=(
+        Row("SFT", ("method=sft",), {"method": "SFT"}),
+        Row("DRIFT", ("method=drift",), {"method": "DRIFT", "version": "v2"}),
+        Row("Other", (), {"method": "SFT"}, "quoted"),
+    ),
+    against="SFT",
+)
+
+
+def source(vista: float, strict: float, mark: str) -> Source:
+    def summary(score: float) -> dict:
+        return {"score": score, "n": 100, "unjudged": 0, "ci_low": score - 9, "ci_high": score + 9, "diagnostics": {}}
+
+    wemath = summary(strict) | {"strict": strict, "loose": strict + 5, "strict_ci_low": 1.0, "strict_ci_high": 2.0}
+    return Source(Path("x"), {"fingerprint": mark * 64}, {"MathVista": summary(vista), "WeMath": wemath})
+
+
+SOURCES = {"s0": source(50, 20, "a"), "s1": source(54, 24, "b"), "d0": source(55, 21, "c"), "d1": source(61, 25, "d")}
+CELLS = [
+    Cell("t", "SFT", 0, "s0", "c"),
+    Cell("t", "SFT", 1, "s1", "c"),
+    Cell("t", "DRIFT", 0, "d0", "c"),
+    Cell("t", "DRIFT", 1, "d1", "c"),
+]
+
+
+def test_a_cell_is_the_mean_over_seeds_with_students_interval() -> None:
+    number = table_numbers(TABLE, PUBLISHED, CELLS, SOURCES)["SFT"][0]
+    half = 12.706204736 * math.sqrt(8) / math.sqrt(2)
+    assert (number.value, number.n, number.paper) == (52, 200, 60.0)
+    assert number.std == pytest.approx(math.sqrt(8))
+    assert (number.low, number.high) == (pytest.approx(52 - half), pytest.approx(52 + half))
+    assert cell_text(number) == "52.0 ± 2.8 [60]"
+
+
+def test_one_seed_has_the_benchmarks_own_interval_and_no_spread() -> None:
+    vista, strict, average = table_numbers(TABLE, PUBLISHED, CELLS[:1], SOURCES)["SFT"]
+    assert (vista.std, vista.low, vista.high) == (None, 41, 59)
+    assert (strict.low, strict.high) == (1.0, 2.0)
+    assert (average.low, average.high) == (None, None)
+
+
+def test_the_average_is_the_plain_mean_of_the_other_columns() -> None:
+    assert column_value(SOURCES["s0"].scores, "Avg", TABLE.columns) == 35.0
+    assert column_value(SOURCES["s0"].scores, "WeMath", TABLE.columns) == 20
+    assert column_value(SOURCES["s0"].scores, "WeMath_loose", TABLE.columns) == 25
+
+
+def test_differences_are_paired_by_seed_and_computed_for_the_paper_too() -> None:
+    gain = differences(table_numbers(TABLE, PUBLISHED, CELLS, SOURCES), "SFT")["DRIFT"][0]
+    assert gain.interval.mean == 6.0
+    assert gain.interval.high - 6.0 == pytest.approx(12.706204736 * 1.0)
+    assert gain.paper == 2.0
+
+
+def test_holms_p_is_over_the_columns_of_the_row() -> None:
+    row = differences(table_numbers(TABLE, PUBLISHED, CELLS, SOURCES), "SFT")["DRIFT"]
+    raw = sorted(d.interval.p_value for d in row if d.interval.p_value is not None)
+    assert min(d.p_holm for d in row if d.p_holm is not None) == pytest.approx(min(1.0, 3 * raw[0]))
+
+
+def test_rows_with_other_seeds_are_not_compared() -> None:
+    with pytest.raises(DataError, match="'DRIFT' has 1 seeds, 'SFT' has 2"):
+        differences(table_numbers(TABLE, PUBLISHED, CELLS[:3], SOURCES), "SFT")
+
+
+def test_a_filter_that_fits_two_published_rows_is_refused() -> None:
+    rows = published_rows(PUBLISHED)
+    with pytest.raises(DataError, match="fits 0 published rows"):
+        paper_entry(Row("x", (), {"method": "SFTT"}), rows, "t")
+    with pytest.raises(DataError, match="fits 2 published rows"):
+        paper_entry(Row("x", (), {"version": "v"}), rows, "t")
+
+
+@pytest.mark.parametrize("name", tables.names())
+def test_every_row_stands_beside_one_published_row_or_none(name: str) -> None:
+    table = tables.load(name)
+    rows = published_rows((tables.PUBLISHED / table.published).read_text())
+    for row in table.rows:
+        entry = paper_entry(row, rows, name)
+        assert bool(entry) == bool(row.paper)
+        if row.role != "control" and table.kind == "scores":
+            assert any(entry.get(column) for column in table.columns)
+
+
+def test_the_long_table_has_the_columns_of_its_contract() -> None:
+    frame = long_frame(TABLE, table_numbers(TABLE, PUBLISHED, CELLS, SOURCES))
+    assert list(frame.columns) == (
+        ["table", "row", "benchmark", "value", "std", "n", "seeds", "ci_low", "ci_high", "paper_value", "fingerprint"]
+    )
+    first = frame.iloc[0]
+    assert (first["value"], first["seeds"], first["fingerprint"]) == (52, 2, "a" * 20 + "+" + "b" * 20)
+
+
+def test_a_quoted_row_has_the_papers_numbers_in_brackets_and_none_of_ours() -> None:
+    frame = wide_frame(TABLE, table_numbers(TABLE, PUBLISHED, CELLS, SOURCES), PUBLISHED)
+    assert list(frame.iloc[2])[1:] == ["[60.0]", "[30.0]", "[45.0]"]
+
+
+def text(profile: str, cells: list[Cell]) -> str:
+    import pandas
+
+    numbers = table_numbers(TABLE, PUBLISHED, cells, SOURCES)
+    section = Section(TABLE, wide_frame(TABLE, numbers, PUBLISHED), numbers, differences(numbers, "SFT"))
+    return page(profile, (0, 1), [section], pandas.DataFrame(), [])
+
+
+def test_the_page_says_first_that_the_world_is_small_and_what_can_not_be_told_apart() -> None:
+    shown = text("lab", CELLS)
+    assert "This is a small world" in shown.split("\n\n")[1]
+    assert "Not told apart from *SFT* (interval includes 0): DRIFT (MathVista, " in shown
+
+
+def test_with_one_seed_the_page_claims_no_difference() -> None:
+    assert "One seed: no difference between rows can be claimed" in text("lab", [CELLS[0], CELLS[2]])
+
+
+def test_a_smoke_report_can_not_be_mistaken_for_a_result() -> None:
+    assert "smoke test, not a result" in text("smoke", CELLS).split("\n\n")[1]
