@@ -21,11 +21,12 @@ _LETTERS = "ABCDEFGH"
 
 
 def score_choice(item: Item, response: str, mode: str) -> Outcome:
-    """The verdict on a letter answer; the gold answer is a letter."""
+    """The verdict on a letter answer; the gold answer is a letter, and a table without option columns has A to H."""
+    options = item.options or dict.fromkeys(_LETTERS, "")
     if mode == "official":
-        letter = _kit_letter(response, item.options) or _kit_text(response, item.options)
+        letter = _kit_letter(response, options) or _kit_text(response, options)
         return _outcome(item, None if letter is None else (letter, "kit_letter"))
-    reading = read_option(split_think(response)[1] or response, item.options)
+    reading = read_option(split_think(response)[1] or response, options)
     return Outcome(reading.letter == item.answer.strip(), reading.text, reading.rule if reading.text else "unmatched")
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from drift.errors import DataError, closest
 from evaluation.benchmarks import Benchmark
 from evaluation.choices import score_choice, score_wemath
-from evaluation.extraction.text import is_cut_by_xlsx, last_boxed
+from evaluation.extraction.text import clip_answer, is_cut_by_xlsx, last_boxed
 from evaluation.freeform import score_boxed
 from evaluation.hallusion import score_hallusion
 from evaluation.judge import Judge, JudgeRequest, ask
@@ -75,7 +75,8 @@ def _verdict(rule: Rule, item: Item, response: str | None, mode: str) -> Verdict
     is_cut = is_cut_by_xlsx(response)
     if is_cut and mode == "semantic" and last_boxed(response) is None:
         return replace(blank, rule="truncated", is_truncated=True)
-    outcome = rule(item, response, mode)
+    is_published_text_rule = rule is score_mathvision and mode == "official"
+    outcome = rule(item, response if is_published_text_rule else clip_answer(response), mode)
     return replace(
         blank, correct=outcome.correct, extraction=outcome.extraction, rule=outcome.rule, is_truncated=is_cut
     )

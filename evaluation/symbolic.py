@@ -1,8 +1,8 @@
 """Symbolic equality of short formulas by math-verify, in a process of its own with a time limit.
 
 math-verify bounds itself by signals, which only work on a main thread. So one helper process answers over a pipe: on
-its own main thread it gives each question 0.3 seconds of processor time (not of the clock, so that a busy machine gives the
-same verdicts), and it is killed when it does not answer at all. Late is False.
+its own main thread it gives each question 0.3 seconds of processor time (not of the clock, so that a busy machine gives
+the same verdicts), and it is killed when it does not answer at all. Late is False.
 Run as a module it is that helper: a JSON pair of formulas a line in, true or false a line out.
 """
 

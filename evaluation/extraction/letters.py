@@ -18,7 +18,7 @@ from evaluation.extraction.text import (
     without_refuted,
 )
 
-_TAIL = 6_000
+_TAIL = 4_000
 _LIKENESS = 0.88
 _LIKENESS_LENGTH = 80
 _LATEX_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathsf|textit|mbox|operatorname)\s{0,3}\{([^{}]{0,200})\}")

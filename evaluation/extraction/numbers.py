@@ -21,7 +21,7 @@ WORDS = {word: value for value, word in enumerate((*_UNITS, *_TEENS))} | {
     word: 10 * (k + 2) for k, word in enumerate(_TENS)
 }
 _WORDS = "|".join(sorted([*WORDS, "no", "none", "a hundred", "one hundred"], key=len, reverse=True))
-NUMBER = r"[-−]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\s?/\s?\d+(?:\.\d+)?)?|[-−]?\.\d+"
+NUMBER = r"[-−]?\$?(?<!\d)(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\s?/\s?\d+(?:\.\d+)?)?|[-−]?(?<!\d)\.\d+"
 _FRACTION = r"-?\\[dt]?frac\s?\{[^{}]{1,20}\}\s?\{[^{}]{1,20}\}"
 _VALUE = rf"(?P<value>{_FRACTION}|{NUMBER}|\b(?:{_WORDS})\b)"
 _ABOUT = (

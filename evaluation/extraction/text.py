@@ -9,6 +9,8 @@ import re
 XLSX_CELL_LIMIT = 32_767
 # Boxes looked at from the end: with more of them unbalanced, the text is noise.
 _BOXES = 8
+_HEAD = 2_000
+_END = 8_000
 _BOX = re.compile(r"\\?(?:boxed|fbox)\s{0,3}\{")
 _ANSWER_TAG = re.compile(r"<answer>(.{0,2000}?)</answer>", re.S | re.I)
 _NEXT_QUESTION = re.compile(r"(?:^|\n)\s{0,5}(?:Question|Hint|问题)\s?[:：]")
@@ -26,6 +28,19 @@ _REFUSAL = re.compile(
 )
 _REFUTED = re.compile(r"\b(?:incorrect|wrong|not (?:the )?(?:correct|right)|can be eliminated)\b", re.I)
 _HEDGE = re.compile(r"\*\*|__|`")
+
+
+def clip(response: str) -> str:
+    """The response, or its beginning and end when it is long: an answer stands at one of the two; time is bounded."""
+    if len(response) <= _HEAD + _END:
+        return response
+    return f"{response[:_HEAD]}\n{response[-_END:]}"
+
+
+def clip_answer(response: str) -> str:
+    """The response with its thoughts and its answer part clipped apart, so that no tag is cut off its text."""
+    head, tag, tail = response.rpartition("</think>")
+    return f"{clip(head)}{tag}{clip(tail)}" if tag else clip(response)
 
 
 def split_think(response: str) -> tuple[str, str]:
