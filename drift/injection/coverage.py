@@ -48,19 +48,20 @@ class Prior(Protocol):
 
 
 def unwrap(model: nn.Module) -> PreTrainedModel:
-    """The transformers model inside DDP or a DeepSpeed engine.
+    """The transformers model inside DDP, torch.compile or a DeepSpeed engine.
 
     Raises:
         CoverageError: there is none, so nothing says which family's names apply.
     """
     inner = model
     while not isinstance(inner, PreTrainedModel):
-        if not isinstance(inner.__dict__.get("_modules", {}).get("module"), nn.Module):
+        wrapped = [child for name, child in inner.named_children() if name in ("module", "_orig_mod")]
+        if not wrapped:
             raise CoverageError(
                 f"found a {type(model).__name__} without a transformers model in it; expected a PreTrainedModel, "
                 "bare or inside DistributedDataParallel, FSDP2 or a DeepSpeed engine"
             )
-        inner = inner.get_submodule("module")
+        inner = wrapped[0]
     return inner
 
 

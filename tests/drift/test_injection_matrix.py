@@ -125,6 +125,12 @@ def test_trainer_and_accelerate_give_the_reference(case: Case, trained_by_traine
     _check(case, trained_by_trainers)
 
 
+def test_a_passive_observer_measures_the_same_w_eff_as_the_injector(trained_by_trainers: Path):
+    for case in TRAINERS[1:]:
+        result = torch.load(trained_by_trainers / f"{case.name}.pt", weights_only=False)
+        assert result["watched"] == pytest.approx(result["w_eff"], rel=1e-6)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", REST, ids=lambda case: case.name)
 def test_rest_of_the_product_gives_the_reference(case: Case, trained_rest: Path):
