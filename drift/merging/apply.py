@@ -149,13 +149,14 @@ def _slices(job: _Job, spec: TensorSpec, operands: Operands | None, plan: Tensor
 def _write_side_files(job: _Job, folder: Path, summary: MergeSummary) -> None:
     """Config, tokenizer, processor, the merge's YAML and the model card."""
     mllm = job.sources.mllm
-    folders = {role: checkpoint.folder for role, checkpoint in job.sources.checkpoints.items()}
     dtype = mllm.dtype(next(iter(job.sources.operands())))
-    config = merge_config(job.method, job.hyperparameters, folders, job.seed, dtype)
+    config = merge_config(job.method, job.hyperparameters, job.sources.folders, job.seed, dtype)
     copy_side_files(mllm.folder, folder)
     (folder / "mergekit_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     notes = [f"{summary.merged} tensors merged; {summary.copied} are the MLLM's, bit for bit.", *summary.warnings]
-    (folder / "README.md").write_text(model_card(job.method, config, folders, "\n\n".join(notes)), encoding="utf-8")
+    (folder / "README.md").write_text(
+        model_card(job.method, config, job.sources.folders, "\n\n".join(notes)), encoding="utf-8"
+    )
 
 
 @contextmanager

@@ -37,11 +37,12 @@ def copy_side_files(mllm: Path, out: Path) -> list[str]:
 
 
 def source_name(folder: Path) -> str:
-    """`org/name` where the folder is a snapshot in the Hugging Face cache, else the folder's name."""
-    for part in folder.resolve().parts:
+    """`org/name` of a snapshot in the Hugging Face cache, else the folder's name (with its parent's if it is `model`)."""
+    parts = folder.resolve().parts
+    for part in parts:
         if part.startswith("models--"):
             return part.removeprefix("models--").replace("--", "/")
-    return folder.resolve().name
+    return "/".join(parts[-2:]) if parts[-1] == "model" else parts[-1]
 
 
 def merge_config(

@@ -1,18 +1,14 @@
 """The two or three checkpoints of a merge, opened and checked against each other before anything is written."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from drift.checkpoints import Checkpoint
-from drift.families import lm_config
 from drift.merging.config import MergeError
 from drift.merging.plans import Operands
 from drift.merging.threshold import Read
-from drift.selection import check_coverage, select
-
-log = logging.getLogger(__name__)
+from drift.sources import Source, check_fit, open_source, select_target
 
 # Embeddings and lm_head stay the MLLM's: vocabularies differ and rows of unlike tokens can't be mixed (BR2V).
 MERGED_GROUPS = ("attn", "mlp", "norm", "final_norm")
@@ -20,39 +16,41 @@ MERGED_GROUPS = ("attn", "mlp", "norm", "final_norm")
 
 @dataclass(frozen=True)
 class Sources:
-    """Checkpoints by role, with {canonical name: name on disk} of the tensors that are merged.
+    """Checkpoints by role, and which tensors are merged.
 
     Attributes:
-        checkpoints: mllm, expert and, where the method needs it, base.
-        names: role to {canonical name: name on disk}, the same keys in each.
+        roles: mllm, expert and, where the method needs it, base.
+        names: canonical names of the tensors that are merged, in the model's order.
         warnings: differences that a merge can live with, each naming both values.
     """
 
-    checkpoints: Mapping[str, Checkpoint]
-    names: Mapping[str, Mapping[str, str]]
+    roles: Mapping[str, Source]
+    names: tuple[str, ...]
     warnings: tuple[str, ...]
 
     @property
     def mllm(self) -> Checkpoint:
         """The checkpoint whose layout and whose other tensors the result has."""
-        return self.checkpoints["mllm"]
+        return self.roles["mllm"].checkpoint
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Folder by role."""
+        return {role: source.folder for role, source in self.roles.items()}
 
     def operands(self) -> dict[str, Operands]:
         """{the MLLM's name on disk: operands}, in the model's order."""
+        on_disk, shape = self.roles["mllm"].index, self.roles["mllm"].shape
         return {
-            name: Operands(
-                canonical,
-                self.mllm.shape(name),
-                {role: _slices(folder, self.names[role][canonical]) for role, folder in self.checkpoints.items()},
-            )
-            for canonical, name in self.names["mllm"].items()
+            on_disk[name]: Operands(name, shape(name), {role: _slices(it, name) for role, it in self.roles.items()})
+            for name in self.names
         }
 
     def identity(self) -> dict[str, list[tuple[str, int, int]]]:
         """What tells an interrupted merge that its sources are still the same: path, size and time of each shard."""
         return {
-            role: [(str(shard.path.resolve()), *_stamp(shard.path)) for shard in folder.shards]
-            for role, folder in self.checkpoints.items()
+            role: [(str(shard.path.resolve()), *_stamp(shard.path)) for shard in source.checkpoint.shards]
+            for role, source in self.roles.items()
         }
 
 
@@ -60,62 +58,45 @@ def open_sources(mllm: Path, expert: Path, base: Path | None) -> Sources:
     """Opens the folders and checks that their LMs can be merged.
 
     Raises:
-        CheckpointError: a folder is incomplete or corrupt.
+        CheckpointError: a folder is incomplete or corrupt, a tensor has another shape, or the heads another number.
         FamilyError: a family is unknown.
-        CoverageError: a tensor that one side lacks or has in another shape; names it and both shapes.
-        MergeError: the LMs are of different families, or split their heads differently.
+        CoverageError: a tensor that one side lacks.
+        MergeError: the LMs are of different families.
     """
     folders = {"mllm": mllm, "expert": expert} | ({} if base is None else {"base": base})
-    checkpoints = {role: Checkpoint(folder) for role, folder in folders.items()}
-    names = {role: _merged_names(checkpoint) for role, checkpoint in checkpoints.items()}
-    first = checkpoints["mllm"]
+    roles = {role: open_source(folder) for role, folder in folders.items()}
+    first = roles["mllm"]
+    names = select_target(first, MERGED_GROUPS)
     warnings: list[str] = []
-    for role, other in list(checkpoints.items())[1:]:
-        _check_architecture(first, other, role)
-        check_coverage(
-            {name: first.shape(on_disk) for name, on_disk in names["mllm"].items()},
-            {name: other.shape(on_disk) for name, on_disk in names[role].items()},
-            f"LM of the MLLM {first.folder} against the {role} {other.folder}",
-        )
+    for role, other in list(roles.items())[1:]:
+        _check_family(first.checkpoint, other.checkpoint, role)
+        check_fit(first, other, names)
         warnings += _differences(first, other, role)
-    for warning in warnings:
-        log.warning(warning)
-    return Sources(checkpoints, names, tuple(warnings))
+    return Sources(roles, tuple(names), tuple(warnings))
 
 
-def _merged_names(checkpoint: Checkpoint) -> dict[str, str]:
-    """{canonical: on disk} of the tensors that a merge touches."""
-    names = checkpoint.lm_names()
-    return {name: names[name] for name in select(names, MERGED_GROUPS)}
-
-
-def _check_architecture(mllm: Checkpoint, other: Checkpoint, role: str) -> None:
-    """Equal shapes can hide another head count; the configs tell."""
+def _check_family(mllm: Checkpoint, other: Checkpoint, role: str) -> None:
+    """Equal shapes don't make equal architectures: a Llama can have a Mistral's."""
     if mllm.family.text != other.family.text:
         raise MergeError(
             f"the LM of the MLLM {mllm.folder} is of family {mllm.family.text!r}, the {role} {other.folder} of "
             f"{other.family.text!r}; choose one of the same family"
         )
-    ours, theirs = lm_config(mllm.config), lm_config(other.config)
-    for field in ("num_attention_heads", "num_key_value_heads"):
-        a, b = getattr(ours, field), getattr(theirs, field)
-        if a is not None and b is not None and a != b:
-            raise MergeError(f"{field} is {a} in the MLLM {mllm.folder} and {b} in the {role} {other.folder}")
 
 
-def _differences(mllm: Checkpoint, other: Checkpoint, role: str) -> list[str]:
-    """Settings that change what equal weights compute."""
-    ours, theirs = lm_config(mllm.config).rope_theta, lm_config(other.config).rope_theta
+def _differences(mllm: Source, other: Source, role: str) -> list[str]:
+    """What check_fit warns of in the log, as sentences for the summary and the model card."""
+    ours, theirs = mllm.lm.rope_theta, other.lm.rope_theta
     if ours is None or theirs is None or ours == theirs:
         return []
     return [
-        f"rope_theta is {ours:g} in the MLLM {mllm.folder} and {theirs:g} in the {role} {other.folder}: "
-        "their attention weights expect different position encodings; the result keeps the MLLM's"
+        f"rope_theta is {ours:g} in the MLLM and {theirs:g} in the {role}: their attention weights were trained for "
+        "different position encodings; the result keeps the MLLM's."
     ]
 
 
-def _slices(checkpoint: Checkpoint, name: str) -> Read:
-    return lambda start, stop: checkpoint.read_slice(name, start, stop)
+def _slices(source: Source, name: str) -> Read:
+    return lambda start, stop: source.read_slice(name, start, stop)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
