@@ -28,8 +28,9 @@ SEMANTICS = ("step", "micro_batch")
 class TrainingConfig:
     """The schedule of one full fine-tuning of the language model.
 
-    overlong says what happens to an example of more than cutoff_len tokens: "truncate" cuts its end (as LLaMA-Factory
-    does), "drop" leaves it out, "error" stops. Both are counted in summary.json. save_steps 0 writes no checkpoint.
+    overlong says what happens to an example of more than cutoff_len tokens: "truncate" cuts its end, "drop" leaves it
+    out, "error" stops; the first two are counted in summary.json. save_steps 0 writes no checkpoint.
+    Differs from LLaMA-Factory: it cuts prompt and reply each in part; at the paper's cutoff hardly any example is cut.
     """
 
     epochs: int = 3

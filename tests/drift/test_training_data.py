@@ -8,6 +8,7 @@ import training_world as tw
 from PIL import Image
 
 from drift.errors import DataError, TrainingError
+from drift.training import worker
 from drift.training.config import InjectionConfig, TrainingConfig, TrainingJob
 from drift.training.conversations import Conversation, Turn, read_conversations
 from drift.training.data import IGNORED, ConversationDataset, collate, encode, segments
@@ -194,3 +195,12 @@ def test_all_errors_of_a_config_come_at_once(tmp_path):
         InjectionConfig(alpha="abc")  # type: ignore[arg-type]
     with pytest.raises(TrainingError, match="no prior folder is given"):
         TrainingJob(tmp_path, tmp_path, tmp_path, injection=InjectionConfig("adaptive"))
+
+
+def test_the_worker_reports_an_error_as_one_line_and_status_2(tmp_path, caplog):
+    """Before any heavy import; the line is also left beside the job for whoever launched it."""
+    assert worker.main([str(tmp_path / "absent.json"), "--local_rank=0"]) == 2
+    assert len(caplog.records) == 1
+    assert caplog.records[0].getMessage().startswith("TrainingError: can't read the job")
+    assert (tmp_path / "error.txt").read_text().startswith("TrainingError: can't read the job")
+    assert worker.main([]) == 2
