@@ -71,7 +71,7 @@ def agree_at_points(left: str, right: str) -> bool | None:
 
 def clean(text: str) -> str:
     r"""The answer without math delimiters, sizing commands, a leading `x =`, units and a final full stop."""
-    text = plain(text).strip()
+    text = plain(text.replace("\\$", "")).strip()
     for written, meant in (
         ("\\left", ""),
         ("\\right", ""),

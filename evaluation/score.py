@@ -1,22 +1,25 @@
 """Scores a file of responses: `python -m evaluation.score benchmark=MathVision data=F.tsv predictions=F.jsonl ...`.
 
 Arguments: benchmark, data (a TSV, images not needed), predictions (JSON lines of index and response), verdicts (where
-to write one verdict a line), mode=official|semantic, judge=rules|<judge>, allow_missing=false|true. Prints one JSON
-object. An item without a response is an error; with allow_missing=true it is wrong and counted as `missing`. A judge
-other than `rules` is given as key=value words: judge=openai judge_url=... judge_model=...
+to write one verdict a line), mode=official|semantic, judge=rules|openai, allow_missing=false|true. Prints one JSON
+object. An item without a response is an error; with allow_missing=true it is wrong and counted as `missing`.
+judge=openai asks any OpenAI-compatible server: judge_url=http://127.0.0.1:8000/v1 judge_model=NAME, and if wanted
+judge_key_env (the variable that holds the key) and judge_cache (a JSON-lines file of replies, kept between runs).
 """
 
 import hashlib
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from drift.errors import DataError, DriftError, closest
 from evaluation.arguments import parse_arguments, parse_switch
 from evaluation.benchmarks import get_benchmark
+from evaluation.engines.chat import Endpoint
 from evaluation.judge import Judge
+from evaluation.judges_http import HttpJudge
 from evaluation.predictions import check_coverage, read_predictions, write_records
 from evaluation.scoring import score, summarise
 from evaluation.tsv import load_items
@@ -24,7 +27,16 @@ from evaluation.tsv import load_items
 log = logging.getLogger(__name__)
 
 REQUIRED = ("benchmark", "data", "predictions", "verdicts")
-DEFAULTS = {"mode": "official", "judge": "rules", "allow_missing": "false"}
+DEFAULTS = {
+    "mode": "official",
+    "judge": "rules",
+    "judge_url": "",
+    "judge_model": "",
+    "judge_key_env": "OPENAI_API_KEY",
+    "judge_cache": "",
+    "allow_missing": "false",
+}
+JUDGES = ("rules", "openai")
 
 
 def score_files(
@@ -54,6 +66,24 @@ def score_files(
     return {**summary, "judge": judge_name, "extra": extra, "data_md5": file_md5(data)}
 
 
+def make_judge(values: Mapping[str, str]) -> tuple[Judge | None, str]:
+    """(the judge that the arguments name, its name in a summary); rules alone are None.
+
+    Raises:
+        DataError: unknown judge, or an `openai` judge without address or model.
+    """
+    name = values["judge"]
+    if name not in JUDGES:
+        raise DataError(f"unknown judge {name!r}: {closest(name, JUDGES)}")
+    if name == "rules":
+        return None, name
+    if not values["judge_url"] or not values["judge_model"]:
+        raise DataError("judge=openai needs judge_url=http://host:port/v1 and judge_model=NAME")
+    endpoint = Endpoint(values["judge_url"], values["judge_model"], values["judge_key_env"])
+    cache = Path(values["judge_cache"]) if values["judge_cache"] else None
+    return HttpJudge(endpoint, cache=cache, mode=values["mode"]), values["judge_model"]
+
+
 def file_md5(path: Path) -> str:
     """The file's md5, as benchmark tables are published with."""
     digest = hashlib.md5(usedforsecurity=False)
@@ -68,14 +98,15 @@ def main(words: Sequence[str]) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         values = parse_arguments(words, REQUIRED, DEFAULTS)
-        if values["judge"] != "rules":
-            raise DataError(f"unknown judge {values['judge']!r}: {closest(values['judge'], ['rules'])}")
+        judge, judge_name = make_judge(values)
         summary = score_files(
             values["benchmark"],
             Path(values["data"]),
             Path(values["predictions"]),
             Path(values["verdicts"]),
             values["mode"],
+            judge,
+            judge_name,
             allow_missing=parse_switch("allow_missing", values["allow_missing"]),
         )
     except DriftError as error:
