@@ -37,7 +37,7 @@ def copy_side_files(mllm: Path, out: Path) -> list[str]:
 
 
 def source_name(folder: Path) -> str:
-    """`org/name` of a snapshot in the Hugging Face cache, else the folder's name, after its parent's if it is `model`."""
+    """`org/name` of a snapshot in the Hugging Face cache, else the folder's name; `parent/model` if it is `model`."""
     parts = folder.resolve().parts
     for part in parts:
         if part.startswith("models--"):

@@ -1,5 +1,6 @@
 """Each merge method on numbers small enough to follow by hand, in every variant, and the laws that always hold."""
 
+import itertools
 import math
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from drift.merging import primitives as p
 from drift.merging.config import METHODS, Hyperparameters, MergeError, describe, get_method, resolve_hyperparameters
-from drift.merging.methods import merge_tensors
+from drift.merging.methods import merge_slice, merge_tensors
+from drift.merging.plans import Operands, plan_tensors
 from drift.merging.threshold import magnitude_threshold
 
 A, B = "model.layers.0.self_attn.q_proj.weight", "model.layers.1.mlp.up_proj.weight"
@@ -187,6 +189,21 @@ def test_coefficient_0_and_density_1_give_the_base_bit_for_bit(key, variant):
     v, r = torch.randn(7, 9), torch.randn(7, 9)
     merged = merge(key, variant, v=v, r=r, base=base, weight_mllm=0.0, weight_expert=0.0, density=1.0)
     assert torch.equal(merged.view(torch.int32), base.view(torch.int32))
+
+
+@pytest.mark.parametrize(("key", "variant"), [("ties", "br2v"), ("ties", "paper"), ("dare_ties", "mergekit")])
+def test_slices_of_a_tensor_of_many_blocks_join_to_the_whole(key, variant):
+    torch.manual_seed(0)
+    sides = [{A: torch.randn(300_000).bfloat16()} for _ in range(3)]
+    method = get_method(key, variant)
+    chosen = resolve_hyperparameters(method, {})
+    whole = merge_tensors(method, chosen, *sides)[A]
+    readers = {role: sides[i][A].__getitem__ for i, role in enumerate(("mllm", "expert", "base"))}
+    operands = Operands(A, (300_000,), {role: lambda a, b, get=get: get(slice(a, b)) for role, get in readers.items()})
+    (plan,) = plan_tensors(method, chosen, [operands], 0)
+    cuts = [0, 1, 77_777, 131_072, 299_999, 300_000]
+    slices = [merge_slice(method, chosen, plan, operands, a, b, 0) for a, b in itertools.pairwise(cuts)]
+    assert torch.equal(torch.cat(slices), whole)
 
 
 @pytest.mark.parametrize("variant", ["br2v", "paper", "mergekit"])
