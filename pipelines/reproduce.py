@@ -6,17 +6,16 @@ Plans every row of every table over all seeds as one DAG, runs what the store do
 
 import argparse
 import logging
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from pipelines import compose, tables
+from pipelines.report.publish import publish
 from pipelines.scheduler import resolve
 from pipelines.session import guarded, rooted, scheduler
 from pipelines.stage import Call, ordered
-from pipelines.store import LOG, MANIFEST, Artifact, Store
+from pipelines.store import Artifact, Store
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +35,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     outcome = scheduler(config).execute([target])
     folder = rooted(config.results)
-    publish(outcome[target], folder)
-    log.info("%d stages were run, the rest was in the store. Read %s", outcome.executed, folder / "report.md")
+    log.info("%s", publish(outcome[target], folder, whole=asked.table is None))
+    log.info("%d stages were run, the rest was in the store. Read %s", outcome.executed, folder)
     return 0
 
 
@@ -67,17 +66,6 @@ def _state(call: Call, store: Store, done: dict[str, Artifact]) -> tuple[str, st
             return "store", mark
         return "run", mark
     return "run", call.key
-
-
-def publish(artifact: Artifact, folder: Path) -> None:
-    """Replaces the files of an earlier report by this one's."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in artifact.manifest["files"]:
-        if name in (MANIFEST, LOG):
-            continue
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(artifact.path / name, target)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def wide_frame(table: Table, numbers: Mapping[str, Sequence[Number]], published:
 def cell_text(number: Number) -> str:
     """`34.2 ± 2.1 [67.9]`: ours, its spread over seeds, the paper's."""
     ours = f"{number.value:.1f}" if number.std is None else f"{number.value:.1f} ± {number.std:.1f}"
-    return ours if number.paper is None else f"{ours} [{number.paper:g}]"
+    return ours if number.paper is None else f"{ours} [{number.paper:.1f}]"
 
 
 def difference_frame(rows: Mapping[str, Sequence[Difference]], columns: Sequence[str]) -> pandas.DataFrame:

@@ -63,7 +63,7 @@ def _hyperparameters(
 
 
 def _settings(manifest: Mapping[str, Any]) -> str:
-    used = ", ".join(f"{key} = {value:g}" for key, value in manifest["values"]["hyperparameters"].items())
+    used = ", ".join(f"{key} = {value}" for key, value in manifest["values"]["hyperparameters"].items())
     return f"{manifest['params']['variant']}: {used}"
 
 

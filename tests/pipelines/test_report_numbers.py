@@ -57,7 +57,7 @@ def test_a_cell_is_the_mean_over_seeds_with_students_interval() -> None:
     assert (number.value, number.n, number.paper) == (52, 200, 60.0)
     assert number.std == pytest.approx(math.sqrt(8))
     assert (number.low, number.high) == (pytest.approx(52 - half), pytest.approx(52 + half))
-    assert cell_text(number) == "52.0 ± 2.8 [60]"
+    assert cell_text(number) == "52.0 ± 2.8 [60.0]"
 
 
 def test_one_seed_has_the_benchmarks_own_interval_and_no_spread() -> None:
@@ -140,6 +140,21 @@ def test_the_page_says_first_that_the_world_is_small_and_what_can_not_be_told_ap
 
 def test_with_one_seed_the_page_claims_no_difference() -> None:
     assert "One seed: no difference between rows can be claimed" in text("lab", [CELLS[0], CELLS[2]])
+
+
+def test_a_repeat_says_how_many_numbers_moved_and_where_the_most() -> None:
+    import pandas
+
+    from pipelines.report.publish import compare, describe
+
+    def frame(*values: float) -> pandas.DataFrame:
+        rows = [("t", "SFT", f"b{place}", value) for place, value in enumerate(values)]
+        return pandas.DataFrame(rows, columns=["table", "row", "benchmark", "value"])
+
+    assert describe(compare(frame(1, 2, 3), frame(1, 2, 3))) == "all 3 numbers equal those that were there"
+    moved = describe(compare(frame(1, 2, 3), frame(1, 2.5, 1)))
+    assert moved == "2 of 3 numbers differ from those that were there, by 2.00 points at most (t / SFT / b2)"
+    assert "no earlier results" in describe(compare(frame(), frame(1)))
 
 
 def test_a_smoke_report_can_not_be_mistaken_for_a_result() -> None:
