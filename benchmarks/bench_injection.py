@@ -160,7 +160,10 @@ def rank_main(arguments: argparse.Namespace) -> None:
 def _time_ways(
     engine: Any, model: nn.Module, prior: ReasoningPrior, tokens: Tensor, ways: tuple[str, ...], repeats: int
 ) -> list[dict[str, Any]]:
-    """One row per step and way, the first of each dropped, and one row `apply` for ours alone."""
+    """One row per step and way, the first of each dropped, and one row `apply` for ours alone.
+
+    The order rotates: what a step leaves in caches and allocator falls on each way in turn.
+    """
     plain_step = engine.step
     register = release_hooks(model, prior) if "release" in ways else list
     inner = Clock(torch.device("cpu"))
@@ -169,7 +172,7 @@ def _time_ways(
     biased_step = engine.step
     rows = []
     for repeat in range(repeats + 1):
-        for way in ways:
+        for way in ways[repeat % len(ways) :] + ways[: repeat % len(ways)]:
             handles = register() if way == "release" else []
             step = biased_step if way == "ours" else plain_step
             dist.barrier()
@@ -238,11 +241,12 @@ def bench_size(arguments: argparse.Namespace, size: str) -> list[str]:
         write_prior(SIZES[size], folder)
         results = launch(arguments, folder, size, "all", arguments.repeats)
         rows = [row for result in results for row in result["rows"]]
-        peaks = {way: [r["peak"] for r in launch(arguments, folder, size, way, 1)] for way in WAYS}
+        measured = () if arguments.times_only else WAYS
+        peaks = {way: [r["peak"] for r in launch(arguments, folder, size, way, 1)] for way in measured}
     selected = results[0]["selected"]
     lines = [*table(rows, "cpu", f"{size}: CPU s a step"), *table(rows, "wall", f"{size}: wall s a step")]
-    plain = statistics.median(peaks["plain"])
-    for way in WAYS:
+    plain = statistics.median(peaks["plain"]) if peaks else 0.0
+    for way in peaks:
         middle, low, high = statistics.median(peaks[way]) / 1e6, min(peaks[way]) / 1e6, max(peaks[way]) / 1e6
         grown = middle - plain / 1e6
         lines.append(f"| {size}: peak MB a rank | {way} | {middle:.0f} | {low:.0f} to {high:.0f} | {grown:+.0f} MB |")
@@ -305,6 +309,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--single", action="store_true", help="one process on --device, as on a GPU")
+    parser.add_argument("--times-only", action="store_true", help="leave the memory out, three launches a size")
     parser.add_argument("--sequence", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--write", type=Path, help="append the table to this file")

@@ -11,6 +11,8 @@ from torch import nn
 
 from drift import EffectiveWeight, GradientInjector, ReasoningPrior, effective_weight
 from drift.errors import CoverageError, DriftError, TrainingError
+from drift.injection.shards import ModuleShards
+from drift.injection.targets import ModuleSeam
 from drift.scaling import adaptive
 
 
@@ -100,6 +102,25 @@ def test_metrics_are_those_of_the_concatenated_gradients(model: nn.Module, prior
         assert seen["injected_share" + suffix] == pytest.approx(alpha, rel=1e-5)
         assert seen["alpha" + suffix] == -alpha
     assert seen["grad_norm"] == pytest.approx((seen["grad_norm/attn"] ** 2 + seen["grad_norm/mlp"] ** 2) ** 0.5)
+
+
+@pytest.mark.parametrize("scale", ["absolute", "gradnorm", "adaptive"])
+@pytest.mark.parametrize("semantics", ["step", "micro_batch"])
+def test_loss_scaling_scales_the_bias_alike(scale: str, semantics: str, monkeypatch: pytest.MonkeyPatch):
+    """fp16 multiplies the loss until the optimizer unscales; `absolute` would otherwise lose its Delta in it."""
+    seen = []
+    for factor in (1.0, 1024.0):
+        monkeypatch.setattr(ModuleSeam, "shards", lambda _, parameters, f=factor: ModuleShards(parameters, lambda: f))
+        model = build_model()
+        prior = build_prior(model, ("attn", "mlp"))
+        injector = GradientInjector(prior, scale=scale, semantics=semantics).attach(model)
+        tokens = batches(1)[0, 0, 0]
+        (factor * model(input_ids=tokens, labels=tokens).loss).backward()
+        injector.apply()
+        gradients = {name: gradient / factor for name, gradient in _gradients(model).items()}
+        seen.append((gradients, injector.metrics()))
+    torch.testing.assert_close(seen[0][0], seen[1][0], atol=1e-6, rtol=1e-5)
+    assert seen[1][1] == pytest.approx(seen[0][1], rel=1e-4)
 
 
 def test_scheduled_alpha_falls_to_zero_and_survives_a_resume(model: nn.Module, prior: MemoryPrior):
