@@ -36,11 +36,12 @@ def _world(config: Config, *sizes: str) -> WorldConfig:
 
 def data(config: Config) -> Call:
     """The SFT examples."""
-    lab = config.data.source == "lab"
-    repo = config.data.root if config.data.source == "folder" else config.data.repo
-    params = stages.DataParams(
-        config.data.source, _world(config, "sft_items") if lab else None, repo, config.data.revision
-    )
+    source = config.data
+    if source.source == "lab":
+        params = stages.DataParams("lab", _world(config, "sft_items"), "", "")
+    else:
+        repo = source.root if source.source == "folder" else source.repo
+        params = stages.DataParams(source.source, None, repo, source.revision)
     return Call(stages.DATA, params, label=f"{config.data.name} seed={config.seed}")
 
 

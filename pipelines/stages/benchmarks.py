@@ -29,12 +29,22 @@ def make_benchmarks(
             table = find_table(get_benchmark(name), cache=runtime.cache / "benchmarks")
             link(table, out / table.name)
     else:
-        from evaluation.converters import convert
-
         for name in params.names:
-            convert(name, Path(params.root), out)
+            _from_folder(name, Path(params.root), out)
     counts = {}
     for name in params.names:
         benchmark = get_benchmark(name)
         counts[name] = len(load_items(out / benchmark.tsv, benchmark, with_images=False))
     return {"rows": counts}
+
+
+def _from_folder(name: str, root: Path, out: Path) -> None:
+    """A TSV that lies in `root` as VLMEvalKit names it is linked; else the benchmark's own repository is converted."""
+    from evaluation.converters import convert
+
+    tsv = get_benchmark(name).tsv
+    if (root / tsv).is_file():
+        link(root / tsv, out / tsv)
+        return
+    made = convert(name, root / name.removesuffix("_MINI").lower(), out / tsv)
+    log.info("%s: %s", name, made)

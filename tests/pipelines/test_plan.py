@@ -53,6 +53,14 @@ def test_more_test_items_train_nothing_anew() -> None:
     assert plan.score(small).key != plan.score(large).key
 
 
+def test_benchmarks_from_a_folder_leave_the_lab_models_as_they_are() -> None:
+    lab = compose.load(["method=sft"])
+    real = compose.load(["method=sft", "suite=real", "data.root=/somewhere"])
+    real = replace(real, data=replace(real.data, revision="digest of the folder"))
+    assert plan.train(lab).key == plan.train(real).key
+    assert plan.score(lab).key != plan.score(real).key
+
+
 def test_alpha_is_chosen_on_the_validation_draw_over_all_seeds_with_the_direct_prior() -> None:
     config = compose.load(["method=drift", "prior=random", "selection=mlp", "injection.alpha=auto"])
     choice = plan.alpha_choice(config)
