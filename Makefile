@@ -59,5 +59,17 @@ bench-merge: setup setup-mergekit  ## our merges against mergekit's
 bench-score: setup  ## verdicts a second
 	$(BIN)/python benchmarks/bench_score.py $(ARGS)
 
+# mergekit and VLMEvalKit pin versions that ours exclude, so each has an environment of its own.
+setup-mergekit: .venv-mergekit/.ready  ## mergekit 0.1.5 in .venv-mergekit, for the parity tests and bench-merge
+
+.venv-mergekit/.ready: constraints-mergekit.txt
+	$(PYTHON) -m venv .venv-mergekit
+	.venv-mergekit/bin/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints-mergekit.txt)"
+	.venv-mergekit/bin/pip install --quiet --disable-pip-version-check --requirement constraints-mergekit.txt
+	touch $@
+
+setup-vlmevalkit: setup  ## VLMEvalKit in .venv-vlmevalkit: SOURCE=git URL or local clone
+	PYTHON=$(BIN)/python evaluation/backends/setup_vlmevalkit.sh "$(SOURCE)" .venv-vlmevalkit
+
 clean:  ## remove the store of artifacts (the tables in results/ stay)
 	rm -rf artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -26,7 +26,7 @@ def _main(composed: DictConfig) -> None:
         artifact = outcome[target]
         line = {"label": target.label, "scores": artifact.values["scores"], "artifact": str(artifact.path)}
         if config.pair.source == "lab" and config.suite.source != "lab":
-            line["note"] = "a lab checkpoint on a real benchmark: this shows that the path works; the score means nothing"
+            line["note"] = "a lab checkpoint on a real benchmark shows that the path works; the score means nothing"
         print(json.dumps(line))
         log.info("%d stages were run, the rest was in the store", outcome.executed)
         return 0
