@@ -212,7 +212,10 @@ class ConversationDataset(Dataset):
 
 def _render(processor: ProcessorMixin, turns: Sequence[Turn], *, is_prompt: bool) -> str:
     messages: list = [{"role": turn.role, "content": _pieces(turn)} for turn in turns]
-    return processor.apply_chat_template(messages, add_generation_prompt=is_prompt, tokenize=False)
+    # The tokenizer keeps the compiled template; the processor's own method parses it again at every call.
+    return processor.tokenizer.apply_chat_template(
+        messages, chat_template=processor.chat_template, add_generation_prompt=is_prompt, tokenize=False
+    )
 
 
 def _pieces(turn: Turn) -> list[dict[str, str]]:

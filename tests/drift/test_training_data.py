@@ -51,6 +51,17 @@ def test_every_reply_of_a_conversation_carries_loss(tmp_path):
     assert example["mm_token_type_ids"].sum() == 1
 
 
+def test_the_segments_together_are_what_the_processor_writes(tmp_path):
+    processor = tw.processor()
+    turns = (Turn("user", "<image>sum 3 4"), Turn("assistant", "7"))
+    messages = [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "sum 3 4"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "7"}]},
+    ]
+    written = "".join(segment.text for segment in segments(processor, Conversation("x", turns, ())))
+    assert written == processor.apply_chat_template(messages, tokenize=False)
+
+
 def test_a_template_that_rewrites_a_reply_is_refused(tmp_path):
     """Some templates drop the text before `</think>`: the loss would be on a reply that is not there."""
     processor = tw.processor()
