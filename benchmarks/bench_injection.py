@@ -75,7 +75,12 @@ def write_prior(size: Size, folder: Path) -> None:
     """A prior in bf16 between two random models, on disk as training reads it."""
     for seed, name in enumerate(("mllm", "expert")):
         torch.manual_seed(seed)
-        build(size, torch.device("cpu"), torch.bfloat16).save_pretrained(folder / name)
+        model = build(size, torch.device("cpu"), torch.bfloat16)
+        # Fresh biases are all zero; a zero Delta is 0/0 in the release's way, and DeepSpeed then skips the step.
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                nn.init.normal_(parameter, std=0.02)
+        model.save_pretrained(folder / name)
     ReasoningPrior.extract(folder / "mllm", folder / "expert", folder / "prior")
 
 
@@ -154,6 +159,8 @@ def rank_main(arguments: argparse.Namespace) -> None:
     total = sum(parameter.numel() for parameter in model.parameters())
     result = {"rows": rows, "peak": memory, "selected": selected, "total": total, "size": arguments.size}
     (arguments.folder / f"{arguments.way}-{dist.get_rank()}.json").write_text(json.dumps(result))
+    if engine.skipped_steps:
+        raise SystemExit(f"{engine.skipped_steps} steps were skipped as not finite; their times mean nothing")
     dist.barrier()
 
 
