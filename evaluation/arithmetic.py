@@ -6,9 +6,9 @@ is refused above MAX_LENGTH characters; powers and factorials are bounded.
 """
 
 import math
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from evaluation.tokens import SYNONYMS, NoValueError, Number, Token, tokens_of
 
 MAX_LENGTH = 300
 _PREFIX_LENGTH = 2_000
@@ -17,42 +17,6 @@ _MAX_EXPONENT = 2_000
 _MAX_BITS = 8_192
 _MAX_FACTORIAL = 60
 
-_NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?|\.\d+")
-_COMMAND = re.compile(r"\\[a-zA-Z]+")
-_WORD = re.compile(r"sqrt|asin|acos|atan|sin|cos|tan|log|ln|exp|pi")
-_SYNONYMS = {
-    "×": "*",
-    "·": "*",
-    "⋅": "*",
-    "∗": "*",
-    "÷": "/",
-    "−": "-",
-    "–": "-",
-    "²": "^{2}",
-    "³": "^{3}",
-    "√": "\\sqrt",
-    "π": "\\pi ",
-    "½": "\\frac{1}{2}",
-    "¼": "\\frac{1}{4}",
-    "¾": "\\frac{3}{4}",
-    "°": "",
-    "**": "^",
-    "\\left": "",
-    "\\right": "",
-    "\\!": "",
-    "\\,": "",
-    "\\;": "",
-    "\\ ": " ",
-    "\\%": "%",
-    "\\{": "(",
-    "\\}": ")",
-    "^{\\circ}": "",
-    "^\\circ": "",
-    "\\circ": "",
-    "\\degree": "",
-    "$": "",
-}
-_OPERATORS = {"\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/"}
 _FUNCTIONS: dict[str, Callable[[float], float]] = {
     "sqrt": math.sqrt,
     "sin": math.sin,
@@ -69,20 +33,6 @@ _FUNCTIONS: dict[str, Callable[[float], float]] = {
 }
 
 
-Number = int | float
-
-
-class _NoValue(Exception):
-    """The text is no numeric expression."""
-
-
-@dataclass(frozen=True)
-class _Token:
-    kind: str
-    text: str
-    value: "Number" = 0
-
-
 def evaluate(text: str, mixed: bool = False) -> float | None:
     r"""The value of a numeric expression, None when it has none.
 
@@ -92,7 +42,7 @@ def evaluate(text: str, mixed: bool = False) -> float | None:
     """
     if len(text) > MAX_LENGTH:
         return None
-    for written, meant in _SYNONYMS.items():
+    for written, meant in SYNONYMS.items():
         text = text.replace(written, meant)
     return _value(text.rstrip(". "), mixed, is_prefix=False)
 
@@ -110,82 +60,35 @@ def evaluate_prefix(text: str) -> float | None:
 
 def _value(text: str, mixed: bool, is_prefix: bool) -> float | None:
     try:
-        parser = _Parser(_tokens(text, is_prefix), mixed)
+        parser = _Parser(tokens_of(text, is_prefix), mixed)
         value = parser.expression(0)
         if not is_prefix:
             parser.finish()
         value = float(value)
-    except (_NoValue, ValueError, OverflowError, ZeroDivisionError):
+    except (NoValueError, ValueError, OverflowError, ZeroDivisionError):
         return None
     return value if math.isfinite(value) else None
-
-
-def _tokens(text: str, is_prefix: bool) -> list[_Token]:
-    tokens: list[_Token] = []
-    position = 0
-    while position < len(text):
-        if text[position].isspace():
-            position += 1
-            continue
-        if is_prefix and (token := _prefix_token(text[position])) is not None:
-            position += 1
-        else:
-            token, position = _next_token(text, position)
-        tokens.append(token)
-    if not tokens:
-        raise _NoValue
-    return tokens
-
-
-def _prefix_token(character: str) -> _Token | None:
-    if character == ":":
-        return _Token("operator", "/")
-    if character == ".":
-        return _Token("stop", character)
-    if character.isascii() and (character.isdigit() or character in "+-*/^()[]{}!|_\\"):
-        return None
-    return _Token("symbol", character)
-
-
-def _number(text: str) -> Number:
-    digits = text.replace(",", "")
-    return int(digits) if digits.isdecimal() else float(digits)
-
-
-def _next_token(text: str, position: int) -> tuple[_Token, int]:
-    if match := _NUMBER.match(text, position):
-        return _Token("number", match.group(), _number(match.group())), match.end()
-    if match := _COMMAND.match(text, position):
-        name = match.group()
-        if name in _OPERATORS:
-            return _Token("operator", _OPERATORS[name]), match.end()
-        return _Token("command", name[1:]), match.end()
-    if match := _WORD.match(text, position):
-        return _Token("command", match.group()), match.end()
-    if text[position] in "+-*/^()[]{}!%|_":
-        return _Token("operator", text[position]), position + 1
-    raise _NoValue
 
 
 class _Parser:
     """Recursive descent over the tokens: sum, product (also implied), sign, power, postfix, atom."""
 
-    def __init__(self, tokens: list[_Token], mixed: bool) -> None:
+    def __init__(self, tokens: list[Token], mixed: bool) -> None:
         self.tokens = tokens
         self.position = 0
         self.mixed = mixed
 
     def finish(self) -> None:
         if self.position != len(self.tokens):
-            raise _NoValue
+            raise NoValueError
 
-    def peek(self) -> _Token | None:
+    def peek(self) -> Token | None:
         return self.tokens[self.position] if self.position < len(self.tokens) else None
 
-    def take(self) -> _Token:
+    def take(self) -> Token:
         token = self.peek()
         if token is None:
-            raise _NoValue
+            raise NoValueError
         self.position += 1
         return token
 
@@ -198,11 +101,11 @@ class _Parser:
 
     def expect(self, text: str) -> None:
         if not self.accept(text):
-            raise _NoValue
+            raise NoValueError
 
     def expression(self, depth: int) -> Number:
         if depth > _MAX_DEPTH:
-            raise _NoValue
+            raise NoValueError
         value = self.product(depth)
         while True:
             if self.accept("+"):
@@ -252,16 +155,16 @@ class _Parser:
 
     def power(self, depth: int) -> Number:
         if depth > _MAX_DEPTH:
-            raise _NoValue
+            raise NoValueError
         base = self.postfix(depth)
         if not self.accept("^"):
             return base
         exponent = self.signed(depth + 1)
         if abs(exponent) > _MAX_EXPONENT or (isinstance(base, int) and base.bit_length() * abs(exponent) > _MAX_BITS):
-            raise _NoValue
+            raise NoValueError
         value = base**exponent
         if isinstance(value, complex):
-            raise _NoValue
+            raise NoValueError
         return value
 
     def postfix(self, depth: int) -> Number:
@@ -269,7 +172,7 @@ class _Parser:
         while True:
             if self.accept("!"):
                 if value != int(value) or not 0 <= value <= _MAX_FACTORIAL:
-                    raise _NoValue
+                    raise NoValueError
                 value = math.factorial(int(value))
             elif self.accept("%"):
                 value /= 100
@@ -284,7 +187,7 @@ class _Parser:
             return self.command(token.text, depth)
         closing = {"(": ")", "[": "]", "{": "}", "|": "|"}.get(token.text)
         if closing is None or token.kind != "operator":
-            raise _NoValue
+            raise NoValueError
         value = self.expression(depth + 1)
         self.expect(closing)
         return abs(value) if token.text == "|" else value
@@ -303,12 +206,12 @@ class _Parser:
             return math.log(self.argument(depth)) / math.log(base)
         if name in _FUNCTIONS:
             return _FUNCTIONS[name](self.argument(depth))
-        raise _NoValue
+        raise NoValueError
 
     @staticmethod
     def root(value: Number, degree: Number) -> Number:
         if value < 0:
-            raise _NoValue
+            raise NoValueError
         return float(value) ** (1 / degree)
 
     def argument(self, depth: int) -> Number:
@@ -318,8 +221,8 @@ class _Parser:
             previous = self.tokens[self.position - 1]
             if previous.kind == "command" and previous.text.endswith("frac"):
                 self.tokens[self.position : self.position + 1] = [
-                    _Token("number", digits, int(digits)) for digits in (token.text[0], token.text[1:])
+                    Token("number", digits, int(digits)) for digits in (token.text[0], token.text[1:])
                 ]
         if depth > _MAX_DEPTH:
-            raise _NoValue
+            raise NoValueError
         return self.atom(depth + 1)

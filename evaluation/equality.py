@@ -29,7 +29,6 @@ _VARIABLE = re.compile(
     r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])|(?<![\\A-Za-z])[A-Za-z](?=[A-Za-z](?![A-Za-z]))|(?<=[^\\A-Za-z][A-Za-z])[A-Za-z](?![A-Za-z])"
 )
 _POINTS = (1.31, 2.17, 3.73)
-_RATIO = re.compile(r"^\s*(-?\d+(?:\.\d+)?)\s*:\s*(-?\d+(?:\.\d+)?)\s*$")
 
 
 def same_answer(gold: str, answer: str) -> bool:
@@ -94,9 +93,9 @@ def value_of(text: str) -> float | None:
     """The number that a cleaned answer stands for: an expression, a number word, or a ratio as a quotient."""
     if text.casefold() in WORDS:
         return float(WORDS[text.casefold()])
-    if ratio := _RATIO.match(text):
-        divisor = float(ratio.group(2))
-        return float(ratio.group(1)) / divisor if divisor else None
+    if text.count(":") == 1:
+        first, second = (evaluate(part, mixed=True) for part in text.split(":"))
+        return first / second if first is not None and second else None
     return evaluate(text, mixed=True)
 
 

@@ -174,7 +174,7 @@ def wemath_groups():
             yield f"{name}_{number}", f"{name}_{step}"
 
 
-# Frozen from a count apart from this package: 525 - 0.5 IG - RM - IK over 525, as We-Math's own table sums the outcomes.
+# Frozen from a count apart from this package: 525 - 0.5 IG - RM - IK over 525, as We-Math's own table sums them.
 @pytest.mark.parametrize(
     ("seed", "strict", "loose"),
     [
@@ -215,10 +215,10 @@ def test_unknown_modes_and_unjudged_tables_are_refused():
         summarise(get_benchmark("LogicVista"), [item], silent)
 
 
-PIECES = st.sampled_from(
-    ["\\boxed{", "}", "{", "(A) ", "A, ", "1", "1,111", "\\frac", "^{", "9!", "the answer is ", "= ", ". ", "\n", "答案是", "(",
-     "<think>", "</think>", "Question: ", "there are ", "\\text{", "x", "-", "not correct ", "**", "e.g., A, ", "π", "\u200b"]
-)  # fmt: skip
+LATEX = ["\\boxed{", "}", "{", "\\frac", "^{", "\\text{", "9!", "= ", "1", "1,111", "x", "-", "π", "("]
+PROSE = ["(A) ", "A, ", "the answer is ", ". ", "\n", "答案是", "there are ", "not correct ", "**", "e.g., A, "]
+TAGS = ["<think>", "</think>", "Question: "]
+PIECES = st.sampled_from([*LATEX, *PROSE, *TAGS])
 NAMES = st.sampled_from(sorted(BENCHMARKS))
 ITEMS = {
     True: Item("a_b_1_0_1_1", "Which? (A) 2 (B) 3", "B", {"A": "\\frac{1}{2}", "B": "x^2+1", "C": "yes", "D": "8 cm"}),
