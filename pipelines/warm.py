@@ -4,6 +4,7 @@ Starting a process that imports torch, transformers and deepspeed costs more tha
 single-threaded process has the imports and nothing else: no state of an earlier stage can leak into a later one.
 """
 
+import gc
 import os
 
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # else asking for CUDA here would forbid it in every fork
@@ -19,5 +20,7 @@ import pipelines.stages.evaluate
 import pipelines.stages.models
 import pipelines.stages.report
 import pipelines.stages.train
+
+gc.freeze()  # the collector of a fork need not walk over what was imported here
 
 __all__ = ["deepspeed", "drift", "pipelines", "transformers"]
