@@ -53,21 +53,22 @@ bench: bench-injection bench-merge bench-score  ## every benchmark; prints ratio
 bench-injection: setup  ## plain SFT, hooks with a full Delta, and ours
 	$(BIN)/python benchmarks/bench_injection.py $(ARGS)
 
-bench-merge: setup setup-mergekit  ## our merges against mergekit's
+bench-merge: setup-mergekit  ## our merges against mergekit's
 	$(BIN)/python benchmarks/bench_merge.py $(ARGS)
 
 bench-score: setup  ## verdicts a second
 	$(BIN)/python benchmarks/bench_score.py $(ARGS)
 
-# mergekit and VLMEvalKit pin versions that ours exclude, so each has an environment of its own.
+# mergekit wants packages that ours does not; torch and transformers are ours, so that both compute with the same kernels.
 setup-mergekit: .venv-mergekit/.ready  ## mergekit 0.1.5 in .venv-mergekit, for the parity tests and bench-merge
 
-.venv-mergekit/.ready: constraints-mergekit.txt
+.venv-mergekit/.ready: constraints-mergekit.txt | setup
 	$(PYTHON) -m venv .venv-mergekit
-	.venv-mergekit/bin/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints-mergekit.txt)"
-	.venv-mergekit/bin/pip install --quiet --disable-pip-version-check --requirement constraints-mergekit.txt
+	echo "$(CURDIR)/$(VENV)/lib/python3.11/site-packages" > .venv-mergekit/lib/python3.11/site-packages/project.pth
+	.venv-mergekit/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-mergekit.txt
 	touch $@
 
+# VLMEvalKit pins versions that ours exclude, and edits its process: an environment and a process of its own.
 setup-vlmevalkit: setup  ## VLMEvalKit in .venv-vlmevalkit: SOURCE=git URL or local clone
 	PYTHON=$(BIN)/python evaluation/backends/setup_vlmevalkit.sh "$(SOURCE)" .venv-vlmevalkit
 

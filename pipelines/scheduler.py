@@ -109,6 +109,7 @@ class Scheduler:
         running: list[_Running] = []
         failures: list[str] = []
         executed, total = 0, len(waiting)
+        log.info("%d stages; those that the store holds are taken from it", total)
         while waiting or running:
             if not failures:
                 self._start_ready(waiting, running, done, depth, progress)

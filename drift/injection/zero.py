@@ -41,7 +41,7 @@ def engine_shards(engine: DeepSpeedEngine, parameters: Mapping[str, nn.Parameter
     if isinstance(optimizer, BF16_Optimizer):
         return Bf16Shards(optimizer, parameters)
     if isinstance(optimizer, FP16_Optimizer | FP16_UnfusedOptimizer):
-        return ModuleShards(parameters, loss_scale=lambda: float(optimizer.cur_scale))
+        return ModuleShards(parameters, loss_scale=lambda: float(optimizer.loss_scale_config.cur_scale))
     return ModuleShards(parameters)
 
 
