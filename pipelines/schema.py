@@ -35,6 +35,7 @@ class ModelRef:
 class Pair:
     """An MLLM, the text expert that shares its LM architecture, and the models they were tuned from.
 
+    The family is no knob: drift.families reads it from the checkpoint's own config.json, and refuses an unknown one.
     `keep_layers` is Layer Swap's k for this depth: the paper's 5 of 28 layers, 0 of the lab's 3.
     """
 
@@ -168,13 +169,6 @@ class Launcher:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Family:
-    """The MLLM family, a row of drift.families."""
-
-    name: str
-
-
-@dataclass(frozen=True, config=STRICT)
 class Config:
     """One run: a checkpoint made by `method` in the world `seed`, scored on `suite`."""
 
@@ -183,7 +177,6 @@ class Config:
     seeds: tuple[int, ...]
     store: str
     results: str
-    family: Family
     pair: Pair
     world: WorldConfig
     method: Method
