@@ -64,7 +64,7 @@ def strict_and_loose(groups: Sequence[Group]) -> tuple[float, float]:
 
 
 def accuracy_by_steps(groups: Sequence[Group]) -> dict[str, float]:
-    """S1 (all one-step items), S2 and S3 (joint items of two- and three-step groups) in percent, where there are any."""
+    """S1 (one-step items), S2 and S3 (joint items of two- and three-step groups) in percent, where there are any."""
     steps = [right for group in groups for right in group.steps]
     table = {"S1": steps}
     for size in (2, 3):

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from pipelines.lab.config import LanguageShape, Schedule
 from pipelines.lab.forward import IMAGE, TEXT, Cache, Network, Rope, build_rope, decode, see
-from pipelines.lab.images import CELLS, NOISE, TRAINING_NOISE, Pool, draw_strip, to_patches
+from pipelines.lab.images import CELLS, Pool, draw_strip, to_patches
 from pipelines.lab.mixes import Exercise, Row, draw_exercises
 from pipelines.lab.tokenizer import IMAGE_START, vocabulary
 
@@ -77,9 +77,9 @@ def mllm_parts(model: Network, shape: LanguageShape) -> Parts:
     return Parts(model.model.language_model, model.lm_head, build_rope(shape), model.model.visual)
 
 
-def draw_patches(exercises: Sequence[Exercise], pool: Pool, rng: np.random.Generator, noise: float = NOISE) -> Tensor:
+def draw_patches(exercises: Sequence[Exercise], pool: Pool, rng: np.random.Generator) -> Tensor:
     """Patches (n, 32, 16) of freshly drawn strips, one per exercise."""
-    strips = [draw_strip(e.problem, pool, rng, noise) for e in exercises]
+    strips = [draw_strip(e.problem, pool, rng) for e in exercises]
     return torch.from_numpy(to_patches(np.stack(strips))) if strips else torch.empty(0, 4 * CELLS, 16)
 
 
@@ -96,7 +96,7 @@ def make_batch(exercises: Sequence[Exercise], pool: Pool, rng: np.random.Generat
         ids[i, : len(whole) - 1] = whole[:-1]
         labels[i, len(prompt) - 1 : len(whole) - 1] = target
     keep_from = min(len(prompt) for prompt, _ in rows) - 1
-    patches = draw_patches([e for e in ordered if e.image], pool, rng, TRAINING_NOISE)
+    patches = draw_patches([e for e in ordered if e.image], pool, rng)
     return Batch(torch.from_numpy(ids), torch.from_numpy(labels[:, keep_from:]), keep_from, patches)
 
 

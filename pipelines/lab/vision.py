@@ -22,7 +22,7 @@ from drift.processing import DriftProcessor, save_processor
 from pipelines.lab.config import WorldConfig, sub_seed
 from pipelines.lab.forward import Network, see
 from pipelines.lab.gates import Figure, check_gates
-from pipelines.lab.images import CELL, CELLS, NOISE, TRAINING_NOISE, cell_classes, load_pool, to_patches
+from pipelines.lab.images import CELL, CELLS, cell_classes, load_pool, to_patches
 from pipelines.lab.language import FOLDS, draw_reading
 from pipelines.lab.loops import (
     Parts,
@@ -135,7 +135,7 @@ def fit_cells(config: WorldConfig, parts: Parts) -> Figure:
 
     def losses() -> Iterator[Callable[[], Tensor]]:
         for _ in range(config.cells.steps):
-            patches, classes = _draw_cells(rng, pixels, "mllm", config.cells.batch, TRAINING_NOISE)
+            patches, classes = _draw_cells(rng, pixels, "mllm", config.cells.batch)
             yield partial(loss, patches, classes)
 
     groups = [(list(parts.visual.parameters()), config.cells.learning_rate)]
@@ -147,13 +147,11 @@ def fit_cells(config: WorldConfig, parts: Parts) -> Figure:
     return Figure("cell accuracy after stage 1", right, classes.numel(), low=config.gates.cell_accuracy)
 
 
-def _draw_cells(
-    rng: Random, pixels: np.random.Generator, pool: str, n: int, noise: float = NOISE
-) -> tuple[Tensor, Tensor]:
+def _draw_cells(rng: Random, pixels: np.random.Generator, pool: str, n: int) -> tuple[Tensor, Tensor]:
     """Patches (n, 32, 16) and classes (n, 8) of strips in the mix of stage 2's images."""
     exercises = draw_exercises(IMAGES, rng, n)
     classes = torch.tensor([cell_classes(e.problem) for e in exercises])
-    return draw_patches(exercises, load_pool(pool), pixels, noise), classes
+    return draw_patches(exercises, load_pool(pool), pixels), classes
 
 
 def _tune(config: WorldConfig, model: Network, parts: Parts) -> None:
