@@ -1,0 +1,126 @@
+"""What comes from outside is pinned, checked and linked: hub revisions, hub datasets, local folders."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from drift.errors import DataError
+from pipelines import compose, revisions
+from pipelines.errors import ConfigError, StageError
+from pipelines.schema import Tracker
+from pipelines.stage import Runtime
+from pipelines.stages import DataParams, ModelParams
+from pipelines.stages.models import make_data, make_model, write_sharegpt
+from pipelines.store import Store
+from pipelines.tracking import Recorder
+
+
+def test_a_name_is_locked_at_the_first_fetch_and_read_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(revisions, "LOCK", tmp_path / "lock.json")
+    monkeypatch.setattr(revisions, "_ask_hub", lambda repo, kind: asked.append(repo) or "c" * 40)
+    config = compose.load(["profile=paper"])
+    offline = revisions.resolve(config, online=False)
+    assert offline.data.revision == "locked"
+    assert asked == []
+    online = revisions.resolve(config, online=True)
+    assert (online.data.revision, online.pair.base.revision) == ("c" * 40, "c" * 40)
+    assert online.pair.mllm.revision == config.pair.mllm.revision
+    count = len(asked)
+    assert revisions.resolve(config, online=False) == online
+    assert len(asked) == count
+
+
+def test_a_name_that_was_never_locked_is_refused_by_the_stage(tmp_path: Path) -> None:
+    params = ModelParams("mllm", "hub", None, "some/model", "locked")
+    with pytest.raises(StageError, match="some/model has no resolved revision"):
+        make_model(params, Runtime(tmp_path), {}, tmp_path)
+
+
+def test_offline_and_not_cached_names_repository_and_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = ModelParams("mllm", "hub", None, "some/model", "d" * 40)
+    with pytest.raises(StageError, match=f"some/model@{'d' * 40} can't be had"):
+        make_model(params, Runtime(tmp_path, offline=True), {}, tmp_path)
+
+
+def test_a_folder_is_what_its_files_are(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    before = revisions.folder_digest(tmp_path)
+    (tmp_path / "a.txt").write_text("y")
+    assert revisions.folder_digest(tmp_path) != before
+
+
+def test_a_missing_folder_is_named() -> None:
+    config = compose.load(["suite=real"])
+    with pytest.raises(ConfigError, match=r"data\.root is empty"):
+        revisions.resolve(config, online=False)
+    gone = replace(config, data=replace(config.data, root="/no/such/folder"))
+    with pytest.raises(ConfigError, match="/no/such/folder, which is no folder"):
+        revisions.resolve(gone, online=False)
+
+
+def test_a_hub_dataset_becomes_sharegpt_json_and_images(tmp_path: Path) -> None:
+    from datasets import Dataset, Features, Image, List, Value
+    from PIL import Image as Picture
+
+    message = {"role": Value("string"), "content": Value("string")}
+    features = Features({"messages": List(message), "images": List(Image())})
+    talk = [{"role": "user", "content": "<image>sum ?"}, {"role": "assistant", "content": "\\boxed{3}"}]
+    rows = Dataset.from_list(
+        [{"messages": talk, "images": [Picture.new("RGB", (8, 8), (place, 0, 0))]} for place in range(3)], features
+    )
+    (tmp_path / "hub").mkdir()
+    rows.to_parquet(str(tmp_path / "hub" / "train-00000-of-00001.parquet"))
+    assert write_sharegpt(tmp_path / "hub", tmp_path / "out") == {"examples": 3}
+    examples = json.loads((tmp_path / "out" / "train.json").read_text())
+    assert examples[1]["messages"] == talk
+    with Picture.open(tmp_path / "out" / examples[2]["images"][0]) as picture:
+        assert picture.getpixel((0, 0)) == (2, 0, 0)
+
+
+def test_a_hub_dataset_without_messages_is_refused_with_its_columns(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    (tmp_path / "hub").mkdir()
+    Dataset.from_list([{"question": "?"}]).to_parquet(str(tmp_path / "hub" / "train-0.parquet"))
+    with pytest.raises(DataError, match="no column images, messages; it has question"):
+        write_sharegpt(tmp_path / "hub", tmp_path / "out")
+
+
+def test_a_local_folder_is_linked_not_copied_and_must_hold_the_examples(tmp_path: Path) -> None:
+    source = tmp_path / "mine"
+    (source / "images").mkdir(parents=True)
+    (source / "images" / "a.png").write_bytes(b"png")
+    params = DataParams("folder", None, str(source), "digest")
+    with pytest.raises(DataError, match=r"has no train\.json"):
+        make_data(params, Runtime(tmp_path), {}, tmp_path / "first")
+    (source / "train.json").write_text("[{}, {}]")
+    assert make_data(params, Runtime(tmp_path), {}, tmp_path / "out") == {"examples": 2}
+    assert (tmp_path / "out" / "images" / "a.png").is_symlink()
+
+
+def test_a_training_is_recorded_with_its_curves_and_manifest(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    keys = ("params", "inputs", "git", "packages", "hardware")
+    with store.writing("train", "e" * 64) as partial:
+        (partial / "model").mkdir()
+        lines = [json.dumps({"step": step, "loss": 1.0 / step, "w_eff": 0.1 * step}) for step in (1, 2)]
+        (partial / "model" / "metrics.jsonl").write_text("\n".join(lines))
+        manifest = {"stage": "train", "fingerprint": "e" * 64, "label": "x", "seconds": 1.0, "values": {"w_eff": 0.2}}
+        artifact = store.commit(partial, manifest | {key: {} for key in keys})
+    Recorder(Tracker(mode="offline", project="drift"), tmp_path / "runs", "smoke")(artifact)
+    run = next((tmp_path / "runs" / "wandb").glob("offline-run-*"))
+    assert (run / "files" / "manifest.json").read_text() == (artifact.path / "manifest.json").read_text()
+    assert b"w_eff" in next(run.glob("*.wandb")).read_bytes()
+
+
+def test_a_disabled_tracker_writes_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    with store.writing("toy", "e" * 64) as partial:
+        artifact = store.commit(partial, {"stage": "toy", "fingerprint": "e" * 64, "values": {}})
+    Recorder(Tracker(mode="disabled", project="drift"), tmp_path / "runs", "smoke")(artifact)
+    assert not (tmp_path / "runs").exists()
