@@ -14,6 +14,7 @@ import deepspeed.runtime.zero.muon.muon_optimizer  # pulls in torch's compiler: 
 import transformers.models.qwen2_5_vl.modeling_qwen2_5_vl
 
 import drift.training.trainer
+import evaluation.engines.transformers
 import pipelines.lab.vision
 import pipelines.stages.checkpoints
 import pipelines.stages.evaluate
@@ -23,4 +24,4 @@ import pipelines.stages.train
 
 gc.freeze()  # the collector of a fork need not walk over what was imported here
 
-__all__ = ["deepspeed", "drift", "pipelines", "transformers"]
+__all__ = ["deepspeed", "drift", "evaluation", "pipelines", "transformers"]

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.benchmarks import get_benchmark
-from evaluation.engines.base import Engine, Request
+from evaluation.engines.base import Request
+from evaluation.engines.factory import EngineConfig, load_engine
 from evaluation.generate import read_jsonl, run_generation
 from evaluation.judge import Judge
 from evaluation.prompts import build_prompt
@@ -22,7 +23,15 @@ SCORES = "scores.json"
 
 def generate(params: GenerateParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """A JSONL of responses per benchmark; one that was interrupted goes on where its file ends."""
-    engine = _engine(params, inputs["model"] / CHECKPOINT)
+    engine = load_engine(
+        EngineConfig(
+            name=params.engine,
+            model=str(inputs["model"] / CHECKPOINT),
+            dtype=params.dtype,
+            image_backend=params.image_backend,
+            base_url=params.url,
+        )
+    )
     counts = {}
     for name in params.benchmarks:
         benchmark = get_benchmark(name)
@@ -31,21 +40,6 @@ def generate(params: GenerateParams, runtime: Runtime, inputs: Mapping[str, Path
         responses = run_generation(engine, requests, params.settings, out / f"{name}.jsonl")
         counts[name] = {"n": len(responses), "cut": sum(r.finish_reason == "length" for r in responses)}
     return {"responses": counts, "settings_sha256": params.settings.sha256()}
-
-
-def _engine(params: GenerateParams, folder: Path) -> Engine:
-    if params.engine == "vllm":
-        from evaluation.engines.vllm import VLLMEngine
-
-        return VLLMEngine(folder, dtype=params.dtype)
-    if params.engine == "openai":
-        from evaluation.engines.chat import Endpoint
-        from evaluation.engines.openai import OpenAIEngine
-
-        return OpenAIEngine(Endpoint(params.url, str(folder)))
-    from evaluation.engines.transformers import TransformersEngine
-
-    return TransformersEngine(folder, dtype=params.dtype, image_backend=params.image_backend)
 
 
 def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
