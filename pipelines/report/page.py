@@ -35,7 +35,8 @@ READING = (
 )
 RUNS = (
     "w_eff is <theta_T - theta_0, Delta> / ||Delta||²: how far a run moved along the prior (0 not at all, 1 as far as "
-    "the expert). `covered` counts the parameters that the prior was attached to, of those selected. `transcription` "
+    "the expert; from the start of its own training, so for the run that merged first it comes on top of the merge). "
+    "`covered` counts the parameters that the prior was attached to, of those selected. `transcription` "
     "is the share of answers that copy the digits right before reasoning, `closed` the share that end their reasoning."
 )
 

@@ -77,18 +77,24 @@ def _runs(cells: Sequence[Cell], sources: Mapping[str, Source]) -> pandas.DataFr
             continue
         seen.add(cell.row)
         made = [sources[c.checkpoint].manifest for c in mine]
-        diagnostics = [s["diagnostics"] for c in mine for s in sources[c.score].scores.values() if s["diagnostics"]]
+        diagnostics = [_diagnostics(sources[c.score]) for c in mine]
         lines.append(
             [
                 cell.row,
                 made[0]["stage"],
                 _over_seeds([m["values"]["w_eff"] for m in made if "w_eff" in m["values"]], "{:.2f}"),
                 _covered(made),
-                _over_seeds([d["transcription"] for d in diagnostics], "{:.0f}"),
-                _over_seeds([d["closed"] for d in diagnostics], "{:.0f}"),
+                _over_seeds([d["transcription"] for d in diagnostics if d], "{:.0f}"),
+                _over_seeds([d["closed"] for d in diagnostics if d], "{:.0f}"),
             ]
         )
     return pandas.DataFrame(lines, columns=["row", "made by", "w_eff", "covered", "transcription", "closed"])
+
+
+def _diagnostics(source: Source) -> dict[str, float]:
+    """Each diagnostic as its mean over the benchmarks that have it."""
+    found = [scores["diagnostics"] for scores in source.scores.values() if scores["diagnostics"]]
+    return {name: statistics.fmean(each[name] for each in found) for name in (found[0] if found else ())}
 
 
 def _covered(made: Sequence[Mapping[str, Any]]) -> str:
