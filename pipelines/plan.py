@@ -4,13 +4,15 @@ Pure: nothing is read, run or downloaded here, so a plan for 8 GPUs prints on a 
 artifact have equal keys, so the plans of many configs join into one DAG by themselves.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from drift.merging.config import describe, get_method, resolve_hyperparameters
+from drift.merging.config import Value, describe, get_method, resolve_hyperparameters
 from drift.training.config import InjectionConfig
 from pipelines import stages
 from pipelines.lab.config import LAB, WorldConfig
-from pipelines.schema import Config, Injection, Method
+from pipelines.schema import Config, Injection, Merge, Method
 from pipelines.stage import Bind, Call
 
 _DRIFT = Method(name="drift", stage="train", start="mllm")
@@ -73,13 +75,31 @@ def prior(config: Config) -> Call:
 def merge(config: Config) -> Call:
     """The MLLM merged with the expert by the configured method."""
     chosen = config.merge
-    seed = chosen.seed + config.seed if chosen.method.startswith("dare") else 0
     row = get_method(chosen.method, chosen.variant)
-    settings = describe(row, resolve_hyperparameters(row, chosen.hyperparameters))
+    seed = chosen.seed + config.seed if chosen.method.startswith("dare") else 0
+    binds = {}
+    settings = _merge_settings(chosen, {})
+    if chosen.coefficient == "auto":
+        binds["hyperparameters"] = Bind(merge_choice(config), "chosen")
+        settings = {}
     params = stages.MergeParams(chosen.method, chosen.variant, settings, seed)
     roles = ("mllm", "expert", "base") if row.needs_base else ("mllm", "expert")
     inputs = {role: model(config, role) for role in roles}
-    return Call(stages.MERGE, params, inputs, label=f"{chosen.method} {chosen.variant} seed={config.seed}")
+    label = f"{chosen.method} {chosen.variant} {chosen.coefficient} seed={config.seed}"
+    return Call(stages.MERGE, params, inputs, binds, label)
+
+
+def _merge_settings(merge: Merge, candidate: Mapping[str, Value]) -> dict[str, Value]:
+    """Every hyper-parameter that the method takes, defaults and candidate included: what belongs in a fingerprint."""
+    row = get_method(merge.method, merge.variant)
+    return describe(row, resolve_hyperparameters(row, {**merge.hyperparameters, **candidate}))
+
+
+def merge_choice(config: Config) -> Call:
+    """The call that picks a merge's hyper-parameters on the validation draw over all seeds."""
+    settings = [_merge_settings(config.merge, candidate) for candidate in config.merge.candidates]
+    tried = [replace(config.merge, coefficient="given", hyperparameters=each) for each in settings]
+    return _choice(config, tuple(settings), [replace(config, merge=each) for each in tried], config.merge.method)
 
 
 def matched_merge(config: Config) -> Call:
@@ -141,14 +161,30 @@ def alpha_choice(config: Config) -> Call | float:
         method=_DRIFT,
         prior=replace(config.prior, kind="direct", seed=0),
         selection=replace(config.selection, groups=config.injection.chosen_with),
-        suite=replace(config.suite, split="validation"),
     )
+    tried = [replace(reference, injection=replace(config.injection, alpha=value)) for value in values]
+    return _choice(config, values, tried, f"alpha for {config.injection.scale}")
+
+
+def _choice(config: Config, values: tuple[Any, ...], tried: Sequence[Config], label: str) -> Call:
+    """Each tried config scored on the validation draw in every seed's world; the best mean wins."""
+    validation = replace(config.suite, split="validation")
     inputs = {
-        f"{place}:{seed}": score(replace(reference, seed=seed, injection=replace(config.injection, alpha=value)))
-        for place, value in enumerate(values)
+        f"{place}:{seed}": score(replace(each, seed=seed, suite=validation))
+        for place, each in enumerate(tried)
         for seed in config.seeds
     }
-    return Call(stages.CHOOSE, stages.ChooseParams(values), inputs, label=f"alpha for {config.injection.scale}")
+    return Call(stages.CHOOSE, stages.ChooseParams(values), inputs, label=label)
+
+
+def choice(config: Config) -> Call | None:
+    """The call that chose a hyper-parameter of the config's checkpoint; None where none was chosen."""
+    if config.method.stage == "merge" and config.merge.coefficient == "auto":
+        return merge_choice(config)
+    if config.injection.scale != "none" and config.injection.alpha == "auto":
+        chosen = alpha_choice(config)
+        return chosen if isinstance(chosen, Call) else None
+    return None
 
 
 def checkpoint(config: Config) -> Call:

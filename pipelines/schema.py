@@ -90,11 +90,17 @@ class Injection:
 
 @dataclass(frozen=True, config=STRICT)
 class Merge:
-    """A merging baseline; hyperparameter names are the method's own (drift.merging.config)."""
+    """A merging baseline; hyperparameter names are the method's own (drift.merging.config).
+
+    `coefficient: auto` picks one of `candidates`, each laid over `hyperparameters`, by the mean validation score over
+    all seeds; `given` takes `hyperparameters` as they are.
+    """
 
     method: str
     variant: Literal["br2v", "paper", "mergekit"]
     hyperparameters: Mapping[str, float | int | str]
+    coefficient: Literal["given", "auto"]
+    candidates: tuple[Mapping[str, float | int | str], ...]
     seed: int
 
 

@@ -65,8 +65,8 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
 def _cell(table: Table, row: Row, config: Config, inputs: dict[str, Call]) -> Cell:
     """Adds the calls behind one row and seed to the inputs and returns their names."""
     scores, made = plan.score(config), plan.checkpoint(config)
-    chosen = plan.alpha_choice(config) if config.injection.alpha == "auto" else None
-    named = {"score": scores, "checkpoint": made} | ({"choice": chosen} if isinstance(chosen, Call) else {})
+    chosen = plan.choice(config)
+    named = {"score": scores, "checkpoint": made} | ({"choice": chosen} if chosen else {})
     for kind, call in named.items():
         inputs[f"{kind}-{call.key[:12]}"] = call
     key = {kind: f"{kind}-{call.key[:12]}" for kind, call in named.items()}

@@ -5,6 +5,7 @@ Raise a version whenever the same parameters and inputs would give other files.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from drift.training.config import InjectionConfig, TrainingConfig
 from evaluation.engines.base import GenerationSettings
@@ -103,7 +104,7 @@ class ScoreParams:
 class ChooseParams:
     """Picks the value whose scores have the highest mean; inputs are named `<place of the value>:<seed>`."""
 
-    values: tuple[float, ...]
+    values: tuple[Any, ...]
 
 
 @dataclass(frozen=True)

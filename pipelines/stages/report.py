@@ -114,9 +114,16 @@ def _choices(cells: Sequence[Cell], sources: Mapping[str, Source]) -> list[str]:
     for cell in cells:
         if cell.choice:
             manifest = sources[cell.choice].manifest
-            tried = ", ".join(f"{v['value']:g}: {v['validation']:.1f}" for v in manifest["values"]["validation"])
-            lines[manifest["label"]] = f"{manifest['label']} = {manifest['values']['chosen']:g} (mean score at {tried})"
+            tried = "; ".join(f"{_text(v['value'])}: {v['validation']:.1f}" for v in manifest["values"]["validation"])
+            chosen = _text(manifest["values"]["chosen"])
+            lines[manifest["label"]] = f"{manifest['label']}: {chosen} (mean score at {tried})"
     return [lines[label] for label in sorted(lines)]
+
+
+def _text(value: float | Mapping[str, Any]) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
+    return f"{value:g}"
 
 
 def _provenance(cells: Sequence[Cell], sources: Mapping[str, Source]) -> list[dict[str, Any]]:

@@ -78,6 +78,19 @@ def test_one_candidate_is_no_choice() -> None:
     assert plan.train(config).params.injection.alpha == -1.0
 
 
+def test_a_tuned_merge_is_chosen_on_the_validation_draw_and_equals_the_merge_that_was_tried() -> None:
+    config = compose.load(["method=ties", "merge.coefficient=auto"])
+    choice = plan.merge_choice(config)
+    assert len(choice.inputs) == len(config.merge.candidates) * len(config.seeds)
+    assert {c.params.split for c in ordered([choice]) if c.stage.name == "benchmarks"} == {"validation"}
+    tuned = plan.merge(config)
+    assert tuned.binds["hyperparameters"].source.key == choice.key
+    tried = {c.key for c in ordered([choice]) if c.stage.name == "merge"}
+    settled = replace(tuned, params=replace(tuned.params, hyperparameters=choice.params.values[1]), binds={})
+    assert settled.key in tried
+    assert plan.merge(compose.load(["method=ties"])).key in tried
+
+
 def test_the_matched_merge_reads_the_w_eff_of_the_run_it_is_compared_with() -> None:
     config = compose.load(["method=merge_sft", "injection.alpha=-0.3"])
     call = plan.train(config)
