@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas
 
@@ -49,6 +50,7 @@ class Section:
     wide: pandas.DataFrame
     numbers: Mapping[str, Sequence[Number]]
     differences: Mapping[str, Sequence[Difference]]
+    figures: Sequence[str] = ()
 
 
 def page(
@@ -91,6 +93,7 @@ def _section(section: Section) -> list[str]:
         ]
     if table.note:
         parts.append(table.note)
+    parts += [f"![{table.title}: {Path(path).stem}]({path})" for path in section.figures]
     return parts
 
 

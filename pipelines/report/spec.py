@@ -34,6 +34,7 @@ class Table:
     Args:
         columns: of the published CSV and of our scores; `Avg` is the plain mean of the others.
         against: label of the row that differences are taken from; empty for no differences.
+        curves: labels of trained rows whose loss curves and layers are drawn.
         kind: `scores`, or `hyperparameters` (Table 9: what each merge ran with, beside the paper's entry).
     """
 
@@ -44,6 +45,7 @@ class Table:
     rows: tuple[Row, ...]
     against: str = ""
     note: str = ""
+    curves: tuple[str, ...] = ()
     kind: Literal["scores", "hyperparameters"] = "scores"
 
 

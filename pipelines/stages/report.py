@@ -8,13 +8,14 @@ from typing import Any
 
 import pandas
 
-from pipelines.report import page, render
+from pipelines.report import figures, page, render
 from pipelines.report.numbers import Source, differences, paper_entry, published_rows, table_numbers
 from pipelines.report.spec import Cell, Table
 from pipelines.stage import Runtime
 from pipelines.stages import ReportParams
 
 TABLES = "tables"
+FIGURES = "figures"
 
 
 def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -40,13 +41,25 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
         )
         (out / TABLES / f"{table.name}.tex").write_text(render.to_latex(wide, table), encoding="utf-8")
         gains = differences(numbers, table.against) if table.against else {}
-        sections.append(page.Section(table, wide, numbers, gains))
+        drawn = _draw(table, cells, sources, out / FIGURES)
+        sections.append(page.Section(table, wide, numbers, gains, drawn))
     text = page.page(
         params.profile, params.seeds, sections, _runs(params.cells, sources), _choices(params.cells, sources)
     )
     (out / "report.md").write_text(text, encoding="utf-8")
     (out / "provenance.json").write_text(json.dumps(_provenance(params.cells, sources), indent=1))
     return {"numbers": count}
+
+
+def _draw(table: Table, cells: Sequence[Cell], sources: Mapping[str, Source], folder: Path) -> list[str]:
+    """Draws the figures of a table's trained rows; their paths beside the report."""
+    if not table.curves:
+        return []
+    folder.mkdir(exist_ok=True)
+    runs = {label: [sources[cell.checkpoint] for cell in cells if cell.row == label] for label in table.curves}
+    figures.loss_curves(runs, folder / f"{table.name}_loss")
+    figures.layer_shares(runs, folder / f"{table.name}_layers")
+    return [f"{FIGURES}/{table.name}_{name}.png" for name in ("loss", "layers")]
 
 
 def _hyperparameters(

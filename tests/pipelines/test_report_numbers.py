@@ -100,6 +100,13 @@ def test_a_filter_that_fits_two_published_rows_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", tables.names())
+def test_curves_are_drawn_of_rows_that_are_run(name: str) -> None:
+    table = tables.load(name)
+    run = {row.label for row in table.rows if row.overrides}
+    assert set(table.curves) <= run
+
+
+@pytest.mark.parametrize("name", tables.names())
 def test_every_row_stands_beside_one_published_row_or_none(name: str) -> None:
     table = tables.load(name)
     rows = published_rows((tables.PUBLISHED / table.published).read_text())
