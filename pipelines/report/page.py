@@ -35,10 +35,11 @@ READING = (
     "`provenance.json`."
 )
 RUNS = (
-    "w_eff is <theta_T - theta_0, Delta> / ||Delta||²: how far a run moved along the prior (0 not at all, 1 as far as "
-    "the expert; from the start of its own training, so for the run that merged first it comes on top of the merge). "
-    "`covered` counts the parameters that the prior was attached to, of those selected. `transcription` "
-    "is the share of answers that copy the digits right before reasoning, `closed` the share that end their reasoning."
+    "w_eff is <theta_T - theta_0, Delta> / ||Delta||²: how far a run moved along its own prior (0 not at all, 1 as far "
+    "as the expert; for the controls, along the random or the reversed direction). theta_0 is the start of its own "
+    "training, so for the run that merged first w_eff comes on top of the merge. `covered` counts the parameters that "
+    "the prior was attached to, of those selected. `transcription` is the share of answers that copy the digits right "
+    "before reasoning, `closed` the share that end their reasoning."
 )
 
 
