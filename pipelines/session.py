@@ -29,7 +29,6 @@ def scheduler(config: Config) -> Scheduler:
         launcher=config.launcher.kind,
         cache=store / ".cache",
         offline=config.launcher.offline,
-        progress=sys.stderr.isatty(),
     )
     return Scheduler(runtime, config.launcher.workers, Recorder(config.tracker, store / ".tracker", config.profile))
 

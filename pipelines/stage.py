@@ -24,7 +24,6 @@ class Runtime:
         launcher: local | torchrun | deepspeed: what starts a job of several processes.
         cache: where downloads are kept between runs.
         offline: refuse every download with an error.
-        progress: show progress bars.
     """
 
     store: Path
@@ -32,7 +31,6 @@ class Runtime:
     launcher: str = "local"
     cache: Path = Path("artifacts/.cache")
     offline: bool = False
-    progress: bool = False
 
 
 @dataclass(frozen=True)

@@ -37,14 +37,19 @@ class Artifact:
         """What the stage measured about itself, by name."""
         return dict(self.manifest["values"])
 
+    def check_sizes(self) -> None:
+        """Every file is there at its recorded size; raises StoreError with the first that is not."""
+        for name, recorded in self.manifest["files"].items():
+            _check_size(self.path, name, recorded["size"])
+
     def verify(self) -> None:
         """Every file still has the bytes that the manifest recorded.
 
         Raises:
             StoreError: a file is missing or differs; names it.
         """
+        self.check_sizes()
         for name, recorded in self.manifest["files"].items():
-            check_size(self.path, name, recorded["size"])
             if sha256_of(self.path / name) != recorded["sha256"]:
                 raise StoreError(f"{self.path / name} differs from its manifest (sha256). {_remedy(self.path)}")
 
@@ -67,10 +72,9 @@ class Store:
         path = self.path(stage, fingerprint)
         if not (path / MANIFEST).exists():
             return None
-        manifest = json.loads((path / MANIFEST).read_text())
-        for name, recorded in manifest["files"].items():
-            check_size(path, name, recorded["size"])
-        return Artifact(path, manifest)
+        artifact = Artifact(path, json.loads((path / MANIFEST).read_text()))
+        artifact.check_sizes()
+        return artifact
 
     @contextmanager
     def writing(self, stage: str, fingerprint: str) -> Iterator[Path]:
@@ -124,7 +128,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_size(folder: Path, name: str, expected: int) -> None:
+def _check_size(folder: Path, name: str, expected: int) -> None:
     """Raises StoreError where a file is missing or of another size."""
     try:
         found = (folder / name).stat().st_size

@@ -66,8 +66,7 @@ def _cell(table: Table, row: Row, config: Config, inputs: dict[str, Call]) -> Ce
     """Adds the calls behind one row and seed to the inputs and returns their names."""
     scores, made = plan.score(config), plan.checkpoint(config)
     chosen = plan.choice(config)
-    named = {"score": scores, "checkpoint": made} | ({"choice": chosen} if chosen else {})
-    for kind, call in named.items():
-        inputs[f"{kind}-{call.key[:12]}"] = call
-    key = {kind: f"{kind}-{call.key[:12]}" for kind, call in named.items()}
-    return Cell(table.name, row.label, config.seed, key["score"], key["checkpoint"], key.get("choice", ""))
+    calls = {"score": scores, "checkpoint": made} | ({"choice": chosen} if chosen else {})
+    names = {kind: f"{kind}-{call.key[:12]}" for kind, call in calls.items()}
+    inputs.update({names[kind]: call for kind, call in calls.items()})
+    return Cell(table.name, row.label, config.seed, **names)

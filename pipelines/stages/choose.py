@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.stage import Runtime
 from pipelines.stages import ChooseParams
-from pipelines.stages.evaluate import SCORES, mean_score
+from pipelines.stages.evaluate import mean_score
 
 
 def choose(params: ChooseParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -19,4 +19,4 @@ def choose(params: ChooseParams, runtime: Runtime, inputs: Mapping[str, Path], o
     best = max(range(len(means)), key=lambda place: means[place])
     table = [{"value": value, "validation": mean} for value, mean in zip(params.values, means, strict=True)]
     (out / "choice.json").write_text(json.dumps(table, indent=2))
-    return {"chosen": params.values[best], "validation": table, "scores": SCORES}
+    return {"chosen": params.values[best], "validation": table}

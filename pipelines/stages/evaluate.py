@@ -1,7 +1,7 @@
 """Generation and scoring as two stages, so that another scoring rule or judge never generates anew."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,3 @@ def mean_score(folder: Path) -> float:
     """The plain mean of the headline scores in a score artifact."""
     scores = json.loads((folder / SCORES).read_text())
     return float(sum(summary["score"] for summary in scores.values()) / len(scores))
-
-
-def read_verdicts(folder: Path, benchmark: str) -> Sequence[Mapping[str, Any]]:
-    """The verdicts of one benchmark in a score artifact, in item order."""
-    return read_jsonl(folder / f"{benchmark}.verdicts.jsonl")
