@@ -12,12 +12,11 @@ from typing import Any
 import torch
 
 from drift.deltas import Moments, Recipe
-from drift.selection import group_of, layer_of, module_of
+from drift.selection import GEOMETRY_GROUPS, group_of, layer_of, module_of
 from drift.sources import check_fit, open_source, select_target
 
 log = logging.getLogger(__name__)
 
-GEOMETRY_GROUPS = ("attn", "mlp", "norm", "final_norm")
 # Figure 2's two panels of averages: which modules each bar stands for.
 PANELS: dict[str, dict[str, tuple[str, ...]]] = {
     "ffn_norm": {

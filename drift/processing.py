@@ -1,9 +1,10 @@
 """Text and images to model inputs: one loader for every checkpoint folder, and a processor that needs no torchvision.
 
-`image_backend="auto"` is transformers' own AutoProcessor. `image_backend="pil"` is `DriftProcessor`: the Qwen2-VL image
-processor on Pillow, the tokenizer and the chat template. It exists because the stock Qwen2-VL family of processors
-(transformers 5.23) needs torchvision for video, and AutoProcessor without it hands back a bare tokenizer in silence.
-The backend is a choice of the caller, never a fallback. Video is out of scope.
+`image_backend="auto"` is transformers' own AutoProcessor. `image_backend="pil"` resizes with Pillow: for LLaVA-NeXT and
+Idefics2 it is their own processor over their Pillow image processor, for the Qwen-VL families `DriftProcessor`: the
+Qwen2-VL image processor on Pillow, the tokenizer and the chat template. That exists because the stock Qwen2-VL family
+of processors (transformers 5.23) needs torchvision for video, and AutoProcessor without it hands back a bare tokenizer
+in silence. The backend is a choice of the caller, never a fallback. Video is out of scope.
 
 Shapes: b sequences, s tokens, p patches over all images, d = 3 * temporal_patch_size * patch_size**2, i images.
 A processor call gives input_ids, attention_mask, mm_token_type_ids (b, s), pixel_values (p, d), image_grid_thw (i, 3).
@@ -14,11 +15,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from transformers import AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.image_processing_backends import PilBackend
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
 from drift.errors import CheckpointError, closest
+from drift.families import read_config
 
 IMAGE_BACKENDS = ("auto", "pil")
 IMAGE_TOKEN = "<|image_pad|>"
@@ -76,7 +79,7 @@ def load_processor(
 
     Args:
         folder: a checkpoint folder, as saved by transformers or by `save_processor`.
-        image_backend: "auto" (AutoProcessor) or "pil" (`DriftProcessor`, Qwen2-VL families only).
+        image_backend: "auto" (AutoProcessor) or "pil" (Pillow, without torchvision).
         min_pixels: overrides the smallest image area, in pixels, that an image is enlarged to.
         max_pixels: overrides the largest image area, in pixels, that an image is reduced to.
     Raises:
@@ -149,7 +152,13 @@ def _load_auto(folder: Path) -> ProcessorMixin:
 _PIL_HINT = "install a torchvision that fits torch, or choose image_backend=pil (Qwen2-VL families)"
 
 
-def _load_pil(folder: Path) -> DriftProcessor:
+def _load_pil(folder: Path) -> ProcessorMixin:
+    """A Qwen-VL folder's `DriftProcessor`; any other family's own processor over its Pillow image processor."""
+    if (folder / "config.json").is_file() and not read_config(folder).get("model_type", "").startswith("qwen"):
+        processor = _load_auto(folder)
+        if not isinstance(processor.image_processor, PilBackend):
+            processor.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+        return processor
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         images = Qwen2VLImageProcessorPil.from_pretrained(folder)

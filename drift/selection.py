@@ -21,6 +21,8 @@ _GROUP_PATTERNS: dict[str, re.Pattern[str]] = {
 }
 GROUPS = tuple(_GROUP_PATTERNS)
 DEFAULT_GROUPS = ("attn", "mlp")
+# What two LMs are compared by: vocabularies often differ, so embeddings and lm_head are left out.
+GEOMETRY_GROUPS = ("attn", "mlp", "norm", "final_norm")
 
 
 class SelectionError(DriftError):

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from drift.families import get_family
 from drift.merging.config import Value, describe, get_method, resolve_hyperparameters
+from drift.selection import GEOMETRY_GROUPS
 from drift.training.config import InjectionConfig
 from pipelines import stages
 from pipelines.lab.config import LAB, WorldConfig
@@ -20,14 +22,21 @@ _DRIFT = Method(name="drift", stage="train", start="mllm")
 
 def model(config: Config, role: str) -> Call:
     """The MLLM, the expert, their `base`, or `prior_base` (what the expert was tuned from)."""
-    if config.pair.source == "lab":
-        role = "base" if role == "prior_base" else role
-        params = stages.ModelParams(role, "lab", _world(config), "", "")
-        inputs = {} if role == "base" else {"base": model(config, "base")}
-        return Call(stages.MODEL, params, inputs, label=f"{role} seed={config.seed}")
-    ref = getattr(config.pair, role)
-    params = stages.ModelParams(role, config.pair.source, None, ref.repo, ref.revision)
-    return Call(stages.MODEL, params, label=f"{role} {ref.repo}")
+    pair = config.pair
+    family = pair.family if role == "mllm" else get_family(pair.family).text
+    if pair.source != "lab":
+        ref = getattr(pair, role)
+        params = stages.ModelParams(role, family, "", pair.source, None, ref.repo, ref.revision)
+        return Call(stages.MODEL, params, label=f"{role} {ref.repo}")
+    role = "base" if role == "prior_base" else role
+    distance = pair.distance if role == "expert" else ""
+    inputs = {}
+    if distance in ("far", "farthest"):
+        inputs["expert"] = model(replace(config, pair=replace(pair, distance="near")), "expert")
+    elif role != "base":
+        inputs["base"] = model(config, "base")
+    params = stages.ModelParams(role, family, distance, "lab", _world(config), "", "")
+    return Call(stages.MODEL, params, inputs, label=f"{distance} {family} {role} seed={config.seed}".lstrip())
 
 
 def _world(config: Config, *sizes: str) -> WorldConfig:
@@ -70,6 +79,13 @@ def prior(config: Config) -> Call:
     if config.prior.kind == "hierarchical":
         inputs["base"] = model(config, "prior_base")
     return Call(stages.PRIOR, params, inputs, label=f"{config.prior.kind} {_groups(config)} seed={config.seed}")
+
+
+def geometry(config: Config) -> Call:
+    """How far the pair's expert lies from its MLLM, layer by layer."""
+    inputs = {"mllm": model(config, "mllm"), "expert": model(config, "expert")}
+    label = f"{config.pair.name} {config.pair.distance} seed={config.seed}"
+    return Call(stages.GEOMETRY, stages.GeometryParams(GEOMETRY_GROUPS), inputs, label=label)
 
 
 def merge(config: Config) -> Call:

@@ -35,12 +35,15 @@ class ModelRef:
 class Pair:
     """An MLLM, the text expert that shares its LM architecture, and the models they were tuned from.
 
-    The family is no knob: drift.families reads it from the checkpoint's own config.json, and refuses an unknown one.
-    `keep_layers` is Layer Swap's k for this depth: the paper's 5 of 28 layers, 0 of the lab's 3.
+    `family` is the MLLM's `model_type`: what the lab builds at its size, and what a checkpoint's own config.json must
+    say. `distance` is the lab's knob of how far the expert lies from its base (pipelines.lab.config.DISTANCES); a
+    published expert lies where it lies. `keep_layers` is Layer Swap's k: the paper's 5 of 28 layers, 0 of the lab's 3.
     """
 
     name: str
+    family: str
     source: Source
+    distance: Literal["near", "default", "far", "farthest"]
     mllm: ModelRef
     expert: ModelRef
     base: ModelRef

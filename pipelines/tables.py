@@ -45,6 +45,7 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
     inputs: dict[str, Call] = {}
     cells: list[Cell] = []
     profile = compose.load(overrides)
+    tables = _made_in(profile.profile, tables)
     for table in tables:
         for row in table.rows:
             if not row.overrides:
@@ -56,17 +57,36 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
         profile=profile.profile,
         seeds=profile.seeds,
         tables=tuple(tables),
-        published={t.published: (PUBLISHED / t.published).read_text() for t in tables},
+        published={t.published: (PUBLISHED / t.published).read_text() for t in tables if t.published},
         cells=tuple(cells),
     )
     return Call(stages.REPORT, params, inputs, label=", ".join(t.name for t in tables))
 
 
 def _cell(table: Table, row: Row, config: Config, inputs: dict[str, Call]) -> Cell:
-    """Adds the calls behind one row and seed to the inputs and returns their names."""
-    scores, made = plan.score(config), plan.checkpoint(config)
-    chosen = plan.choice(config)
-    calls = {"score": scores, "checkpoint": made} | ({"choice": chosen} if chosen else {})
-    names = {kind: f"{kind}-{call.key[:12]}" for kind, call in calls.items()}
-    inputs.update({names[kind]: call for kind, call in calls.items()})
-    return Cell(table.name, row.label, config.seed, **names)
+    """Adds the calls behind one row and seed to the inputs and names them."""
+    calls: dict[str, Call] = {}
+    if table.kind in ("geometry", "distance"):
+        calls["geometry"] = plan.geometry(config)
+    if table.kind != "geometry":
+        calls |= {"score": plan.score(config), "checkpoint": plan.checkpoint(config)}
+        chosen = plan.choice(config)
+        calls |= {"choice": chosen} if chosen else {}
+    names = {role: f"{role}-{call.key[:12]}" for role, call in calls.items()}
+    inputs.update({names[role]: call for role, call in calls.items()})
+    return Cell(table.name, row.label, config.seed, names)
+
+
+def _made_in(profile: str, tables: Sequence[Table]) -> list[Table]:
+    """The tables that this profile makes.
+
+    Raises:
+        ConfigError: it makes none of them.
+    """
+    made = [table for table in tables if not table.profiles or profile in table.profiles]
+    if not made:
+        raise ConfigError(
+            f"profile {profile} makes none of {', '.join(t.name for t in tables)}: it is made in "
+            f"{', '.join(sorted({name for t in tables for name in t.profiles}))}"
+        )
+    return made

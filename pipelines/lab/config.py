@@ -6,18 +6,40 @@ draws: initial weights, training problems, benchmark problems. Renderer, digit p
 
 Differs from the recipe this world was designed with:
 - The tower's learning rate in the MLLM stage is 3e-4 for 1e-3, and its first stage has 300 steps for 150.
-- Gates are floors below the scatter over seeds (see Gates): over seeds 0 to 2 and several variants of the MLLM stage,
-  four digits were read .855 to .945 of the time, always on drawings never seen, and no variant was clearly better.
+- Gates are floors below the scatter over seeds and families (see Gates): Qwen2.5-VL's worlds 0 to 2 read four digits
+  .865 to .905 of the time, always on drawings never seen, LLaVA-NeXT's and Idefics2's about .72, and no variant of the
+  MLLM stage was clearly better.
 - The WeMath stand-in counts groups, not items.
 """
 
 import hashlib
 from dataclasses import dataclass, field
 
-from drift.errors import DriftError, closest
+from drift.errors import DriftError
 
-DISTANCES = ("near", "default", "far")
 SPLITS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far an expert's weights are to lie from its base's.
+
+    Args:
+        rate: share of the expert's learning rate that it is trained at.
+        permuted: share of each layer's MLP units that are then permuted, which moves the weights and not the function.
+    """
+
+    rate: float = 1.0
+    permuted: float = 0.0
+
+
+# `far` and `farthest` are the near expert, permuted: one function at three distances.
+DISTANCES = {
+    "near": Distance(rate=0.4),
+    "default": Distance(),
+    "far": Distance(rate=0.4, permuted=0.5),
+    "farthest": Distance(rate=0.4, permuted=1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -66,8 +88,9 @@ class Gates:
     """
 
     expert_text: float = 0.95
+    near_expert_text: float = 0.85
     cell_accuracy: float = 0.95
-    reads_four: float = 0.80
+    reads_four: float = 0.65
     think_low: float = 0.25
     think_high: float = 0.70
     problems: int = 200
@@ -89,17 +112,12 @@ class WorldConfig:
     mllm: Schedule = field(
         default_factory=lambda: Schedule(steps=1000, learning_rate=1.5e-3, vision_learning_rate=3e-4)
     )
-    expert_distance: str = "default"
     sft_items: int = 600
     suite_items: int = 100
     wemath_groups: int = 30
     gates: Gates = field(default_factory=Gates)
 
     def __post_init__(self) -> None:
-        if self.expert_distance not in DISTANCES:
-            raise DriftError(
-                f"unknown expert_distance {self.expert_distance!r}; {closest(self.expert_distance, DISTANCES)}"
-            )
         if self.seed < 0:
             raise DriftError(f"a world's seed is a number from 0 up, found {self.seed}")
 
@@ -115,7 +133,15 @@ SMOKE = WorldConfig(
     sft_items=48,
     suite_items=12,
     wemath_groups=4,
-    gates=Gates(expert_text=0.0, cell_accuracy=0.3, reads_four=0.0, think_low=0.0, think_high=1.0, problems=24),
+    gates=Gates(
+        expert_text=0.0,
+        near_expert_text=0.0,
+        cell_accuracy=0.3,
+        reads_four=0.0,
+        think_low=0.0,
+        think_high=1.0,
+        problems=24,
+    ),
 )
 
 

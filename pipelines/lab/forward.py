@@ -1,9 +1,9 @@
 """Lean forward passes over the parameters of the real models, for training and gating a world on one core.
 
-The same functions as `Qwen2Model`, `Qwen2_5_VLTextModel` and the vision tower of `Qwen2_5_VLModel` (tests hold them to
-that), for what a world needs: right-padded batches, one strip per prompt, no masks. Measured on one core, transformers
-5.23, batch 32 x 44: 42 ms forward and backward through transformers, 28 ms here; the tower gains more, because the
-stock one loops over images.
+The same functions as the decoders of Qwen2, Llama, Mistral and the Qwen2-VL families, and as the vision towers of the
+latter (tests hold them to that), for what a world needs: right-padded batches, one strip per prompt, no masks. Measured
+on one core, transformers 5.23, batch 32 x 44: 42 ms forward and backward through transformers, 28 ms here; the tower
+gains more, because the stock one loops over images.
 
 Notation: b sequences, s tokens, q queries, h heads, k key-value heads, d head size, c channels.
 """
@@ -13,12 +13,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.vision_utils import get_vision_position_ids
 
 from pipelines.lab.config import LanguageShape
-from pipelines.lab.images import CELLS
-from pipelines.lab.tokenizer import IMAGE_START
+from pipelines.lab.images import CELL, CELLS
 
 Network = Any  # an nn.Module; torch types every submodule as "Tensor | Module", which says nothing
 MAX_TOKENS = 128
@@ -27,7 +26,7 @@ TEXT, IMAGE = 0, 1
 
 @dataclass(frozen=True)
 class Rope:
-    """Rotary tables (2, MAX_TOKENS, 1, d): row TEXT counts tokens, row IMAGE has the strip's 3-D positions."""
+    """Rotary tables (2, MAX_TOKENS, 1, d): row TEXT counts tokens, row IMAGE is for prompts that open with a strip."""
 
     cos: Tensor
     sin: Tensor
@@ -41,16 +40,18 @@ class Cache:
     values: list[Tensor] = field(default_factory=list)
 
 
-def build_rope(shape: LanguageShape) -> Rope:
-    """Text positions are 0, 1, 2...; within a strip time and height stand still and only the width counts on.
+def build_rope(shape: LanguageShape, mrope_start: int | None = None) -> Rope:
+    """Text positions are 0, 1, 2...; an image's are too, but for the families with mRoPE.
 
-    A strip is one row of merged cells, so the width position of every token is its place, as in text.
+    There, within the strip that begins at `mrope_start`, time and height stand still and only the width counts on: a
+    strip is one row of merged cells, so the width position of every token is its place, as in text.
     """
     half = shape.hidden // shape.heads // 2
     frequencies = 1.0 / (shape.rope_theta ** (torch.arange(half, dtype=torch.float32) / half))
     places = torch.arange(MAX_TOKENS, dtype=torch.float32)
     still = places.clone()
-    still[IMAGE_START : IMAGE_START + CELLS] = IMAGE_START
+    if mrope_start is not None:
+        still[mrope_start : mrope_start + CELLS] = mrope_start
     axes = torch.stack([still, still, places])
     owner = torch.repeat_interleave(torch.arange(3), torch.tensor(shape.mrope_section))
     angles = torch.stack([places[:, None] * frequencies, axes[owner].T * frequencies])
@@ -71,7 +72,8 @@ def _attention(layer: Network, x: Tensor, cos: Tensor, sin: Tensor, keep_from: i
     groups = attn.q_proj.out_features // d // k
     projections = (attn.q_proj, attn.k_proj, attn.v_proj)
     weight = torch.cat([p.weight for p in projections])
-    qkv = F.linear(x, weight, torch.cat([p.bias for p in projections])).view(b, s, (groups + 2) * k, d)
+    bias = None if attn.q_proj.bias is None else torch.cat([p.bias for p in projections])
+    qkv = F.linear(x, weight, bias).view(b, s, (groups + 2) * k, d)
     rotated = rotate(qkv[:, :, : (groups + 1) * k], cos, sin)
     query = rotated[:, keep_from:, : groups * k].view(b, -1, k, groups, d).permute(0, 2, 3, 1, 4)
     key, value = rotated[:, :, groups * k :].permute(0, 2, 3, 1), qkv[:, :, -k:].transpose(1, 2)
@@ -96,6 +98,8 @@ def _extend(cache: Cache, index: int, key: Tensor, value: Tensor) -> tuple[Tenso
 
 
 def _norm(x: Tensor, norm: Network) -> Tensor:
+    if isinstance(norm, nn.LayerNorm):
+        return norm(x)
     return F.rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
 
 
@@ -105,7 +109,7 @@ def decode(
     """Final hidden states of the positions from `keep_from` on.
 
     Args:
-        language: a Qwen2Model or Qwen2_5_VLTextModel.
+        language: the decoder of any family here.
         x: (b, s, c) input embeddings, right-padded; padding needs no mask because attention is causal.
         cos, sin: (1 or b, s, 1, d).
         keep_from: the last layer works only on positions from here on, which is where the targets are.
@@ -127,16 +131,19 @@ def _gated(mlp: Network, x: Tensor) -> Tensor:
     return F.linear(F.silu(gate) * up, mlp.down_proj.weight)
 
 
-def see(visual: Network, patches: Tensor) -> Tensor:
-    """The vision tower on strips: one feature per cell.
+def see_strips(visual: Network, pixels: Tensor) -> Tensor:
+    """A Qwen2-VL or Qwen2.5-VL vision tower on strips: one feature per cell.
+
+    The processor repeats each patch over three channels and two frames; the copies are equal, so one is enough here.
 
     Args:
-        visual: Qwen2_5_VL's tower, every layer with full attention.
-        patches: (b, 32, 16), from `images.to_patches`; one channel and frame of the six equal ones.
+        visual: the tower; every layer attends to the whole strip.
+        pixels: (b, 8, 64), from `images.to_pixels`.
     Returns:
         (b, 8, c).
     """
-    b, s, _ = patches.shape
+    b, half, s = len(pixels), CELL // 2, 4 * CELLS
+    patches = pixels.view(b, 2, half, CELLS, 2, half).permute(0, 3, 1, 4, 2, 5).reshape(b, s, half * half)
     position_ids = get_vision_position_ids(torch.tensor([[1, 2, 2 * CELLS]]), visual.spatial_merge_size)
     cos, sin = (t[:, None, None] for t in visual.rotary_pos_emb(patches, position_ids))
     kernel = visual.patch_embed.proj.weight

@@ -92,11 +92,6 @@ def encode_png(strip: Strip) -> bytes:
     return buffer.getvalue()
 
 
-def to_patches(strips: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Strips (b, 8, 64) as patches (b, 32, 16), (x/255 - .5)/.5, in the order of Qwen2-VL's image processor.
-
-    The processor repeats each patch over three channels and two frames; the copies are equal, so one is enough here.
-    """
-    b = len(strips)
-    cells = strips.reshape(b, 2, 4, CELLS, 2, 4).transpose(0, 3, 1, 4, 2, 5).reshape(b, 32, 16)
-    return (cells.astype(np.float32) / np.float32(255.0) - np.float32(0.5)) / np.float32(0.5)
+def to_pixels(strips: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Strips (b, 8, 64) as the image processors normalise them: (x/255 - .5)/.5, one channel of three."""
+    return (strips.astype(np.float32) / np.float32(255.0) - np.float32(0.5)) / np.float32(0.5)

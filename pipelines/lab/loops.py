@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pipelines.lab.config import LanguageShape, Schedule
-from pipelines.lab.forward import IMAGE, TEXT, Cache, Network, Rope, build_rope, decode, see
-from pipelines.lab.images import CELLS, Pool, draw_strip, to_patches
+from pipelines.lab.families import LabFamily
+from pipelines.lab.forward import IMAGE, TEXT, Cache, Network, Rope, build_rope, decode
+from pipelines.lab.images import CELL, CELLS, Pool, draw_strip, to_pixels
 from pipelines.lab.mixes import Exercise, Row, draw_exercises
-from pipelines.lab.tokenizer import IMAGE_START, vocabulary
+from pipelines.lab.tokenizer import Vocabulary, vocabulary
 
 HALVES = 2
 MAX_NEW_TOKENS = 52
@@ -31,27 +32,34 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Parts:
-    """The modules of a model that the lean passes use; `visual` is None in a text model."""
+    """What the lean passes use of a model; a text model has no `model` that sees, and no `family`."""
 
     language: Network
     head: Network
     rope: Rope
-    visual: Network = None
+    words: Vocabulary
+    model: Network = None
+    family: LabFamily | None = None
+
+    def see(self, pixels: Tensor) -> Tensor:
+        """Features (b, t, c) of strips (b, 8, 64)."""
+        assert self.family is not None, "a text model sees nothing"
+        return self.family.see(self.model, pixels)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """ids and labels (b, s), labels shifted already; the first `n_images` rows have patches (n_images, 32, 16)."""
+    """ids and labels (b, s), labels shifted already; the first `n_images` rows have pixels (n_images, 8, 64)."""
 
     ids: Tensor
     labels: Tensor
     keep_from: int
-    patches: Tensor
+    pixels: Tensor
 
     @property
     def n_images(self) -> int:
         """How many leading rows hold an image."""
-        return len(self.patches)
+        return len(self.pixels)
 
 
 @contextmanager
@@ -68,24 +76,24 @@ def reproducible(seed: int) -> Iterator[None]:
 
 
 def text_parts(model: Network, shape: LanguageShape) -> Parts:
-    """The parts of a Qwen2ForCausalLM."""
-    return Parts(model.model, model.lm_head, build_rope(shape))
+    """The parts of a text model."""
+    return Parts(model.model, model.lm_head, build_rope(shape), vocabulary())
 
 
-def mllm_parts(model: Network, shape: LanguageShape) -> Parts:
-    """The parts of a Qwen2_5_VLForConditionalGeneration."""
-    return Parts(model.model.language_model, model.lm_head, build_rope(shape), model.model.visual)
+def mllm_parts(model: Network, shape: LanguageShape, family: LabFamily) -> Parts:
+    """The parts of an MLLM."""
+    rope = build_rope(shape, family.markup.start if family.has_mrope else None)
+    return Parts(model.get_decoder(), model.lm_head, rope, vocabulary(family.markup), model, family)
 
 
-def draw_patches(exercises: Sequence[Exercise], pool: Pool, rng: np.random.Generator) -> Tensor:
-    """Patches (n, 32, 16) of freshly drawn strips, one per exercise."""
+def draw_pixels(exercises: Sequence[Exercise], pool: Pool, rng: np.random.Generator) -> Tensor:
+    """Pixels (n, 8, 64) of freshly drawn strips, one per exercise."""
     strips = [draw_strip(e.problem, pool, rng) for e in exercises]
-    return torch.from_numpy(to_patches(np.stack(strips))) if strips else torch.empty(0, 4 * CELLS, 16)
+    return torch.from_numpy(to_pixels(np.stack(strips))) if strips else torch.empty(0, CELL, CELL * CELLS)
 
 
-def make_batch(exercises: Sequence[Exercise], pool: Pool, rng: np.random.Generator) -> Batch:
+def make_batch(exercises: Sequence[Exercise], words: Vocabulary, pool: Pool, rng: np.random.Generator) -> Batch:
     """Right-padded prompts and replies, images first."""
-    words = vocabulary()
     ordered = sorted(exercises, key=lambda e: not e.image)
     rows = [(words.prompt(e), words.target(e)) for e in ordered]
     s = max(len(p) + len(t) for p, t in rows) - 1
@@ -96,33 +104,35 @@ def make_batch(exercises: Sequence[Exercise], pool: Pool, rng: np.random.Generat
         ids[i, : len(whole) - 1] = whole[:-1]
         labels[i, len(prompt) - 1 : len(whole) - 1] = target
     keep_from = min(len(prompt) for prompt, _ in rows) - 1
-    patches = draw_patches([e for e in ordered if e.image], pool, rng)
-    return Batch(torch.from_numpy(ids), torch.from_numpy(labels[:, keep_from:]), keep_from, patches)
+    shown = draw_pixels([e for e in ordered if e.image], pool, rng)
+    return Batch(torch.from_numpy(ids), torch.from_numpy(labels[:, keep_from:]), keep_from, shown)
 
 
-def draw_steps(mix: Sequence[Row], schedule: Schedule, seed: int, pool: Pool) -> Iterator[list[Batch]]:
+def draw_steps(
+    mix: Sequence[Row], schedule: Schedule, seed: int, words: Vocabulary, pool: Pool
+) -> Iterator[list[Batch]]:
     """The halves of each of `schedule.steps` batches of fresh exercises."""
-    rng, pixels, words = Random(seed), np.random.default_rng(seed), vocabulary()
+    rng, pixels = Random(seed), np.random.default_rng(seed)
     half = schedule.batch // HALVES
     for _ in range(schedule.steps):
         exercises = draw_exercises(mix, rng, half * HALVES)
         exercises.sort(key=lambda e: len(words.prompt(e)) + len(words.target(e)))
-        yield [make_batch(exercises[i : i + half], pool, pixels) for i in range(0, half * HALVES, half)]
+        yield [make_batch(exercises[i : i + half], words, pool, pixels) for i in range(0, half * HALVES, half)]
 
 
-def embed(parts: Parts, ids: Tensor, patches: Tensor) -> Tensor:
-    """Input embeddings (b, s, c): the first len(patches) rows have their strip's features in place."""
+def embed(parts: Parts, ids: Tensor, pixels: Tensor) -> Tensor:
+    """Input embeddings (b, s, c): the first len(pixels) rows have their strip's features in place."""
     x = parts.language.embed_tokens(ids)
-    if not len(patches):
+    if parts.family is None or not len(pixels):
         return x
-    n, stop = len(patches), IMAGE_START + CELLS
-    seen = torch.cat([x[:n, :IMAGE_START], see(parts.visual, patches), x[:n, stop:]], dim=1)
+    n, start, features = len(pixels), parts.family.markup.start, parts.see(pixels)
+    seen = torch.cat([x[:n, :start], features, x[:n, start + features.shape[1] :]], dim=1)
     return torch.cat([seen, x[n:]]) if n < len(x) else seen
 
 
 def batch_loss(parts: Parts, batch: Batch) -> Tensor:
     """Mean cross-entropy over the reply tokens of a batch."""
-    x = embed(parts, batch.ids, batch.patches)
+    x = embed(parts, batch.ids, batch.pixels)
     kinds = torch.tensor([IMAGE] * batch.n_images + [TEXT] * (len(batch.ids) - batch.n_images))
     if batch.n_images in (0, len(batch.ids)):
         kinds = kinds[:1]
@@ -174,11 +184,11 @@ def optimise(
 
 
 @torch.no_grad()
-def generate(parts: Parts, prompts: Tensor, patches: Tensor, limit: int = MAX_NEW_TOKENS) -> list[list[int]]:
+def generate(parts: Parts, prompts: Tensor, pixels: Tensor, limit: int = MAX_NEW_TOKENS) -> list[list[int]]:
     """Greedy continuations of prompts of one length, (b, s) -> b lists of at most `limit` ids."""
-    kind = IMAGE if len(patches) else TEXT
-    end, cache, place = vocabulary().end, Cache(), 0
-    x = embed(parts, prompts, patches)
+    kind = IMAGE if len(pixels) else TEXT
+    end, cache, place = parts.words.end, Cache(), 0
+    x = embed(parts, prompts, pixels)
     tokens: list[Tensor] = []
     done = torch.zeros(len(prompts), dtype=torch.bool)
     while len(tokens) < limit and not bool(done.all()):
@@ -192,15 +202,15 @@ def generate(parts: Parts, prompts: Tensor, patches: Tensor, limit: int = MAX_NE
     return torch.stack(tokens, dim=1).tolist()
 
 
-def answer(parts: Parts, exercises: Sequence[Exercise], patches: Tensor | None = None) -> list[str]:
-    """The decoded greedy reply to each exercise; all have an image (patches given) or none has."""
-    words = vocabulary()
+def answer(parts: Parts, exercises: Sequence[Exercise], pixels: Tensor | None = None) -> list[str]:
+    """The decoded greedy reply to each exercise; all have an image (pixels given) or none has."""
+    words = parts.words
     prompts = [words.prompt(e) for e in exercises]
     replies = [""] * len(prompts)
     for length in sorted({len(p) for p in prompts}):
         rows = [i for i, p in enumerate(prompts) if len(p) == length]
-        pixels = torch.empty(0) if patches is None else patches[rows]
-        ids = generate(parts, torch.tensor([prompts[i] for i in rows]), pixels)
+        shown = torch.empty(0) if pixels is None else pixels[rows]
+        ids = generate(parts, torch.tensor([prompts[i] for i in rows]), shown)
         for i, row in zip(rows, ids, strict=True):
             replies[i] = words.decode(row)
     return replies

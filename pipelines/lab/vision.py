@@ -2,7 +2,7 @@
 
 Stage 1 regresses every cell's feature to the LM embedding of what the cell shows, an empty cell to that of ".", which
 ends a list in text. Stage 2 mixes direct answers about images, a little short chain of thought, and the base's text.
-The result is a real `Qwen2_5_VLForConditionalGeneration` folder with tokenizer, chat template and image processor.
+The result is a real checkpoint folder of the family with tokenizer, chat template and image processor.
 """
 
 import logging
@@ -15,19 +15,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2ForCausalLM
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers import AutoModelForCausalLM
 
-from drift.processing import DriftProcessor, save_processor
+from drift.processing import save_processor
 from pipelines.lab.config import WorldConfig, sub_seed
-from pipelines.lab.forward import Network, see
+from pipelines.lab.families import LabFamily, get_lab_family
+from pipelines.lab.forward import Network
 from pipelines.lab.gates import Figure, check_gates
-from pipelines.lab.images import CELL, CELLS, cell_classes, load_pool, to_patches
+from pipelines.lab.images import CELLS, cell_classes, load_pool, to_pixels
 from pipelines.lab.language import FOLDS, draw_reading
 from pipelines.lab.loops import (
     Parts,
     answer,
-    draw_patches,
+    draw_pixels,
     draw_steps,
     mllm_parts,
     optimise,
@@ -36,84 +36,46 @@ from pipelines.lab.loops import (
     step_loss,
 )
 from pipelines.lab.mixes import IMAGES, MLLM, Exercise, draw_exercises
-from pipelines.lab.pretrain import generation_config, language_config
+from pipelines.lab.pretrain import generation_config
 from pipelines.lab.suites import PERCEPTION, REASONING, draw_suite
-from pipelines.lab.tokenizer import CHAT_TEMPLATE, build_tokenizer, vocabulary
 
 log = logging.getLogger(__name__)
 
 CELL_TOKENS = (*(str(d) for d in range(10)), *FOLDS, ".")
-PATCH = CELL // 2
 
 
-def build_mllm(config: WorldConfig, base: Path, out: Path) -> None:
+def build_mllm(config: WorldConfig, family: str, base: Path, out: Path) -> None:
     """Trains the MLLM from the base LM into `out`.
 
     Raises:
         GateError: cells are not told apart, four digits are not read, or the think score leaves no room either way.
     """
-    with reproducible(sub_seed(config.seed, "mllm init")):
-        text = Qwen2ForCausalLM.from_pretrained(base)
-        model = Qwen2_5_VLForConditionalGeneration(mllm_config(config))
-        model.model.language_model.load_state_dict(text.model.state_dict())
-        model.lm_head.load_state_dict(text.lm_head.state_dict())
-        parts = mllm_parts(model, config.language)
+    row = get_lab_family(family)
+    with reproducible(sub_seed(config.seed, f"mllm init{row.draws}")):
+        model: Network = row.build(config)
+        parts = mllm_parts(model, config.language, row)
+        copy_lm(AutoModelForCausalLM.from_pretrained(base), parts)
         cells = fit_cells(config, parts)
-        _tune(config, model, parts)
+        _tune(config, parts)
         figures = [cells, *measure(config, parts)]
-        save_mllm(model, out)
-    check_gates(out, f"{config.name} world {config.seed}, MLLM", figures)
+        save_mllm(model, row, out)
+    check_gates(out, f"{config.name} world {config.seed}, {family} MLLM", figures)
 
 
-def mllm_config(config: WorldConfig) -> Qwen2_5_VLConfig:
-    """The base LM's shape with mRoPE, and a tower of full attention over 4x4 patches."""
-    language, vision, words = config.language, config.vision, vocabulary()
-    return Qwen2_5_VLConfig(
-        text_config=language_config(language)
-        | {
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": language.rope_theta,
-                "mrope_section": list(language.mrope_section),
-            }
-        },
-        vision_config={
-            "depth": vision.depth,
-            "hidden_size": vision.hidden,
-            "intermediate_size": vision.feed_forward,
-            "num_heads": vision.heads,
-            "out_hidden_size": language.hidden,
-            "patch_size": PATCH,
-            "spatial_merge_size": 2,
-            "fullatt_block_indexes": list(range(vision.depth)),
-        },
-        image_token_id=words.ids["<|image_pad|>"],
-        video_token_id=words.ids["<|video_pad|>"],
-        vision_start_token_id=words.ids["<|vision_start|>"],
-        vision_end_token_id=words.ids["<|vision_end|>"],
-        tie_word_embeddings=False,
-    )
+@torch.no_grad()
+def copy_lm(text: Network, parts: Parts) -> None:
+    """Gives the MLLM the base's LM; rows of tokens that only the MLLM has keep their random start."""
+    own = parts.language.state_dict()
+    for name, value in text.model.state_dict().items():
+        own[name][: len(value)].copy_(value)
+    parts.head.weight[: len(text.lm_head.weight)].copy_(text.lm_head.weight)
 
 
-def build_processor() -> DriftProcessor:
-    """Keeps a strip at 8x64 pixels (eight tokens) and shrinks anything larger to that area."""
-    area = CELL * CELL * CELLS
-    images = Qwen2VLImageProcessorPil(
-        patch_size=PATCH,
-        merge_size=2,
-        temporal_patch_size=2,
-        size={"shortest_edge": CELL * CELL, "longest_edge": area},
-        image_mean=[0.5, 0.5, 0.5],
-        image_std=[0.5, 0.5, 0.5],
-    )
-    return DriftProcessor(images, build_tokenizer(), chat_template=CHAT_TEMPLATE)
-
-
-def save_mllm(model: Network, out: Path) -> None:
+def save_mllm(model: Network, family: LabFamily, out: Path) -> None:
     """Model, generation config and processor, as `from_pretrained` and `load_processor` read them."""
     model.generation_config = generation_config()
     model.save_pretrained(out)
-    save_processor(build_processor(), out)
+    save_processor(family.processor(), out)
 
 
 def fit_cells(config: WorldConfig, parts: Parts) -> Figure:
@@ -122,45 +84,57 @@ def fit_cells(config: WorldConfig, parts: Parts) -> Figure:
     The loss is MSE over the mean square of the embeddings, plus cross-entropy over the 15 things a cell can show with
     minus the squared distance in the same unit as the score.
     """
-    ids = torch.tensor([vocabulary().ids[t] for t in CELL_TOKENS])
+    ids = torch.tensor([parts.words.ids[t] for t in CELL_TOKENS])
     targets = parts.language.embed_tokens.weight.detach()[ids]
     unit = targets.square().mean()
     rng = Random(sub_seed(config.seed, "cell problems"))
     pixels = np.random.default_rng(sub_seed(config.seed, "cell problems"))
 
-    def loss(patches: Tensor, classes: Tensor) -> Tensor:
-        features = see(parts.visual, patches)
+    def loss(shown: Tensor, classes: Tensor) -> Tensor:
+        features = _see_cells(parts, shown)
         scores = -torch.cdist(features.flatten(0, 1), targets).square() / (2.0 * unit)
         return F.mse_loss(features, targets[classes]) / unit + F.cross_entropy(scores, classes.flatten())
 
     def losses() -> Iterator[Callable[[], Tensor]]:
         for _ in range(config.cells.steps):
-            patches, classes = _draw_cells(rng, pixels, "mllm", config.cells.batch)
-            yield partial(loss, patches, classes)
+            shown, classes = _draw_cells(rng, pixels, "mllm", config.cells.batch)
+            yield partial(loss, shown, classes)
 
-    groups = [(list(parts.visual.parameters()), config.cells.learning_rate)]
+    groups = [(_vision_parameters(parts), config.cells.learning_rate)]
     optimise(groups, config.cells, losses(), f"{config.name} {config.seed} cells")
     with torch.no_grad():
-        patches, classes = _draw_cells(rng, pixels, "validation", config.gates.problems)
-        nearest = torch.cdist(see(parts.visual, patches).flatten(0, 1), targets).argmin(-1)
+        shown, classes = _draw_cells(rng, pixels, "validation", config.gates.problems)
+        nearest = torch.cdist(_see_cells(parts, shown).flatten(0, 1), targets).argmin(-1)
     right = float((nearest == classes.flatten()).float().mean())
     return Figure("cell accuracy after stage 1", right, classes.numel(), low=config.gates.cell_accuracy)
 
 
+def _see_cells(parts: Parts, pixels: Tensor) -> Tensor:
+    """The features of the eight cells alone, (b, 8, c)."""
+    assert parts.family is not None, "a text model has no cells"
+    first = parts.family.first_cell
+    return parts.see(pixels)[:, first : first + CELLS]
+
+
+def _vision_parameters(parts: Parts) -> list[torch.nn.Parameter]:
+    assert parts.family is not None, "a text model has no vision tower"
+    return parts.family.vision_parameters(parts.model)
+
+
 def _draw_cells(rng: Random, pixels: np.random.Generator, pool: str, n: int) -> tuple[Tensor, Tensor]:
-    """Patches (n, 32, 16) and classes (n, 8) of strips in the mix of stage 2's images."""
+    """Pixels (n, 8, 64) and classes (n, 8) of strips in the mix of stage 2's images."""
     exercises = draw_exercises(IMAGES, rng, n)
     classes = torch.tensor([cell_classes(e.problem) for e in exercises])
-    return draw_patches(exercises, load_pool(pool), pixels), classes
+    return draw_pixels(exercises, load_pool(pool), pixels), classes
 
 
-def _tune(config: WorldConfig, model: Network, parts: Parts) -> None:
+def _tune(config: WorldConfig, parts: Parts) -> None:
     schedule = config.mllm
-    steps = draw_steps(MLLM, schedule, sub_seed(config.seed, "mllm problems"), load_pool("mllm"))
+    steps = draw_steps(MLLM, schedule, sub_seed(config.seed, "mllm problems"), parts.words, load_pool("mllm"))
     language = [*parts.language.parameters(), *parts.head.parameters()]
     groups = [
         (language, schedule.learning_rate),
-        (list(parts.visual.parameters()), schedule.vision_learning_rate),
+        (_vision_parameters(parts), schedule.vision_learning_rate),
     ]
     losses = (partial(step_loss, parts, step) for step in steps)
     optimise(groups, schedule, losses, f"{config.name} {config.seed} mllm")
@@ -172,7 +146,7 @@ def measure(config: WorldConfig, parts: Parts) -> list[Figure]:
     rng = Random(sub_seed(config.seed, "validation reading"))
     pixels = np.random.default_rng(sub_seed(config.seed, "validation reading"))
     four = [Exercise(draw_reading(rng, 4), think=False, image=True) for _ in range(gates.problems)]
-    read = share_right(four, answer(parts, four, draw_patches(four, load_pool("validation"), pixels)))
+    read = share_right(four, answer(parts, four, draw_pixels(four, load_pool("validation"), pixels)))
     think = [suite_score(config, parts, name, think=True) for name in REASONING]
     direct = [suite_score(config, parts, name, think=False) for name in REASONING]
     n = config.suite_items
@@ -189,5 +163,5 @@ def suite_score(config: WorldConfig, parts: Parts, name: str, *, think: bool, sp
     """The share of a suite's items that are right, in [0, 1]; WeMath's stand-in item by item."""
     rows = draw_suite(config, split, name)
     exercises = [Exercise(row.problem, think=think, image=True) for row in rows]
-    patches = torch.from_numpy(to_patches(np.stack([row.strip for row in rows])))
-    return share_right(exercises, answer(parts, exercises, patches))
+    shown = torch.from_numpy(to_pixels(np.stack([row.strip for row in rows])))
+    return share_right(exercises, answer(parts, exercises, shown))

@@ -35,7 +35,7 @@ def loss_curves(runs: Runs, stem: Path) -> None:
         axes.fill_between(loss.mean().index, loss.min(), loss.max(), color=line.get_color(), alpha=0.15, linewidth=0)
     axes.set(xlabel="optimizer step", ylabel="training loss", yscale="log")
     axes.legend(frameon=False, fontsize="small")
-    _save(figure, stem)
+    save(figure, stem)
 
 
 def layer_shares(runs: Runs, stem: Path) -> None:
@@ -62,9 +62,10 @@ def layer_shares(runs: Runs, stem: Path) -> None:
         panel.set_title(label.replace(", ", "\n"), fontsize="small")
         panel.set_xlabel("layer")
     figure.colorbar(image, ax=panels[0].tolist(), label="w_eff")
-    _save(figure, stem)
+    save(figure, stem)
 
 
-def _save(figure: pyplot.Figure, stem: Path) -> None:
+def save(figure: pyplot.Figure, stem: Path) -> None:
+    """`stem`.png."""
     figure.savefig(stem.with_suffix(".png"), dpi=120)
     pyplot.close(figure)

@@ -71,9 +71,22 @@ class Difference:
 
 
 def published_rows(text: str) -> list[dict[str, str]]:
-    """The rows of a published CSV; lines that start with # are its notes."""
+    """The rows of a published CSV; lines that start with # are its notes.
+
+    A CSV with a line per benchmark (Table 1: base, merged) becomes a row per value column, named by `state`, with a
+    column per benchmark.
+    """
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    return list(csv.DictReader(io.StringIO("\n".join(lines))))
+    rows = list(csv.DictReader(io.StringIO("\n".join(lines))))
+    if not rows or "benchmark" not in rows[0]:
+        return rows
+    values = list(rows[0])[list(rows[0]).index("benchmark") + 1 :]
+    wide: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in rows:
+        names = {key: text for key, text in row.items() if key != "benchmark" and key not in values}
+        for state in values:
+            wide.setdefault((*names.values(), state), {**names, "state": state})[row["benchmark"]] = row[state]
+    return list(wide.values())
 
 
 def paper_entry(row: Row, published: Sequence[Mapping[str, str]], where: str) -> Mapping[str, str]:
@@ -147,21 +160,50 @@ def table_numbers(
         mine = [cell for cell in cells if cell.table == table.name and cell.row == row.label]
         if mine:
             entry = paper_entry(row, entries, table.name)
-            found = [sources[cell.score] for cell in mine]
+            found = [sources[cell.artifacts["score"]] for cell in mine]
             numbers[row.label] = [_number(column, table.columns, found, entry) for column in table.columns]
     return numbers
 
 
-def differences(numbers: Mapping[str, Sequence[Number]], against: str) -> dict[str, list[Difference]]:
-    """Row label -> its gains over the row `against`, per column; rows with other seeds are refused.
+def geometry_numbers(table: Table, cells: Sequence[Cell], sources: Mapping[str, Source]) -> dict[str, list[Number]]:
+    """Row label -> the columns of the row's geometry (drift.geometry), not in percent."""
+    numbers = {}
+    for row in table.rows:
+        found = [sources[cell.artifacts["geometry"]] for cell in cells if cell.row == row.label]
+        numbers[row.label] = [_measure(column, found) for column in table.columns]
+    return numbers
+
+
+def _measure(column: str, found: Sequence[Source]) -> Number:
+    values = tuple(float(source.manifest["values"][column]) for source in found)
+    interval = seeds_interval(values) if len(values) > 1 else None
+    return Number(
+        column=column,
+        value=statistics.fmean(values),
+        std=statistics.stdev(values) if len(values) > 1 else None,
+        n=sum(int(source.manifest["values"]["n"]) for source in found),
+        values=values,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        paper=None,
+        fingerprints=tuple(source.manifest["fingerprint"] for source in found),
+        unjudged=0,
+    )
+
+
+def differences(numbers: Mapping[str, Sequence[Number]], pairings: Mapping[str, str]) -> dict[str, list[Difference]]:
+    """Row label -> its gains over the row it is paired with, per column; rows with other seeds are refused.
 
     Raises:
-        DataError: the two rows were not run over the same number of seeds.
+        DataError: a row is paired with one that was not run, or the two were not run over the same number of seeds.
     """
     rows = {}
-    for label, row in numbers.items():
-        if label == against or against not in numbers:
+    for label, against in pairings.items():
+        if label not in numbers:
             continue
+        if against not in numbers:
+            raise DataError(f"{label!r} is compared with {against!r}, which was not run")
+        row = numbers[label]
         intervals = []
         for mine, other in zip(row, numbers[against], strict=True):
             if len(mine.values) != len(other.values):

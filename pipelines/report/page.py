@@ -88,7 +88,7 @@ def _section(section: Section) -> list[str]:
         parts.append(f"{unjudged} verdicts are unjudged: the judge gave none. They are in no accuracy.")
     if section.differences:
         parts += [
-            f"Differences from *{table.against}*, in points (the paper's in brackets, computed from its two numbers):",
+            f"Differences from {_compared(table)}, in points (the paper's in brackets, computed from its two numbers):",
             markdown(difference_frame(section.differences, table.columns)),
             *_verdicts(section),
         ]
@@ -96,6 +96,12 @@ def _section(section: Section) -> list[str]:
         parts.append(table.note)
     parts += [f"![{table.title}: {Path(path).stem}]({path})" for path in section.figures]
     return parts
+
+
+def _compared(table: Table) -> str:
+    """What a table's differences are taken from, in words."""
+    others = set(table.pairings.values())
+    return f"*{others.pop()}*" if len(others) == 1 else "each row's own MLLM"
 
 
 def _verdicts(section: Section) -> list[str]:
@@ -106,7 +112,7 @@ def _verdicts(section: Section) -> list[str]:
     open_rows = [f"{label} ({', '.join(columns)})" for label, columns in rows.items() if columns]
     lines = []
     if open_rows:
-        lines.append(f"Not told apart from *{section.table.against}* (interval includes 0): {'; '.join(open_rows)}.")
+        lines.append(f"Not told apart from {_compared(section.table)} (interval includes 0): {'; '.join(open_rows)}.")
     against = [
         f"{label}, {d.column}: ours {d.interval.mean:+.1f}, the paper's {d.paper:+.1f}"
         for label, row in section.differences.items()

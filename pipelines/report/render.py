@@ -33,11 +33,12 @@ def _rounded(value: float | None) -> float | None:
 
 def wide_frame(table: Table, numbers: Mapping[str, Sequence[Number]], published: str) -> pandas.DataFrame:
     """The table as printed: ours as mean ± sd over seeds, the paper's value in brackets; quoted rows have only that."""
+    digits = 3 if table.kind == "geometry" else 1
     entries = published_rows(published)
     lines = []
     for row in table.rows:
         if row.label in numbers:
-            cells = [cell_text(number) for number in numbers[row.label]]
+            cells = [cell_text(number, digits) for number in numbers[row.label]]
         else:
             entry = paper_entry(row, entries, table.name)
             cells = [f"[{entry[column]}]" if entry.get(column) else BLANK for column in table.columns]
@@ -45,10 +46,12 @@ def wide_frame(table: Table, numbers: Mapping[str, Sequence[Number]], published:
     return pandas.DataFrame(lines, columns=["row", *table.columns])
 
 
-def cell_text(number: Number) -> str:
+def cell_text(number: Number, digits: int = 1) -> str:
     """`34.2 ± 2.1 [67.9]`: ours, its spread over seeds, the paper's."""
-    ours = f"{number.value:.1f}" if number.std is None else f"{number.value:.1f} ± {number.std:.1f}"
-    return ours if number.paper is None else f"{ours} [{number.paper:.1f}]"
+    ours = (
+        f"{number.value:.{digits}f}" if number.std is None else f"{number.value:.{digits}f} ± {number.std:.{digits}f}"
+    )
+    return ours if number.paper is None else f"{ours} [{number.paper:.{digits}f}]"
 
 
 def difference_frame(rows: Mapping[str, Sequence[Difference]], columns: Sequence[str]) -> pandas.DataFrame:

@@ -18,12 +18,16 @@ class Row:
         overrides: what to run; none for a row that the paper quotes from others and nobody here runs.
         paper: column -> value that picks the row of the published CSV; empty where the paper has none.
         role: `paper` rows answer the paper's, `control` rows are ours, `quoted` rows are printed and not measured.
+        against: label of the row that this one's differences are taken from; empty for the table's own.
+        series: rows of one series are joined by a line in a figure of gains against distance.
     """
 
     label: str
     overrides: tuple[str, ...] = ()
     paper: Mapping[str, str] = field(default_factory=dict)
     role: Literal["paper", "control", "quoted"] = "paper"
+    against: str = ""
+    series: str = ""
 
 
 @STRICT
@@ -32,30 +36,39 @@ class Table:
     """A table of the paper: the CSV of the paper's numbers, the columns printed, the rows.
 
     Args:
+        published: empty where the paper has no numbers.
         columns: of the published CSV and of our scores; `Avg` is the plain mean of the others.
-        against: label of the row that differences are taken from; empty for no differences.
+        against: label of the row that differences are taken from; empty for none but the rows' own.
         curves: labels of trained rows whose loss curves and layers are drawn.
-        kind: `scores`, or `hyperparameters` (Table 9: what each merge ran with, beside the paper's entry).
+        kind: `scores`; `hyperparameters` (Table 9: what each merge ran with, beside the paper's entry); `geometry`
+            (Figure 2: how far each row's expert lies from its MLLM); `distance` (scores, and a figure of the rows'
+            gains against that distance).
+        profiles: where the table is made; empty for everywhere.
     """
 
     name: str
     title: str
-    published: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    published: str = ""
     against: str = ""
     note: str = ""
     curves: tuple[str, ...] = ()
-    kind: Literal["scores", "hyperparameters"] = "scores"
+    kind: Literal["scores", "hyperparameters", "geometry", "distance"] = "scores"
+    profiles: tuple[str, ...] = ()
+
+    @property
+    def pairings(self) -> dict[str, str]:
+        """Row label -> label of the row that its differences are taken from, for the rows that have one."""
+        pairs = {row.label: row.against or self.against for row in self.rows}
+        return {label: other for label, other in pairs.items() if other and other != label}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The inputs of the report behind one row and seed; `choice` is empty where no alpha was chosen."""
+    """The report's inputs behind one row and seed, by role: score, checkpoint, choice, geometry, where there is one."""
 
     table: str
     row: str
     seed: int
-    score: str
-    checkpoint: str
-    choice: str = ""
+    artifacts: Mapping[str, str]

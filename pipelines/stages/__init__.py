@@ -16,9 +16,14 @@ from pipelines.stage import Stage
 
 @dataclass(frozen=True)
 class ModelParams:
-    """A checkpoint by role (base | expert | mllm): built in a lab world, or taken from a hub or a folder."""
+    """A checkpoint by role (base | expert | mllm): built in a lab world, or taken from a hub or a folder.
+
+    `family` is the `model_type` that it is built with or must have; `distance` is of a lab world's expert alone.
+    """
 
     role: str
+    family: str
+    distance: str
     source: str
     world: WorldConfig | None
     repo: str
@@ -54,6 +59,13 @@ class PriorParams:
     kind: str
     groups: tuple[str, ...]
     seed: int
+
+
+@dataclass(frozen=True)
+class GeometryParams:
+    """L2 distances and cosines of an MLLM and its expert over module groups: drift.geometry."""
+
+    groups: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -122,10 +134,11 @@ MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 120)
 DATA = Stage("data", 1, "pipelines.stages.models:make_data", 3)
 BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3)
 PRIOR = Stage("prior", 1, "pipelines.stages.checkpoints:extract_prior", 1)
+GEOMETRY = Stage("geometry", 1, "pipelines.stages.checkpoints:measure_geometry", 1)
 MERGE = Stage("merge", 1, "pipelines.stages.checkpoints:merge", 1)
 TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 25)
 GENERATE = Stage("generate", 1, "pipelines.stages.evaluate:generate", 6)
 SCORE = Stage("score", 2, "pipelines.stages.evaluate:score_responses", 2)
 CHOOSE = Stage("choose", 1, "pipelines.stages.choose:choose", 0.1)
 REPORT = Stage("report", 1, "pipelines.stages.report:report", 5)
-STAGES = {s.name: s for s in (MODEL, DATA, BENCHMARKS, PRIOR, MERGE, TRAIN, GENERATE, SCORE, CHOOSE, REPORT)}
+STAGES = {s.name: s for s in (MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, GENERATE, SCORE, CHOOSE, REPORT)}

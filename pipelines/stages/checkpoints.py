@@ -1,17 +1,21 @@
-"""The stages that compute with weights alone: extracting the prior, and the merging baselines."""
+"""The stages that compute with weights alone: the prior, the geometry between two models, and the merges."""
 
+import csv
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from drift.geometry import PANELS, layer_geometry, summarise
 from drift.merging import merge_checkpoints
 from drift.prior import ReasoningPrior
 from pipelines.stage import Runtime
-from pipelines.stages import MergeParams, PriorParams
+from pipelines.stages import GeometryParams, MergeParams, PriorParams
 from pipelines.stages.models import CHECKPOINT
 
 PRIOR = "prior"
+GEOMETRY = "geometry.json"
 
 
 def extract_prior(params: PriorParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -27,6 +31,19 @@ def extract_prior(params: PriorParams, runtime: Runtime, inputs: Mapping[str, Pa
         seed=params.seed,
     )
     return {"parameters": len(prior.names), "norm": sum(prior.norm(name) ** 2 for name in prior.names) ** 0.5}
+
+
+def measure_geometry(params: GeometryParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """`tensors.csv` and `geometry.json` (drift.geometry.summarise); values: Figure 2's numbers of the whole LM."""
+    rows = layer_geometry(inputs["mllm"] / CHECKPOINT, inputs["expert"] / CHECKPOINT, params.groups)
+    with (out / "tensors.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    summary = summarise(rows)
+    (out / GEOMETRY).write_text(json.dumps(summary, indent=1))
+    bars = {bar["bar"]: bar["l2"] for panel in PANELS for bar in summary[panel]}
+    return {key: summary["total"][0][key] for key in ("l2", "relative_l2", "cosine", "n")} | bars
 
 
 def merge(params: MergeParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:

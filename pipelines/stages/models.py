@@ -12,6 +12,7 @@ from typing import Any
 
 from drift.checkpoints import Checkpoint
 from drift.errors import DataError
+from drift.families import family_of
 from pipelines.errors import StageError
 from pipelines.lab.config import WorldConfig
 from pipelines.stage import Runtime
@@ -27,24 +28,35 @@ def make_model(params: ModelParams, runtime: Runtime, inputs: Mapping[str, Path]
     """A checkpoint folder `model/` that opens with from_pretrained."""
     folder = out / CHECKPOINT
     if params.world is not None:
-        return _build_lab_model(params.role, params.world, inputs, folder)
+        return _build_lab_model(params, params.world, inputs, folder)
     if params.source == "hub":
         _link_all(_snapshot(params.repo, params.revision, runtime, "model", _CHECKPOINT_FILES), folder)
     else:
         _link_all(Path(params.repo), folder)
+    found = family_of(folder)
+    if found.name != params.family:
+        raise DataError(
+            f"{params.role} {params.repo} is a {found.name} checkpoint, pair.family asks for {params.family} here; set "
+            "pair.family to the MLLM's model_type, or choose another checkpoint"
+        )
     return {"tensors": len(Checkpoint(folder).names), "repo": params.repo, "revision": params.revision}
 
 
-def _build_lab_model(role: str, world: WorldConfig, inputs: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+def _build_lab_model(
+    params: ModelParams, world: WorldConfig, inputs: Mapping[str, Path], folder: Path
+) -> dict[str, Any]:
     """Builds one model of the world; values: the figures that its quality gates looked at."""
-    from pipelines.lab.pretrain import build_base, build_expert
+    from pipelines.lab.pretrain import build_base, build_expert, move_expert
     from pipelines.lab.vision import build_mllm
 
-    if role == "base":
-        build_base(world, folder)
+    if params.role == "base":
+        build_base(world, params.family, folder)
+    elif params.role == "mllm":
+        build_mllm(world, params.family, inputs["base"] / CHECKPOINT, folder)
+    elif "expert" in inputs:
+        move_expert(world, params.family, params.distance, inputs["expert"] / CHECKPOINT, folder)
     else:
-        build = {"expert": build_expert, "mllm": build_mllm}[role]
-        build(world, inputs["base"] / CHECKPOINT, folder)
+        build_expert(world, params.family, params.distance, inputs["base"] / CHECKPOINT, folder)
     figures = json.loads((folder / "quality.json").read_text())["figures"]
     return {figure["name"]: figure["value"] for figure in figures}
 

@@ -8,8 +8,16 @@ from typing import Any
 
 import pandas
 
-from pipelines.report import figures, page, render
-from pipelines.report.numbers import Source, differences, paper_entry, published_rows, table_numbers
+from pipelines.report import figures, geometry_figures, page, render
+from pipelines.report.numbers import (
+    Difference,
+    Source,
+    differences,
+    geometry_numbers,
+    paper_entry,
+    published_rows,
+    table_numbers,
+)
 from pipelines.report.spec import Cell, Table
 from pipelines.stage import Runtime
 from pipelines.stages import ReportParams
@@ -24,13 +32,18 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
     (out / TABLES).mkdir(exist_ok=True)
     sections, count = [], 0
     for table in params.tables:
-        published = params.published[table.published]
+        published = params.published.get(table.published, "")
         cells = [cell for cell in params.cells if cell.table == table.name]
         if table.kind == "hyperparameters":
             wide = _hyperparameters(table, published, cells, sources)
             numbers = {}
         else:
-            numbers = table_numbers(table, published, cells, sources)
+            geometric = table.kind == "geometry"
+            numbers = (
+                geometry_numbers(table, cells, sources)
+                if geometric
+                else table_numbers(table, published, cells, sources)
+            )
             wide = render.wide_frame(table, numbers, published)
         long = render.long_frame(table, numbers)
         count += len(long)
@@ -40,8 +53,8 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
             f"**{table.title}**\n\n{page.markdown(wide)}\n", encoding="utf-8"
         )
         (out / TABLES / f"{table.name}.tex").write_text(render.to_latex(wide, table), encoding="utf-8")
-        gains = differences(numbers, table.against) if table.against else {}
-        drawn = _draw(table, cells, sources, out / FIGURES)
+        gains = differences(numbers, table.pairings)
+        drawn = _draw(table, cells, sources, gains, out / FIGURES)
         sections.append(page.Section(table, wide, numbers, gains, drawn))
     text = page.page(
         params.profile, params.seeds, sections, _runs(params.cells, sources), _choices(params.cells, sources)
@@ -51,15 +64,34 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
     return {"numbers": count}
 
 
-def _draw(table: Table, cells: Sequence[Cell], sources: Mapping[str, Source], folder: Path) -> list[str]:
-    """Draws the figures of a table's trained rows; their paths beside the report."""
-    if not table.curves:
-        return []
+def _draw(
+    table: Table,
+    cells: Sequence[Cell],
+    sources: Mapping[str, Source],
+    gains: Mapping[str, Sequence[Difference]],
+    folder: Path,
+) -> list[str]:
+    """Draws a table's figures; their paths beside the report."""
     folder.mkdir(exist_ok=True)
-    runs = {label: [sources[cell.checkpoint] for cell in cells if cell.row == label] for label in table.curves}
-    figures.loss_curves(runs, folder / f"{table.name}_loss")
-    figures.layer_shares(runs, folder / f"{table.name}_layers")
-    return [f"{FIGURES}/{table.name}_{name}.png" for name in ("loss", "layers")]
+    drawn = []
+    if table.curves:
+        runs = {label: _artifacts("checkpoint", label, cells, sources) for label in table.curves}
+        figures.loss_curves(runs, folder / f"{table.name}_loss")
+        figures.layer_shares(runs, folder / f"{table.name}_layers")
+        drawn += [f"{table.name}_loss", f"{table.name}_layers"]
+    if table.kind in ("geometry", "distance"):
+        pairs = {row.label: _artifacts("geometry", row.label, cells, sources) for row in table.rows}
+        if table.kind == "geometry":
+            geometry_figures.figure2(pairs, folder / table.name)
+        else:
+            geometry_figures.gain_against_distance(table, pairs, gains, folder / table.name)
+        drawn.append(table.name)
+    return [f"{FIGURES}/{name}.png" for name in drawn]
+
+
+def _artifacts(role: str, label: str, cells: Sequence[Cell], sources: Mapping[str, Source]) -> list[Source]:
+    """A row's artifacts of one role, in the order of its seeds."""
+    return [sources[cell.artifacts[role]] for cell in cells if cell.row == label]
 
 
 def _hyperparameters(
@@ -69,8 +101,7 @@ def _hyperparameters(
     entries = published_rows(published)
     lines = []
     for row in table.rows:
-        merges = [sources[cell.checkpoint].manifest for cell in cells if cell.row == row.label]
-        ran = sorted({_settings(manifest) for manifest in merges})
+        ran = sorted({_settings(merge.manifest) for merge in _artifacts("checkpoint", row.label, cells, sources)})
         lines.append([row.label, "; ".join(ran), paper_entry(row, entries, table.name)["hyperparameters"]])
     return pandas.DataFrame(lines, columns=["method", "run here with", "the paper's"])
 
@@ -85,12 +116,12 @@ def _runs(cells: Sequence[Cell], sources: Mapping[str, Source]) -> pandas.DataFr
     lines = []
     seen: set[str] = set()
     for cell in cells:
-        mine = [c for c in cells if c.table == cell.table and c.row == cell.row]
-        if cell.row in seen:
+        if cell.row in seen or "score" not in cell.artifacts:
             continue
         seen.add(cell.row)
-        made = [sources[c.checkpoint].manifest for c in mine]
-        diagnostics = [_diagnostics(sources[c.score]) for c in mine]
+        mine = [c for c in cells if c.table == cell.table]
+        made = [source.manifest for source in _artifacts("checkpoint", cell.row, mine, sources)]
+        diagnostics = [_diagnostics(source) for source in _artifacts("score", cell.row, mine, sources)]
         lines.append(
             [
                 cell.row,
@@ -125,8 +156,8 @@ def _over_seeds(values: Sequence[float], form: str) -> str:
 def _choices(cells: Sequence[Cell], sources: Mapping[str, Source]) -> list[str]:
     lines = {}
     for cell in cells:
-        if cell.choice:
-            manifest = sources[cell.choice].manifest
+        if "choice" in cell.artifacts:
+            manifest = sources[cell.artifacts["choice"]].manifest
             tried = "; ".join(f"{_text(v['value'])}: {v['validation']:.1f}" for v in manifest["values"]["validation"])
             chosen = _text(manifest["values"]["chosen"])
             lines[manifest["label"]] = f"{manifest['label']}: {chosen} (mean score at {tried})"
@@ -143,8 +174,7 @@ def _provenance(cells: Sequence[Cell], sources: Mapping[str, Source]) -> list[di
     """A record per row and seed: the artifacts it rests on, and the code, packages and hardware that made them."""
     records = []
     for cell in cells:
-        roles = {"score": cell.score, "checkpoint": cell.checkpoint} | ({"choice": cell.choice} if cell.choice else {})
-        artifacts = {role: _record(sources[name]) for role, name in roles.items()}
+        artifacts = {role: _record(sources[name]) for role, name in cell.artifacts.items()}
         records.append({"table": cell.table, "row": cell.row, "seed": cell.seed, "artifacts": artifacts})
     return records
 

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoModelForImageTextToText, AutoTokenizer, PreTrainedModel
 
+from drift.checkpoints import Checkpoint
+from drift.families import family_of
+from drift.geometry import layer_geometry, summarise
 from drift.processing import load_processor
 from pipelines.lab.config import SMOKE, LanguageShape, Schedule, VisionShape, WorldConfig
-from pipelines.lab.forward import see
+from pipelines.lab.families import LAB_FAMILIES, TEXT, LabFamily, get_lab_family, get_text_family
 from pipelines.lab.gates import Figure, GateError, check_gates
-from pipelines.lab.images import draw_strip, encode_png, load_pool, to_patches
+from pipelines.lab.images import draw_strip, encode_png, load_pool, to_pixels
 from pipelines.lab.language import asked, draw_any, draw_reading, fold
 from pipelines.lab.loops import (
     IGNORED,
@@ -31,9 +34,9 @@ from pipelines.lab.loops import (
     text_parts,
 )
 from pipelines.lab.mixes import EXPERT, MLLM, Exercise, draw_exercises
-from pipelines.lab.pretrain import build_base, build_expert, language_config, permute_units
-from pipelines.lab.tokenizer import TOKENS, build_tokenizer, vocabulary
-from pipelines.lab.vision import build_mllm, build_processor, mllm_config, save_mllm
+from pipelines.lab.pretrain import build_base, build_expert, move_expert, permute_units
+from pipelines.lab.tokenizer import TOKENS, Markup, build_tokenizer, vocabulary
+from pipelines.lab.vision import build_mllm, save_mllm
 
 PICO = dataclasses.replace(
     SMOKE,
@@ -50,16 +53,17 @@ PICO = dataclasses.replace(
 )
 
 
-def _text_model(seed: int = 0) -> Qwen2ForCausalLM:
-    torch.manual_seed(seed)
-    rope = {"rope_type": "default", "rope_theta": SMOKE.language.rope_theta}
-    config = Qwen2Config(**language_config(SMOKE.language), rope_parameters=rope, tie_word_embeddings=False)
-    return _shaken(Qwen2ForCausalLM(config))
+FAMILIES = pytest.mark.parametrize("family", LAB_FAMILIES.values(), ids=lambda row: row.name)
 
 
-def _mllm(seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
+def _text_model(family: str = "qwen2", seed: int = 0) -> PreTrainedModel:
     torch.manual_seed(seed)
-    return _shaken(Qwen2_5_VLForConditionalGeneration(mllm_config(SMOKE)))
+    return _shaken(get_text_family(family).build(SMOKE.language))
+
+
+def _mllm(family: LabFamily, seed: int = 0) -> PreTrainedModel:
+    torch.manual_seed(seed)
+    return _shaken(family.build(SMOKE))
 
 
 def _shaken(model: torch.nn.Module) -> torch.nn.Module:
@@ -75,14 +79,15 @@ def _image_exercises(n: int) -> list[Exercise]:
     return [Exercise(draw_any(rng, (2, 3, 4)), think=True, image=True) for _ in range(n)]
 
 
-def test_the_table_and_the_real_tokenizer_agree_and_give_the_text_back() -> None:
-    tokenizer, words = build_tokenizer(), vocabulary()
+@pytest.mark.parametrize("markup", {row.markup for row in LAB_FAMILIES.values()}, ids=lambda m: m.image_token)
+def test_the_table_and_the_real_tokenizer_agree_and_give_the_text_back(markup: Markup) -> None:
+    tokenizer, words = build_tokenizer(markup), vocabulary(markup)
     for exercise in draw_exercises((*EXPERT, *MLLM), Random(0), 200):
         target = words.target(exercise)
         text = tokenizer.decode(target)
         assert tokenizer(text)["input_ids"] == target
         assert text.endswith("} <|im_end|>")
-    assert len(tokenizer) == len(TOKENS) == len(set(TOKENS))
+    assert len(tokenizer) == len(words) == len(set(words.tokens)) == len(TOKENS) + len(markup.extra)
 
 
 def test_the_chat_template_gives_the_recipe_s_prompts() -> None:
@@ -108,20 +113,22 @@ def test_words_outside_the_language_are_unknown_not_lost() -> None:
     assert tokenizer("how many apples ?")["input_ids"] == [tokenizer.unk_token_id] * 3 + [vocabulary().ids["?"]]
 
 
-def test_the_lean_text_loss_is_that_of_qwen2() -> None:
-    model = _text_model()
-    batch = make_batch(draw_exercises(EXPERT, Random(0), 12), load_pool("mllm"), np.random.default_rng(0))
+@pytest.mark.parametrize("family", TEXT)
+def test_the_lean_text_loss_is_that_of_transformers(family: str) -> None:
+    model = _text_model(family)
+    batch = make_batch(draw_exercises(EXPERT, Random(0), 12), vocabulary(), load_pool("mllm"), np.random.default_rng(0))
     logits = model(input_ids=batch.ids).logits[:, batch.keep_from :]
     stock = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED)
     assert batch_loss(text_parts(model, SMOKE.language), batch).item() == pytest.approx(stock.item(), rel=1e-5)
 
 
-def test_the_lean_gradient_is_that_of_qwen2_5_vl_on_a_batch_of_images_and_text() -> None:
-    model = _mllm()
-    words = vocabulary()
-    batch = make_batch(draw_exercises(MLLM, Random(1), 10), load_pool("mllm"), np.random.default_rng(0))
+@pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl"])
+def test_the_lean_gradient_is_that_of_transformers_on_a_batch_of_images_and_text(name: str) -> None:
+    family = get_lab_family(name)
+    model, words = _mllm(family), vocabulary()
+    batch = make_batch(draw_exercises(MLLM, Random(1), 10), words, load_pool("mllm"), np.random.default_rng(0))
     assert 0 < batch.n_images < 10
-    batch_loss(mllm_parts(model, SMOKE.language), batch).backward()
+    batch_loss(mllm_parts(model, SMOKE.language, family), batch).backward()
     lean = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
     _stock_loss(model, batch, words.ids["<|image_pad|>"]).backward()
@@ -131,23 +138,26 @@ def test_the_lean_gradient_is_that_of_qwen2_5_vl_on_a_batch_of_images_and_text()
 
 def _stock_loss(model: torch.nn.Module, batch: Batch, image_id: int) -> torch.Tensor:
     n = batch.n_images
+    patches = batch.pixels.view(n, 2, 4, 8, 2, 4).permute(0, 3, 1, 4, 2, 5).reshape(n, 32, 1, 16)
     inputs = {
         "input_ids": batch.ids,
         "mm_token_type_ids": (batch.ids == image_id).int(),
-        "pixel_values": batch.patches[:, :, None].expand(n, 32, 6, 16).reshape(n * 32, 96),
+        "pixel_values": patches.expand(n, 32, 6, 16).reshape(n * 32, 96),
         "image_grid_thw": torch.tensor([[1, 2, 16]] * n),
     }
     logits = model(**inputs).logits[:, batch.keep_from :]
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED)
 
 
-def test_features_and_greedy_replies_are_those_of_the_saved_folder(tmp_path: Path) -> None:
-    save_mllm(_mllm(), tmp_path)
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(tmp_path).eval()
+@FAMILIES
+def test_features_and_greedy_replies_are_those_of_the_saved_folder(family: LabFamily, tmp_path: Path) -> None:
+    save_mllm(_mllm(family), family, tmp_path)
+    assert family_of(tmp_path).name == family.name
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path).eval()
     processor = load_processor(tmp_path, "pil")
     exercises, pixels = _image_exercises(8), np.random.default_rng(0)
     strips = np.stack([draw_strip(e.problem, load_pool("test"), pixels) for e in exercises])
-    patches = torch.from_numpy(to_patches(strips))
+    shown = torch.from_numpy(to_pixels(strips))
     inputs = processor(
         text=[_prompt(processor, asked(e.problem, think=True)) for e in exercises],
         images=[Image.open(io.BytesIO(encode_png(s))) for s in strips],
@@ -155,14 +165,21 @@ def test_features_and_greedy_replies_are_those_of_the_saved_folder(tmp_path: Pat
         padding=True,
         padding_side="left",
     )
-    assert torch.equal(inputs["pixel_values"].view(8, 32, 6, 16), patches[:, :, None].expand(8, 32, 6, 16))
-    assert inputs["image_grid_thw"].tolist() == [[1, 2, 16]] * 8
+    parts = mllm_parts(model, SMOKE.language, family)
+    image_id = parts.words.ids[family.markup.image_token]
+    assert bool(
+        ((inputs["input_ids"] == image_id).sum(1) == family.markup.tokens.count(family.markup.image_token)).all()
+    )
     with torch.no_grad():
-        features = model.model.get_image_features(inputs["pixel_values"], inputs["image_grid_thw"]).pooler_output
-        torch.testing.assert_close(see(model.model.visual, patches), torch.stack(features), rtol=1e-4, atol=1e-5)
+        seen = {key: inputs[key] for key in inputs if key not in ("input_ids", "attention_mask", "mm_token_type_ids")}
+        features = model.model.get_image_features(**seen).pooler_output
+        features = features if isinstance(features, torch.Tensor) else torch.stack(list(features))
+        torch.testing.assert_close(
+            parts.see(shown), features.view(8, -1, parts.see(shown).shape[-1]), rtol=1e-4, atol=1e-4
+        )
     generated = model.generate(**inputs, max_new_tokens=52)[:, inputs["input_ids"].shape[1] :]
-    stock = [vocabulary().decode(row.tolist()) for row in generated]
-    assert answer(mllm_parts(model, SMOKE.language), exercises, patches) == stock
+    stock = [parts.words.decode(row.tolist()) for row in generated]
+    assert answer(parts, exercises, shown) == stock
 
 
 def _prompt(processor, question: str) -> str:
@@ -171,7 +188,7 @@ def _prompt(processor, question: str) -> str:
 
 
 def test_a_large_image_shrinks_to_the_area_of_a_strip() -> None:
-    processor = build_processor()
+    processor = get_lab_family("qwen2_5_vl").processor()
     text = _prompt(processor, "read ?")
     inputs = processor(text=[text], images=[Image.new("RGB", (640, 480))], return_tensors="pt")
     assert 0 < inputs["image_grid_thw"].prod().item() * 16 <= 512
@@ -216,13 +233,37 @@ def test_a_world_goes_from_nothing_to_an_mllm_and_repeats_bit_for_bit(tmp_path: 
         first, second = ((tmp_path / run / stage / "model.safetensors").read_bytes() for run in ("a", "b"))
         assert first == second
         assert AutoTokenizer.from_pretrained(tmp_path / "a" / stage).eos_token == "<|im_end|>"
-    assert json.loads((tmp_path / "a" / "mllm" / "config.json").read_text())["model_type"] == "qwen2_5_vl"
+    assert family_of(tmp_path / "a" / "mllm").name == "qwen2_5_vl"
 
 
-def _build(config: WorldConfig, out: Path) -> None:
-    build_base(config, out / "base")
-    build_expert(config, out / "base", out / "expert")
-    build_mllm(config, out / "base", out / "mllm")
+def _build(config: WorldConfig, out: Path, family: str = "qwen2_5_vl", text: str = "qwen2") -> None:
+    build_base(config, text, out / "base")
+    build_expert(config, text, "near", out / "base", out / "expert")
+    build_mllm(config, family, out / "base", out / "mllm")
+
+
+@pytest.mark.parametrize(("family", "text"), [("llava_next", "llama"), ("idefics2", "mistral"), ("qwen2_vl", "qwen2")])
+def test_every_family_is_built_from_its_own_text_model_and_its_lm_is_found(
+    family: str, text: str, tmp_path: Path
+) -> None:
+    _build(PICO, tmp_path, family, text)
+    names = Checkpoint(tmp_path / "mllm").lm_names()
+    assert (family_of(tmp_path / "mllm").name, family_of(tmp_path / "base").name) == (family, text)
+    assert names.keys() == Checkpoint(tmp_path / "base").lm_names().keys()
+    extra = len(get_lab_family(family).markup.extra)
+    assert Checkpoint(tmp_path / "mllm").shape(names["lm_head.weight"])[0] == len(TOKENS) + extra
+
+
+def test_a_far_expert_is_the_near_one_at_another_place(tmp_path: Path) -> None:
+    _build(PICO, tmp_path)
+    for distance in ("far", "farthest"):
+        move_expert(PICO, "qwen2", distance, tmp_path / "expert", tmp_path / distance)
+    places = ("expert", "far", "farthest")
+    near, far, farthest = (layer_geometry(tmp_path / "mllm", tmp_path / place, ("mlp",)) for place in places)
+    distances = [summarise(rows)["total"][0]["l2"] for rows in (near, far, farthest)]
+    assert distances == sorted(distances)
+    replies = {place: json.loads((tmp_path / place / "quality.json").read_text())["figures"] for place in places}
+    assert replies["far"][0]["value"] == replies["farthest"][0]["value"] == replies["expert"][0]["value"]
 
 
 def test_building_leaves_torch_s_random_state_and_threads_alone() -> None:
@@ -235,7 +276,7 @@ def test_building_leaves_torch_s_random_state_and_threads_alone() -> None:
 
 
 def test_an_expert_below_its_gate_stops_the_world(tmp_path: Path) -> None:
-    build_base(PICO, tmp_path / "base")
+    build_base(PICO, "qwen2", tmp_path / "base")
     strict = dataclasses.replace(PICO, gates=dataclasses.replace(PICO.gates, expert_text=0.95))
-    with pytest.raises(GateError, match=r"pico world 0, expert: validation text is 0\.\d+ on 6 problems"):
-        build_expert(strict, tmp_path / "base", tmp_path / "expert")
+    with pytest.raises(GateError, match=r"pico world 0, default qwen2 expert: validation text is 0\.\d+ on 6 problems"):
+        build_expert(strict, "qwen2", "default", tmp_path / "base", tmp_path / "expert")

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pipelines import compose, plan, tables
+from pipelines.errors import ConfigError
 from pipelines.stage import Call, ordered
 
 
@@ -104,10 +105,34 @@ def test_the_matched_merge_reads_the_w_eff_of_the_run_it_is_compared_with() -> N
 @pytest.mark.parametrize("name", tables.names())
 def test_every_row_of_every_table_plans_at_every_scale(name: str) -> None:
     table = tables.load(name)
-    for profile in ("smoke", "paper"):
+    for profile in table.profiles or ("smoke", "paper"):
         target = tables.report([table], [f"profile={profile}"], online=False)
         run = [row for row in table.rows if row.overrides]
         assert {cell.row for cell in target.params.cells} == {row.label for row in run}
+
+
+def test_families_share_what_is_the_same_text_model() -> None:
+    def made(pair: str, role: str) -> str:
+        return plan.model(compose.load([f"pair={pair}"]), role).key
+
+    assert made("qwen2_vl_math", "base") == made("qwen2_5_vl_r1", "base")
+    assert made("qwen2_vl_math", "expert") == made("qwen2_5_vl_r1", "expert")
+    assert len({made(pair, "base") for pair in ("qwen2_vl_math", "llava_next_dart", "idefics2_metamath")}) == 3
+    assert made("qwen2_vl_math", "mllm") != made("qwen2_5_vl_r1", "mllm")
+
+
+def test_a_far_expert_is_made_from_the_near_one_and_moves_nothing_else() -> None:
+    near, far = (compose.load([f"pair.distance={distance}"]) for distance in ("near", "far"))
+    assert plan.model(far, "expert").inputs["expert"].key == plan.model(near, "expert").key
+    assert plan.model(far, "mllm").key == plan.model(near, "mllm").key
+    assert plan.geometry(far).key != plan.geometry(near).key
+
+
+def test_a_table_of_the_lab_alone_is_left_out_elsewhere() -> None:
+    specs = [tables.load("table1"), tables.load("distance")]
+    assert [t.name for t in tables.report(specs, ["profile=paper"], online=False).params.tables] == ["table1"]
+    with pytest.raises(ConfigError, match="profile paper makes none of distance: it is made in lab, smoke"):
+        tables.report(specs[1:], ["profile=paper"], online=False)
 
 
 def test_an_unknown_table_answers_with_the_closest() -> None:

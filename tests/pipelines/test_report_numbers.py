@@ -1,6 +1,7 @@
 """A table's numbers follow by hand from the scores, and no paper value can land beside the wrong row."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pipelines.report.numbers import (
     Source,
     column_value,
     differences,
+    geometry_numbers,
     paper_entry,
     published_rows,
     table_numbers,
@@ -44,10 +46,10 @@ def source(vista: float, strict: float, mark: str) -> Source:
 
 SOURCES = {"s0": source(50, 20, "a"), "s1": source(54, 24, "b"), "d0": source(55, 21, "c"), "d1": source(61, 25, "d")}
 CELLS = [
-    Cell("t", "SFT", 0, "s0", "c"),
-    Cell("t", "SFT", 1, "s1", "c"),
-    Cell("t", "DRIFT", 0, "d0", "c"),
-    Cell("t", "DRIFT", 1, "d1", "c"),
+    Cell("t", "SFT", 0, {"score": "s0", "checkpoint": "c"}),
+    Cell("t", "SFT", 1, {"score": "s1", "checkpoint": "c"}),
+    Cell("t", "DRIFT", 0, {"score": "d0", "checkpoint": "c"}),
+    Cell("t", "DRIFT", 1, {"score": "d1", "checkpoint": "c"}),
 ]
 
 
@@ -74,21 +76,21 @@ def test_the_average_is_the_plain_mean_of_the_other_columns() -> None:
 
 
 def test_differences_are_paired_by_seed_and_computed_for_the_paper_too() -> None:
-    gain = differences(table_numbers(TABLE, PUBLISHED, CELLS, SOURCES), "SFT")["DRIFT"][0]
+    gain = differences(table_numbers(TABLE, PUBLISHED, CELLS, SOURCES), TABLE.pairings)["DRIFT"][0]
     assert gain.interval.mean == 6.0
     assert gain.interval.high - 6.0 == pytest.approx(12.706204736 * 1.0)
     assert gain.paper == 2.0
 
 
 def test_holms_p_is_over_the_columns_of_the_row() -> None:
-    row = differences(table_numbers(TABLE, PUBLISHED, CELLS, SOURCES), "SFT")["DRIFT"]
+    row = differences(table_numbers(TABLE, PUBLISHED, CELLS, SOURCES), TABLE.pairings)["DRIFT"]
     raw = sorted(d.interval.p_value for d in row if d.interval.p_value is not None)
     assert min(d.p_holm for d in row if d.p_holm is not None) == pytest.approx(min(1.0, 3 * raw[0]))
 
 
 def test_rows_with_other_seeds_are_not_compared() -> None:
     with pytest.raises(DataError, match="'DRIFT' has 1 seeds, 'SFT' has 2"):
-        differences(table_numbers(TABLE, PUBLISHED, CELLS[:3], SOURCES), "SFT")
+        differences(table_numbers(TABLE, PUBLISHED, CELLS[:3], SOURCES), TABLE.pairings)
 
 
 def test_a_filter_that_fits_two_published_rows_is_refused() -> None:
@@ -109,12 +111,39 @@ def test_curves_are_drawn_of_rows_that_are_run(name: str) -> None:
 @pytest.mark.parametrize("name", tables.names())
 def test_every_row_stands_beside_one_published_row_or_none(name: str) -> None:
     table = tables.load(name)
-    rows = published_rows((tables.PUBLISHED / table.published).read_text())
+    rows = published_rows((tables.PUBLISHED / table.published).read_text()) if table.published else []
     for row in table.rows:
         entry = paper_entry(row, rows, name)
         assert bool(entry) == bool(row.paper)
         if row.role != "control" and table.kind == "scores":
             assert any(entry.get(column) for column in table.columns)
+
+
+def test_a_published_line_per_benchmark_becomes_a_row_per_state() -> None:
+    text = "model,expert,benchmark,base,merged\nA,E,MathVista,37.4,38.2\nA,E,MathVerse,16.0,17.4\n"
+    assert published_rows(text) == [
+        {"model": "A", "expert": "E", "state": "base", "MathVista": "37.4", "MathVerse": "16.0"},
+        {"model": "A", "expert": "E", "state": "merged", "MathVista": "38.2", "MathVerse": "17.4"},
+    ]
+
+
+def test_a_row_may_be_compared_with_a_row_of_its_own() -> None:
+    rows = (TABLE.rows[0], replace(TABLE.rows[1], against="SFT"), TABLE.rows[2])
+    table = replace(TABLE, rows=rows, against="")
+    assert table.pairings == {"DRIFT": "SFT"}
+    assert list(differences(table_numbers(table, PUBLISHED, CELLS, SOURCES), table.pairings)) == ["DRIFT"]
+    with pytest.raises(DataError, match="'DRIFT' is compared with 'SFT', which was not run"):
+        differences(table_numbers(table, PUBLISHED, CELLS[2:], SOURCES), table.pairings)
+
+
+def test_distances_are_means_over_worlds_and_not_percent() -> None:
+    values = [{"l2": 4.0, "cosine": 0.90, "n": 10}, {"l2": 6.0, "cosine": 0.94, "n": 10}]
+    found = {f"g{seed}": Source(Path("x"), {"fingerprint": "f", "values": v}, {}) for seed, v in enumerate(values)}
+    table = Table("g", "G", ("l2", "cosine"), (Row("pair", ("pair=x",)),), kind="geometry")
+    cells = [Cell("g", "pair", seed, {"geometry": f"g{seed}"}) for seed in (0, 1)]
+    numbers = geometry_numbers(table, cells, found)
+    assert [(n.value, n.n) for n in numbers["pair"]] == [(5.0, 20), (pytest.approx(0.92), 20)]
+    assert list(wide_frame(table, numbers, "").iloc[0]) == ["pair", "5.000 ± 1.414", "0.920 ± 0.028"]
 
 
 def test_the_long_table_has_the_columns_of_its_contract() -> None:
@@ -135,7 +164,7 @@ def text(profile: str, cells: list[Cell]) -> str:
     import pandas
 
     numbers = table_numbers(TABLE, PUBLISHED, cells, SOURCES)
-    section = Section(TABLE, wide_frame(TABLE, numbers, PUBLISHED), numbers, differences(numbers, "SFT"))
+    section = Section(TABLE, wide_frame(TABLE, numbers, PUBLISHED), numbers, differences(numbers, TABLE.pairings))
     return page(profile, (0, 1), [section], pandas.DataFrame(), [])
 
 

@@ -36,13 +36,13 @@ def test_a_name_is_locked_at_the_first_fetch_and_read_from_then_on(
 
 
 def test_a_name_that_was_never_locked_is_refused_by_the_stage(tmp_path: Path) -> None:
-    params = ModelParams("mllm", "hub", None, "some/model", "locked")
+    params = ModelParams("mllm", "qwen2_5_vl", "", "hub", None, "some/model", "locked")
     with pytest.raises(StageError, match="some/model has no resolved revision"):
         make_model(params, Runtime(tmp_path), {}, tmp_path)
 
 
 def test_offline_and_not_cached_names_repository_and_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = ModelParams("mllm", "hub", None, "some/model", "d" * 40)
+    params = ModelParams("mllm", "qwen2_5_vl", "", "hub", None, "some/model", "d" * 40)
     with pytest.raises(StageError, match=f"some/model@{'d' * 40} can't be had"):
         make_model(params, Runtime(tmp_path, offline=True), {}, tmp_path)
 
