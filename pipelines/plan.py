@@ -84,7 +84,7 @@ def prior(config: Config) -> Call:
 def geometry(config: Config) -> Call:
     """How far the pair's expert lies from its MLLM, layer by layer."""
     inputs = {"mllm": model(config, "mllm"), "expert": model(config, "expert")}
-    label = f"{config.pair.name} {config.pair.distance} seed={config.seed}"
+    label = f"{_pair(config)}seed={config.seed}"
     return Call(stages.GEOMETRY, stages.GeometryParams(GEOMETRY_GROUPS), inputs, label=label)
 
 
@@ -101,7 +101,7 @@ def merge(config: Config) -> Call:
     params = stages.MergeParams(chosen.method, chosen.variant, settings, seed)
     roles = ("mllm", "expert", "base") if row.needs_base else ("mllm", "expert")
     inputs = {role: model(config, role) for role in roles}
-    label = f"{chosen.method} {chosen.variant} {chosen.coefficient} seed={config.seed}"
+    label = f"{_pair(config)}{chosen.method} {chosen.variant} {chosen.coefficient} seed={config.seed}"
     return Call(stages.MERGE, params, inputs, binds, label)
 
 
@@ -146,7 +146,8 @@ def train(config: Config) -> Call:
         else:
             injection = replace(injection, alpha=chosen)
     alpha = "none" if plain else f"alpha={config.injection.alpha}"
-    label = f"{config.method.name} {injection.scale} {alpha} {config.prior.kind} {_groups(config)} seed={config.seed}"
+    label = f"{_pair(config)}{config.method.name} {injection.scale} {alpha} {config.prior.kind} {_groups(config)}"
+    label = f"{label} seed={config.seed}"
     return Call(stages.TRAIN, stages.TrainParams(training, injection, config.launcher.processes), inputs, binds, label)
 
 
@@ -237,3 +238,8 @@ def score(config: Config) -> Call:
 
 def _groups(config: Config) -> str:
     return "+".join(config.selection.groups)
+
+
+def _pair(config: Config) -> str:
+    """The pair's name and its expert's distance in front of a label."""
+    return f"{config.pair.name} {config.pair.distance} "
