@@ -1,8 +1,9 @@
-"""Our merges against mergekit 0.1.5 on the same files: CPU seconds, wall seconds and peak memory, as ratios.
+"""Our merges against mergekit 0.1.5 on the same files, and the prior against our linear merge, as ratios.
 
-Builds a bf16 Qwen2 pair and base of random weights in a scratch folder, then runs both programs as subprocesses in
-turn, so that what else the machine does falls on both. CPU is user + system time of the child, import of torch
-included; memory is the peak of anonymous memory (file pages that the kernel may drop are no cost), sampled every 20 ms.
+Builds a bf16 Qwen2 pair and base of random weights in a scratch folder, then runs the programs as subprocesses in turn,
+so that what else the machine does falls on all. CPU is user + system time of the child, import of torch included; the
+prior is extracted over attention and MLP with norms, cosines and the sources' sha256; memory is the peak of anonymous
+memory (file pages that the kernel may drop are no cost), sampled every 20 ms.
 
     make bench-merge
     python benchmarks/bench_merge.py --parameters 100e6 --rounds 1 --methods linear ties
@@ -25,6 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = {"linear": 3.0, "task_arithmetic": 3.0, "ties": 5.0, "dare_linear": 2.0}
+PRIOR_TARGET = 1.5  # of the CPU of our linear merge, at most
 VARIANT = "mergekit"  # the same arithmetic on both sides
 
 log = logging.getLogger("bench_merge")
@@ -35,6 +37,13 @@ from drift.merging import merge_checkpoints
 job = json.loads(sys.argv[1])
 merge_checkpoints(job["method"], job["out"], mllm=job["mllm"], expert=job["expert"], base=job["base"],
                   variant="mergekit", **job["hyperparameters"])
+"""
+
+_PRIOR = """
+import json, sys
+from drift.prior import ReasoningPrior
+job = json.loads(sys.argv[1])
+ReasoningPrior.extract(job["mllm"], job["expert"], job["out"])
 """
 
 _MERGEKIT = """
@@ -138,14 +147,27 @@ def compare(method: str, folders: dict[str, str], scratch: Path, rounds: int) ->
     chosen = hyperparameters_of(method)
     python = os.environ.get("MERGEKIT_PYTHON", str(ROOT / ".venv-mergekit" / "bin" / "python"))
     job = {"method": method, "hyperparameters": chosen, "config": mergekit_config(method, folders, chosen)} | folders
-    programs = {"ours": [sys.executable, "-c", _OURS], "mergekit": [python, "-c", _MERGEKIT]}
+    return interleave(method, {"ours": _OURS, "mergekit": _MERGEKIT}, {"mergekit": python}, job, scratch, rounds)
+
+
+def compare_prior(folders: dict[str, str], scratch: Path, rounds: int) -> dict[str, list[Run]]:
+    """`rounds` runs of the extraction and of our linear merge, in turn."""
+    job = {"method": "linear", "hyperparameters": hyperparameters_of("linear")} | folders
+    return interleave("prior", {"prior": _PRIOR, "linear": _OURS}, {}, job, scratch, rounds)
+
+
+def interleave(
+    title: str, scripts: dict[str, str], pythons: dict[str, str], job: dict, scratch: Path, rounds: int
+) -> dict[str, list[Run]]:
+    """Each script's runs, in turn, each with an empty output folder; a script runs under our Python unless said."""
+    programs = {name: [pythons.get(name, sys.executable), "-c", code] for name, code in scripts.items()}
     runs: dict[str, list[Run]] = {name: [] for name in programs}
     for turn in range(rounds):
         for name, command in programs.items():
             with tempfile.TemporaryDirectory(dir=scratch) as folder:
                 out = str(Path(folder) / "out")
                 runs[name].append(measure([*command, json.dumps(job | {"out": out})], scratch))
-            log.info("%s round %d %s: %s", method, turn + 1, name, runs[name][-1])
+            log.info("%s round %d %s: %s", title, turn + 1, name, runs[name][-1])
     return runs
 
 
@@ -159,6 +181,17 @@ def row(method: str, runs: dict[str, list[Run]]) -> str:
     return "| " + " | ".join([*cells, f"{TARGETS[method]:.0f}"]) + " |"
 
 
+def prior_row(runs: dict[str, list[Run]]) -> str:
+    """What the extraction costs beside our linear merge, in one sentence."""
+    prior, linear = ([run.cpu for run in runs[name]] for name in ("prior", "linear"))
+    ratios = _spread([a / b for a, b in zip(prior, linear, strict=True)], 2)
+    memory = _spread([run.memory for run in runs["prior"]], 0)
+    return (
+        f"Prior extraction: {_spread(prior, 1)} CPU s, {memory} MB; our linear merge beside it {_spread(linear, 1)} "
+        f"CPU s; ratio {ratios}, target at most {PRIOR_TARGET}"
+    )
+
+
 def _spread(values: list[float], digits: int) -> str:
     low, high = min(values), max(values)
     return f"{statistics.median(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
@@ -169,7 +202,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--parameters", type=float, default=800e6)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--methods", nargs="+", default=list(TARGETS), choices=list(TARGETS))
+    parser.add_argument("--methods", nargs="+", default=[*TARGETS, "prior"], choices=[*TARGETS, "prior"])
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -177,7 +210,10 @@ def main() -> None:
     table = ["| method | " + " | ".join(heads) + " | CPU target |", "| --- |" + " --- |" * 10]
     with tempfile.TemporaryDirectory(dir=options.scratch, prefix="bench-merge-") as root:
         folders = build_models(Path(root), options.parameters)
-        table += [row(method, compare(method, folders, Path(root), options.rounds)) for method in options.methods]
+        merges = [method for method in options.methods if method != "prior"]
+        table += [row(method, compare(method, folders, Path(root), options.rounds)) for method in merges]
+        if "prior" in options.methods:
+            table += ["", prior_row(compare_prior(folders, Path(root), options.rounds))]
     threads = os.environ.get("OMP_NUM_THREADS", "unset")
     sys.stdout.write(f"{options.parameters / 1e6:.0f}M parameters, bf16, {options.rounds} rounds, median (range); ")
     sys.stdout.write(
