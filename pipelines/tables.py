@@ -23,7 +23,7 @@ _TABLE = TypeAdapter(Table)
 def names() -> list[str]:
     """The tables there are, a YAML each in conf/table: the paper's tables, then figures."""
     found = (path.stem for path in (compose.CONF / "table").glob("*.yaml"))
-    return sorted(found, key=lambda name: (not name.startswith("table"), name))
+    return sorted(found, key=lambda name: (not name.startswith("table"), len(name), name))
 
 
 def load(name: str) -> Table:
