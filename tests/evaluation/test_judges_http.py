@@ -105,6 +105,22 @@ def test_nonsense_is_asked_again_and_then_unjudged_not_wrong():
     assert (judge.usage().calls, judge.usage().failed) == (3, 1)
 
 
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [
+        ("I would rather talk about lunch, at length.", None),
+        ("Sorry, but there is nothing here that I could help with.", None),
+        ("the slowly growing northern field", False),  # the response's own words
+        ("7", True),
+        ("x = 7", True),
+        ("a few words", False),
+    ],
+)
+def test_chat_of_the_judges_own_is_no_free_form_answer(reply, verdict):
+    request = case("MathVision", "7", options={}, question="Which?", response="The northern field, slowly growing.")
+    assert judge_with(Server(reply), [request])[0][0].verdict is verdict
+
+
 @pytest.mark.parametrize("broken", [500, 429, b"<html>", b"{}", b'{"choices": []}', b"[1]", completion(None)])
 def test_what_may_pass_is_tried_again(broken):
     server = Server(broken, broken, "B")
