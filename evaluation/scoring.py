@@ -16,7 +16,7 @@ from evaluation.freeform import score_boxed
 from evaluation.hallusion import score_hallusion
 from evaluation.judge import Judge, JudgeRequest, ask
 from evaluation.logicvista import score_logicvista
-from evaluation.mathverse import score_mathverse
+from evaluation.mathverse import question_choices, score_mathverse
 from evaluation.mathvision import score_mathvision
 from evaluation.mathvista import score_mathvista
 from evaluation.summary import summarise
@@ -67,7 +67,7 @@ def score(
         raise DataError(f"unknown scorer {benchmark.scorer!r}: {closest(benchmark.scorer, SCORERS)}")
     rule = SCORERS[benchmark.scorer]
     if not _is_published_text_rule(rule, mode):
-        prepare(text for item in items for text in (item.answer, *item.options.values()))
+        prepare(text for item in items for text in _golds(item))
     verdicts = [_verdict(rule, item, responses.get(item.index), mode) for item in items]
     return verdicts if judge is None else _judged(benchmark, items, responses, verdicts, judge)
 
@@ -88,6 +88,11 @@ def _verdict(rule: Rule, item: Item, response: str | None, mode: str) -> Verdict
 def _is_published_text_rule(rule: Rule, mode: str) -> bool:
     """Whether the rule is MATH-V's own, which reads whole responses and compares no formulas."""
     return rule is score_mathvision and mode == "official"
+
+
+def _golds(item: Item) -> tuple[str, ...]:
+    """Every text that a response to the item may be compared with."""
+    return (item.answer, *item.options.values(), *question_choices(item).values())
 
 
 def _judged(

@@ -1,9 +1,9 @@
 """Symbolic equality of short formulas by math-verify, in processes of their own with bounded processor time.
 
 math-verify bounds itself by signals, which only work on a main thread and don't interrupt compiled code. So one helper
-loads it once and forks a child a question; the kernel ends a child that has used half a second of processor time (of
-the processor, not of the clock, so that a busy machine gives the same verdicts), and a child that ends without a yes
-means "not equal". No question can therefore hold the scorer longer, and none makes the helper start again.
+loads it once and forks a child a question; the kernel ends a child that has used a quarter of a second of processor
+time (not of the clock, so that a busy machine gives the same verdicts), and a child that ends without a yes means "not
+equal". No question can therefore hold the scorer longer, and none makes the helper start again.
 
 Starting the helper (about a second) belongs to no item: `prepare` does it before the first one is scored. A helper that
 can't start, or falls silent, is an error, never a verdict.
@@ -26,7 +26,7 @@ from functools import lru_cache
 from drift.errors import DriftError
 
 MAX_FORMULA = 80
-_PROCESSOR_SECONDS = 0.5
+_PROCESSOR_SECONDS = 0.25  # five options that all run out of it still stay under 2 s
 # Of the clock, and only for a machine that has stalled: far more than a question or a start can use.
 _SILENCE_SECONDS = 120.0
 # Towers, big exponents and factorials of expressions can take any time and prove nothing about an answer.
