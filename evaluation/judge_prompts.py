@@ -14,6 +14,7 @@ from evaluation.judge import JudgeRequest
 
 NO_ANSWER = "NONE"
 _LONGEST_ANSWER = 300
+_LONG_WORD = re.compile(r"[^\W\d_]{4,}")
 _LETTERS = re.compile(r"[\(\[]?[A-Z][\)\]]?(?:\s*(?:,|and|&)?\s*[\(\[]?[A-Z][\)\]]?)*")
 _PREFIX = re.compile(r"^(?:the\s+)?(?:final\s+|extracted\s+)?(?:answer|output)\s*(?:is)?\s*[:=]?\s*", re.IGNORECASE)
 
@@ -64,6 +65,19 @@ def read_value(reply: str) -> str | None:
     if value.rstrip(".").upper() == NO_ANSWER:
         return NO_ANSWER
     return value or None
+
+
+def is_from_the_case(value: str, request: JudgeRequest) -> bool:
+    """Whether a value can be an answer read out of the response, and is no chat of the judge's own.
+
+    Any few words, number or formula can. A sentence (three words or more of four letters) must take most of these words
+    from the response, the question or the options.
+    """
+    words = _LONG_WORD.findall(value.casefold())
+    if len(words) < 3:
+        return True
+    seen = set(_LONG_WORD.findall(" ".join([request.response, request.question, *request.options.values()]).casefold()))
+    return 2 * sum(word in seen for word in words) >= len(words)
 
 
 def read_letters(reply: str) -> str | None:

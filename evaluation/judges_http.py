@@ -5,15 +5,18 @@ the two differ as text). A call that fails, or a reply that makes no sense after
 neither right nor wrong. Only replies that made sense are cached, so running again asks only what is still open.
 """
 
+import fcntl
 import hashlib
 import json
 import logging
+import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from tqdm import tqdm
 
@@ -21,7 +24,7 @@ from evaluation.benchmarks import get_benchmark
 from evaluation.engines.chat import ChatClient, ChatError, ChatReply, Endpoint
 from evaluation.generate import read_jsonl
 from evaluation.judge import JudgeReply, JudgeRequest
-from evaluation.judge_prompts import NO_ANSWER, protocol_of, read_equality
+from evaluation.judge_prompts import NO_ANSWER, Protocol, is_from_the_case, protocol_of, read_equality
 from evaluation.scoring import SCORERS
 from evaluation.tsv import Item
 
@@ -105,6 +108,11 @@ class HttpJudge:
         spent = counts["prompt_tokens"] * prompt_price + counts["completion_tokens"] * completion_price
         return Usage(**counts, cost=spent / 1e6)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the endpoint failed so often in a row that it is no longer asked."""
+        return self._client.is_lost
+
     def judge_all(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """One reply a request, in the same order, several calls at a time."""
         with ThreadPoolExecutor(self._client.endpoint.concurrency) as pool:
@@ -124,7 +132,7 @@ class HttpJudge:
         heard: list[_Heard] = []
         extraction: str | None = None
         try:
-            answer, reply = self._ask(prompts[0], protocol.read)
+            answer, reply = self._ask(prompts[0], lambda text: _read_case(protocol, text, request))
             heard.append(reply)
             if answer == NO_ANSWER:
                 return self._reply(False, prompts, heard, None)
@@ -191,7 +199,10 @@ class HttpJudge:
 
 
 class ReplyCache:
-    """Replies that made sense, by the hash of model and prompt, appended to a JSONL as they come."""
+    """Replies that made sense, by the hash of model and prompt, appended to a JSONL as they come.
+
+    Several runs may share one file: every look at it and every line holds a lock on it.
+    """
 
     def __init__(self, path: Path | None) -> None:
         """Reads what is there; a last line that a kill left torn is dropped from the file."""
@@ -200,9 +211,9 @@ class ReplyCache:
         self._replies: dict[str, _Heard] = {}
         if path is None or not path.exists():
             return
-        _drop_torn_end(path)
-        for line in read_jsonl(path):
-            self._replies[line["key"]] = _Heard(line["text"], line["tokens"])
+        with _locked(path):
+            for line in read_jsonl(path):
+                self._replies[line["key"]] = _Heard(line["text"], line["tokens"])
 
     def get(self, key: str) -> _Heard | None:
         """The reply stored under `key`."""
@@ -215,17 +226,27 @@ class ReplyCache:
             if self._path is not None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 line: dict[str, Any] = {"key": key, "text": reply.text, "tokens": reply.tokens}
-                with self._path.open("ab") as stream:
+                with _locked(self._path) as stream:
                     stream.write(json.dumps(line).encode("ascii") + b"\n")
 
 
-def _drop_torn_end(path: Path) -> None:
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        log.warning("%s: dropping an unfinished last line", path)
-        with path.open("r+b") as stream:
-            stream.truncate(whole)
+@contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    """The file, open for appending by this process alone, and cut back to whole lines."""
+    with path.open("a+b") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)  # released when the file is closed
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - 1))
+        if stream.read() not in (b"", b"\n"):
+            stream.seek(0)
+            log.warning("%s: dropping an unfinished last line", path)
+            stream.truncate(stream.read().rfind(b"\n") + 1)
+        yield stream
+
+
+def _read_case(protocol: Protocol, text: str, request: JudgeRequest) -> str | None:
+    value = protocol.read(text)
+    return value if value is not None and is_from_the_case(value, request) else None
 
 
 def _by_rule(scorer: str, request: JudgeRequest, extraction: str, mode: str) -> bool:

@@ -4,7 +4,8 @@ Arguments: benchmark, data (a TSV, images not needed), predictions (JSON lines o
 to write one verdict a line), mode=official|semantic, judge=rules|openai, allow_missing=false|true. Prints one JSON
 object. An item without a response is an error; with allow_missing=true it is wrong and counted as `missing`.
 judge=openai asks any OpenAI-compatible server: judge_url=http://127.0.0.1:8000/v1 judge_model=NAME, and if wanted
-judge_key_env (the variable that holds the key) and judge_cache (a JSON-lines file of replies, kept between runs).
+judge_key_env (the variable that holds the key), judge_cache (a JSON-lines file of replies, kept between runs), and
+judge_prompt_price with judge_completion_price (per million tokens). `judge_usage` then counts calls, tokens and cost.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from drift.errors import DataError, DriftError, closest
@@ -34,6 +36,8 @@ DEFAULTS = {
     "judge_model": "",
     "judge_key_env": "OPENAI_API_KEY",
     "judge_cache": "",
+    "judge_prompt_price": "",
+    "judge_completion_price": "",
     "allow_missing": "false",
 }
 JUDGES = ("rules", "openai")
@@ -66,11 +70,11 @@ def score_files(
     return {**summary, "judge": judge_name, "extra": extra, "data_md5": file_md5(data)}
 
 
-def make_judge(values: Mapping[str, str]) -> tuple[Judge | None, str]:
+def make_judge(values: Mapping[str, str]) -> tuple[HttpJudge | None, str]:
     """(the judge that the arguments name, its name in a summary); rules alone are None.
 
     Raises:
-        DataError: unknown judge, or an `openai` judge without address or model.
+        DataError: unknown judge, an `openai` judge without address or model, or a price that is no number.
     """
     name = values["judge"]
     if name not in JUDGES:
@@ -81,7 +85,16 @@ def make_judge(values: Mapping[str, str]) -> tuple[Judge | None, str]:
         raise DataError("judge=openai needs judge_url=http://host:port/v1 and judge_model=NAME")
     endpoint = Endpoint(values["judge_url"], values["judge_model"], values["judge_key_env"])
     cache = Path(values["judge_cache"]) if values["judge_cache"] else None
-    return HttpJudge(endpoint, cache=cache, mode=values["mode"]), values["judge_model"]
+    prices = [_price(key, values[key]) for key in ("judge_prompt_price", "judge_completion_price")]
+    judge = HttpJudge(endpoint, cache=cache, mode=values["mode"], prompt_price=prices[0], completion_price=prices[1])
+    return judge, values["judge_model"]
+
+
+def _price(key: str, text: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise DataError(f"{key}={text!r}; expected a number, the price of a million tokens") from None
 
 
 def file_md5(path: Path) -> str:
@@ -109,6 +122,8 @@ def main(words: Sequence[str]) -> int:
             judge_name,
             allow_missing=parse_switch("allow_missing", values["allow_missing"]),
         )
+        if judge is not None:
+            summary["judge_usage"] = asdict(judge.usage())
     except DriftError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 2

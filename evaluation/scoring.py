@@ -16,10 +16,11 @@ from evaluation.freeform import score_boxed
 from evaluation.hallusion import score_hallusion
 from evaluation.judge import Judge, JudgeRequest, ask
 from evaluation.logicvista import score_logicvista
-from evaluation.mathverse import score_mathverse
+from evaluation.mathverse import question_choices, score_mathverse
 from evaluation.mathvision import score_mathvision
 from evaluation.mathvista import score_mathvista
 from evaluation.summary import summarise
+from evaluation.symbolic import prepare
 from evaluation.tsv import Item
 from evaluation.verdicts import MODES, Rule, Verdict
 
@@ -58,12 +59,15 @@ def score(
             None decides by rules alone.
     Raises:
         DataError: unknown mode or scorer.
+        HelperError: the process that compares formulas can't be started, or stopped answering.
     """
     if mode not in MODES:
         raise DataError(f"unknown mode {mode!r}: {closest(mode, MODES)}")
     if benchmark.scorer not in SCORERS:
         raise DataError(f"unknown scorer {benchmark.scorer!r}: {closest(benchmark.scorer, SCORERS)}")
     rule = SCORERS[benchmark.scorer]
+    if not _is_published_text_rule(rule, mode):
+        prepare(text for item in items for text in _golds(item))
     verdicts = [_verdict(rule, item, responses.get(item.index), mode) for item in items]
     return verdicts if judge is None else _judged(benchmark, items, responses, verdicts, judge)
 
@@ -75,11 +79,20 @@ def _verdict(rule: Rule, item: Item, response: str | None, mode: str) -> Verdict
     is_cut = is_cut_by_xlsx(response)
     if is_cut and mode == "semantic" and last_boxed(response) is None:
         return replace(blank, rule="truncated", is_truncated=True)
-    is_published_text_rule = rule is score_mathvision and mode == "official"
-    outcome = rule(item, response if is_published_text_rule else clip_answer(response), mode)
+    outcome = rule(item, response if _is_published_text_rule(rule, mode) else clip_answer(response), mode)
     return replace(
         blank, correct=outcome.correct, extraction=outcome.extraction, rule=outcome.rule, is_truncated=is_cut
     )
+
+
+def _is_published_text_rule(rule: Rule, mode: str) -> bool:
+    """Whether the rule is MATH-V's own, which reads whole responses and compares no formulas."""
+    return rule is score_mathvision and mode == "official"
+
+
+def _golds(item: Item) -> tuple[str, ...]:
+    """Every text that a response to the item may be compared with."""
+    return (item.answer, *item.options.values(), *question_choices(item).values())
 
 
 def _judged(

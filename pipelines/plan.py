@@ -12,7 +12,9 @@ from drift.families import get_family
 from drift.merging.config import Value, describe, get_method, resolve_hyperparameters
 from drift.selection import GEOMETRY_GROUPS
 from drift.training.config import InjectionConfig
+from evaluation.backends.toolkit import check_comparable
 from pipelines import stages
+from pipelines.errors import ConfigError
 from pipelines.lab.config import LAB, WorldConfig
 from pipelines.schema import Config, Injection, Merge, Method
 from pipelines.stage import Bind, Call
@@ -234,6 +236,35 @@ def score(config: Config) -> Call:
     responses = generate(config)
     inputs = {"responses": responses, "benchmarks": benchmarks(config)}
     return Call(stages.SCORE, params, inputs, label=responses.label)
+
+
+def second_opinion(config: Config) -> Call:
+    """VLMEvalKit's own verdicts on the same checkpoint and tables, beside ours.
+
+    Raises:
+        DataError: a benchmark or a judge that the toolkit can't do.
+        ConfigError: responses that don't come from an engine which runs inside the toolkit.
+    """
+    engine, suite, evaluator = config.engine, config.suite, config.evaluator
+    names = tuple(suite.benchmarks.values())
+    check_comparable(names, evaluator.judge, evaluator.judge_url)
+    if engine.name != "transformers":
+        raise ConfigError(
+            f"evaluator=vlmevalkit generates with engine=transformers inside the toolkit, not {engine.name}"
+        )
+    params = stages.SecondOpinionParams(
+        commit=evaluator.revision,
+        benchmarks=names,
+        variant=suite.variant,
+        dtype=engine.dtype,
+        image_backend=engine.image_backend,
+        settings=engine.settings,
+        judge=evaluator.judge,
+        judge_url=evaluator.judge_url,
+    )
+    scores = score(config)
+    inputs = {"scores": scores, "model": checkpoint(config), **scores.inputs}
+    return Call(stages.SECOND_OPINION, params, inputs, label=scores.label)
 
 
 def _groups(config: Config) -> str:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pipelines import compose, tables
+from pipelines.errors import ConfigError
 from pipelines.report.publish import publish
 from pipelines.scheduler import resolve
 from pipelines.session import guarded, rooted, scheduler
@@ -28,6 +29,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("overrides", nargs="*", help="Hydra overrides for every run: profile=smoke seeds=[0]")
     asked = parser.parse_args(argv)
     config = compose.load(asked.overrides)
+    if config.evaluator.name != "native":
+        raise ConfigError(f"tables hold our own scores; for {config.evaluator.name}'s beside them use pipelines.run")
     specs = [tables.load(name) for name in asked.table or tables.names()]
     target = tables.report(specs, asked.overrides, online=not asked.plan)
     if asked.plan:

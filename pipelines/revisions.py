@@ -9,6 +9,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from evaluation.backends.toolkit import toolkit_commit, toolkit_python
 from pipelines import compose
 from pipelines.errors import ConfigError
 from pipelines.schema import Config, Data, ModelRef
@@ -17,15 +18,18 @@ from pipelines.store import sha256_of, write_atomic
 log = logging.getLogger(__name__)
 LOCK = compose.CONF / "revisions.lock.json"
 LOCKED = "locked"
+INSTALLED = "installed"
 
 
 def resolve(config: Config, online: bool) -> Config:
     """The config with every `revision: locked` replaced by its commit, and folders by their digest.
 
-    With `online` false a name that was never locked stays `locked`: good enough for a plan, refused by a stage.
+    The toolkit of `evaluator=vlmevalkit` is asked for its commit. With `online` false a name that was never locked
+    stays `locked` (the toolkit `installed`): good enough for a plan, refused by a stage.
 
     Raises:
         ConfigError: the hub can't be asked, or a local folder is missing.
+        ToolkitError: the toolkit is not installed.
     """
     pair, data = config.pair, config.data
     if pair.source == "hub":
@@ -41,7 +45,10 @@ def resolve(config: Config, online: bool) -> Config:
         data = replace(data, revision=ref.revision)
     if config.suite.source == "folder" or data.source == "folder":
         data = _digested(data)
-    return replace(config, pair=pair, data=data)
+    evaluator = config.evaluator
+    if evaluator.revision == INSTALLED and online:
+        evaluator = replace(evaluator, revision=toolkit_commit(toolkit_python()))
+    return replace(config, pair=pair, data=data, evaluator=evaluator)
 
 
 def _resolved(ref: ModelRef, kind: str, online: bool) -> ModelRef:

@@ -22,9 +22,12 @@ def _main(composed: DictConfig) -> None:
     def run() -> int:
         config = revisions.resolve(compose.to_config(composed), online=True)
         target = plan.score(config)
-        outcome = scheduler(config).execute([target])
+        second = plan.second_opinion(config) if config.evaluator.name == "vlmevalkit" else None
+        outcome = scheduler(config).execute([target, second] if second else [target])
         artifact = outcome[target]
         line = {"label": target.label, "scores": artifact.values["scores"], "artifact": str(artifact.path)}
+        if second:
+            line["vlmevalkit"] = {**outcome[second].values, "artifact": str(outcome[second].path)}
         if config.pair.source == "lab" and config.suite.source != "lab":
             line["note"] = "a lab checkpoint on a real benchmark shows that the path works; the score means nothing"
         print(json.dumps(line))

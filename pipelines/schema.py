@@ -150,12 +150,30 @@ class Engine:
 
 @dataclass(frozen=True, config=STRICT)
 class Judge:
-    """Who decides where rules can't: `rules` alone, or an OpenAI-compatible endpoint (key in OPENAI_API_KEY)."""
+    """Who decides where rules can't: `rules` alone, or an OpenAI-compatible endpoint (key in OPENAI_API_KEY).
+
+    Prices are of a million tokens; they count the cost and change no score.
+    """
 
     name: Literal["rules", "openai"]
     mode: Literal["official", "semantic"]
     model: str
     url: str
+    prompt_price: float
+    completion_price: float
+
+
+@dataclass(frozen=True, config=STRICT)
+class Evaluator:
+    """`native` is this project's own scoring; `vlmevalkit` sets the real toolkit's verdicts beside it, item by item.
+
+    `revision` is the toolkit's commit, `installed` whichever is found; `judge` is the toolkit's own judge model.
+    """
+
+    name: Literal["native", "vlmevalkit"]
+    revision: str
+    judge: str
+    judge_url: str
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -199,6 +217,7 @@ class Config:
     suite: Suite
     engine: Engine
     judge: Judge
+    evaluator: Evaluator
     tracker: Tracker
     launcher: Launcher
 

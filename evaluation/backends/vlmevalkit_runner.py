@@ -1,17 +1,43 @@
 """Runs inside VLMEvalKit's own environment, as `python vlmevalkit_runner.py JOB.json`: never imported by this project.
 
+As `vlmevalkit_runner.py commit` it prints the toolkit's commit, without an argument how many models the toolkit knows.
+
 It registers one model, a checkpoint folder or a file of responses, and hands over to the toolkit's own run.py: the
 toolkit builds the prompts, loops over the items, writes its files and scores them. Afterwards the verdict on each item
 is read from the toolkit's files, and its own tables are kept beside them.
 """
 
+import importlib.util
 import json
 import os
 import runpy
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
+
+
+def toolkit_commit():
+    """The commit of the toolkit's source, `-dirty` added where it was changed; exits where there is none."""
+    found = importlib.util.find_spec("vlmeval")
+    if found is None or found.origin is None:
+        sys.exit("vlmeval is not installed there")
+    source = Path(found.origin).resolve().parents[1]
+
+    def git(*words):
+        return subprocess.run(["git", "-C", str(source), *words], capture_output=True, text=True, check=False).stdout
+
+    # A copy in site-packages may lie inside another repository, whose commit says nothing about it.
+    if git("rev-parse", "--show-toplevel").strip() != str(source):
+        sys.exit(f"{source} is no git checkout")
+    changed = git("status", "--porcelain", "--untracked-files=no").strip()
+    return git("rev-parse", "HEAD").strip() + ("-dirty" if changed else "")
+
+
+if sys.argv[1:] == ["commit"]:
+    sys.stdout.write(toolkit_commit() + "\n")
+    sys.exit()
 
 JOB = json.loads(Path(sys.argv[1]).read_text()) if len(sys.argv) > 1 else {}
 MODEL_NAME = "checkpoint"
@@ -84,6 +110,7 @@ class Checkpoint(BaseModel):
 
 def main() -> None:
     """Run the toolkit on the job's data sets and write one line an item to `out`/<data set>.jsonl."""
+    threading.Thread(target=end_with_the_caller, daemon=True).start()
     for dataset in JOB["datasets"]:
         accept_local_table(dataset)
     supported_VLM[MODEL_NAME] = partial(Checkpoint, job=JOB)
@@ -98,6 +125,13 @@ def main() -> None:
     write_provenance(Path(JOB["out"]))
     for dataset in JOB["datasets"]:
         write_verdicts(dataset, Path(JOB["work"]) / MODEL_NAME, Path(JOB["out"]) / f"{dataset}.jsonl")
+
+
+def end_with_the_caller():
+    """Whoever started this run holds the other end of standard input; once that is closed nobody wants the result."""
+    while os.read(0, 1024):
+        pass
+    os._exit(1)
 
 
 def accept_local_table(dataset: str) -> None:
@@ -147,12 +181,8 @@ def is_correct(dataset: str, row) -> bool:
 
 def write_provenance(out: Path) -> None:
     """The toolkit's own status file, with its metrics, and the commit of its source."""
-    source = Path(vlmeval.__file__).parents[1]
-    commit = subprocess.run(
-        ["git", "-C", str(source), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
     reports = sorted((Path(JOB["work"]) / MODEL_NAME).glob("*/status.json"))
-    record = {"commit": commit.stdout.strip() or "unknown", "judge": JOB["judge"], "datasets": {}}
+    record = {"commit": toolkit_commit(), "judge": JOB["judge"], "datasets": {}}
     if reports:
         record["datasets"] = json.loads(reports[-1].read_text())["datasets"]
     (out / "toolkit.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -1,19 +1,62 @@
-"""Which model answered: the identity of a checkpoint folder by content, so that a renamed copy is the same model."""
+"""Which model answered: a checkpoint folder's identity by the content that decides its responses, and by nothing else.
+
+Weights, network, tokenizer, image processor, chat template and generation defaults count. A training's records beside
+them (wall time, metrics, the job), a model card, the folder's place and the library that wrote the files do not, so two
+trainings that end in the same checkpoint have one name.
+"""
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
-_SUFFIXES = frozenset({".json", ".safetensors", ".jinja", ".txt", ".model"})
+from evaluation.engines.base import EngineError
+
+_WEIGHTS = frozenset({".safetensors", ".bin"})
+_VOCABULARIES = frozenset({".model", ".tiktoken", ".jinja"})
+_NAMES = frozenset({"tokenizer.json", "vocab.json", "vocab.txt", "merges.txt"})
+_CONFIGS = frozenset(
+    {
+        "config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json",
+        "added_tokens.json", "chat_template.json", "processor_config.json", "preprocessor_config.json",
+        "video_preprocessor_config.json",
+    }
+)  # fmt: skip
+# Written by whoever saved the file, read by nothing that answers.
+_PROVENANCE = frozenset({"transformers_version", "_name_or_path", "name_or_path", "is_local", "local_files_only"})
 
 
 def folder_sha256(folder: Path) -> str:
-    """The hash of every configuration, vocabulary, template and weight file, with their names but not their place.
+    """The hash of every file that decides what the checkpoint answers, with the files' names.
 
-    Reads the weights whole: about a second for each gigabyte.
+    Configurations are compared by meaning: layout, key order and the writer's own marks don't count. Reads the weights
+    whole: about a second for each gigabyte.
+
+    Raises:
+        EngineError: the folder holds no weights, or a configuration that is no JSON.
     """
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    if not any(path.suffix in _WEIGHTS for path in files):
+        raise EngineError(f"{folder} holds no weights (*{', *'.join(sorted(_WEIGHTS))}); it is no checkpoint")
     digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in _SUFFIXES:
+    for path in files:
+        if path.name in _CONFIGS:
+            digest.update(f"{path.name}\0{_meaning(path)}\0".encode())
+        elif path.name in _NAMES or path.suffix in _WEIGHTS | _VOCABULARIES:
             with path.open("rb") as stream:
                 digest.update(f"{path.name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\0".encode())
     return digest.hexdigest()
+
+
+def _meaning(path: Path) -> str:
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise EngineError(f"{path} is no JSON: {error}; save the checkpoint again") from error
+    return json.dumps(_without_provenance(content), sort_keys=True)
+
+
+def _without_provenance(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_provenance(item) for key, item in value.items() if key not in _PROVENANCE}
+    return [_without_provenance(item) for item in value] if isinstance(value, list) else value

@@ -113,6 +113,20 @@ class ScoreParams:
 
 
 @dataclass(frozen=True)
+class SecondOpinionParams:
+    """VLMEvalKit at a commit, generating and scoring with its own judge: evaluation.backends.toolkit."""
+
+    commit: str
+    benchmarks: tuple[str, ...]
+    variant: str
+    dtype: str
+    image_backend: str
+    settings: GenerationSettings
+    judge: str
+    judge_url: str
+
+
+@dataclass(frozen=True)
 class ChooseParams:
     """Picks the value whose scores have the highest mean; inputs are named `<place of the value>:<seed>`."""
 
@@ -137,8 +151,12 @@ PRIOR = Stage("prior", 1, "pipelines.stages.checkpoints:extract_prior", 1)
 GEOMETRY = Stage("geometry", 1, "pipelines.stages.checkpoints:measure_geometry", 1)
 MERGE = Stage("merge", 1, "pipelines.stages.checkpoints:merge", 1)
 TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 25)
-GENERATE = Stage("generate", 1, "pipelines.stages.evaluate:generate", 6)
-SCORE = Stage("score", 2, "pipelines.stages.evaluate:score_responses", 2)
+GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 6)
+SCORE = Stage("score", 3, "pipelines.stages.evaluate:score_responses", 2)
+SECOND_OPINION = Stage("second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200)
 CHOOSE = Stage("choose", 1, "pipelines.stages.choose:choose", 0.1)
 REPORT = Stage("report", 1, "pipelines.stages.report:report", 5)
-STAGES = {s.name: s for s in (MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, GENERATE, SCORE, CHOOSE, REPORT)}
+_ALL = (
+    MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, GENERATE, SCORE, SECOND_OPINION, CHOOSE, REPORT,
+)  # fmt: skip
+STAGES = {stage.name: stage for stage in _ALL}

@@ -1,18 +1,22 @@
 """Generation and scoring as two stages, so that another scoring rule or judge never generates anew."""
 
+import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from evaluation.benchmarks import get_benchmark
 from evaluation.engines.base import Request
+from evaluation.engines.chat import Endpoint
 from evaluation.engines.factory import EngineConfig, load_engine
 from evaluation.generate import read_jsonl, run_generation
-from evaluation.judge import Judge
+from evaluation.judges_http import HttpJudge
 from evaluation.prompts import build_prompt
 from evaluation.scoring import score, summarise
 from evaluation.tsv import load_items
+from pipelines.errors import StageError
 from pipelines.lab.diagnostics import diagnose
 from pipelines.stage import Runtime
 from pipelines.stages import GenerateParams, ScoreParams
@@ -43,8 +47,13 @@ def generate(params: GenerateParams, runtime: Runtime, inputs: Mapping[str, Path
 
 
 def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
-    """Verdicts a line per item, and `scores.json`: by column, the score with its interval and counts."""
-    judge = _judge(params, out)
+    """Verdicts a line per item, and `scores.json`: by column, the score with its interval and counts.
+
+    Raises:
+        StageError: the judge stopped answering; its replies so far are kept, and the next run asks for the rest. A
+            single call that failed, or a reply without sense, is an unjudged item and no error.
+    """
+    judge = _judge(params, runtime)
     scores = {}
     for column, name in params.benchmarks.items():
         benchmark = get_benchmark(name)
@@ -52,21 +61,33 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
         lines = read_jsonl(inputs["responses"] / f"{name}.jsonl")
         responses = {line["index"]: line["response"] for line in lines}
         verdicts = score(benchmark, items, responses, params.mode, judge)
+        if judge is not None and judge.is_lost:
+            raise StageError(
+                f"judge {params.judge_model} at {params.judge_url} stopped answering on {name}; last: "
+                f"{next(v.judge_raw for v in verdicts if v.correct is None)}. Run again to ask only for the rest"
+            )
         records = (json.dumps(verdict.as_record(), ensure_ascii=False) + "\n" for verdict in verdicts)
         (out / f"{name}.verdicts.jsonl").write_text("".join(records), encoding="utf-8")
         scores[column] = summarise(benchmark, items, verdicts) | {"diagnostics": diagnose(items, responses)}
         scores[column]["cut"] = sum(line["finish_reason"] == "length" for line in lines)
     (out / SCORES).write_text(json.dumps(scores, indent=2))
-    return {"scores": {column: summary["score"] for column, summary in scores.items()}}
+    values: dict[str, Any] = {"scores": {column: summary["score"] for column, summary in scores.items()}}
+    return values if judge is None else values | {"judge": params.judge_model, "judge_usage": asdict(judge.usage())}
 
 
-def _judge(params: ScoreParams, out: Path) -> Judge | None:
+def _judge(params: ScoreParams, runtime: Runtime) -> HttpJudge | None:
+    """The judge, with one cache of replies for all runs: what was paid for once is not asked again."""
     if params.judge == "rules":
         return None
-    from evaluation.engines.chat import Endpoint
-    from evaluation.judges_http import HttpJudge
-
-    return HttpJudge(Endpoint(params.judge_url, params.judge_model), cache=out / "judge.jsonl", mode=params.mode)
+    place = hashlib.sha256(f"{params.judge_url}\0{params.judge_model}".encode()).hexdigest()[:20]
+    prompt_price, completion_price = runtime.judge_prices
+    return HttpJudge(
+        Endpoint(params.judge_url, params.judge_model),
+        cache=runtime.cache / "judge" / f"{place}.jsonl",
+        mode=params.mode,
+        prompt_price=prompt_price,
+        completion_price=completion_price,
+    )
 
 
 def mean_score(folder: Path) -> float:

@@ -121,14 +121,44 @@ def test_pixel_limits_change_the_image_tokens_and_are_taken_back(engine):
     assert lengths[0] == lengths[2] == lengths[1] + 3  # 8 x 64 pixels are 8 merged patches of 8 x 8; shrunk to 8 x 40
 
 
-def test_model_identity_follows_content_not_place(folder, tmp_path):
-    copy = tmp_path / "copy"
-    copy.mkdir()
+def copied(folder: Path, to: Path) -> Path:
+    to.mkdir()
     for path in folder.iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
+        (to / path.name).write_bytes(path.read_bytes())
+    return to
+
+
+def test_model_identity_ignores_place_records_and_who_wrote_the_files(folder, tmp_path):
+    copy = copied(folder, tmp_path / "copy")
+    for name in ("summary.json", "injection.json", "job.json", "metrics.jsonl", "README.md", "log.txt"):
+        (copy / name).write_text('{"seconds": 10.843}')
+    config = json.loads((copy / "config.json").read_text())
+    config = dict(reversed(config.items())) | {"transformers_version": "4.0", "_name_or_path": "/elsewhere"}
+    (copy / "config.json").write_text(json.dumps(config))
     assert folder_sha256(copy) == folder_sha256(folder)
-    (copy / "config.json").write_text((copy / "config.json").read_text() + " ")
-    assert folder_sha256(copy) != folder_sha256(folder)
+
+
+def test_model_identity_covers_all_that_decides_a_response(folder, tmp_path):
+    names = ("config.json", "generation_config.json", "tokenizer_config.json", "preprocessor_config.json")
+    seen = {folder_sha256(folder)}
+    for name in names:
+        copy = copied(folder, tmp_path / name)
+        (copy / name).write_text(json.dumps(json.loads((copy / name).read_text()) | {"eos_token_id": 77}))
+        seen.add(folder_sha256(copy))
+    for name in ("model.safetensors", "tokenizer.json", "chat_template.jinja"):
+        copy = copied(folder, tmp_path / name)
+        content = bytearray((copy / name).read_bytes())
+        content[-1] ^= 1  # of the weights, one bit of the last parameter
+        (copy / name).write_bytes(content)
+        seen.add(folder_sha256(copy))
+    assert len(seen) == 1 + len(names) + 3
+    copy = copied(folder, tmp_path / "bare")
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(EngineError, match="holds no weights"):
+        folder_sha256(copy)
+    (copied(folder, tmp_path / "torn") / "config.json").write_text('{"model_')
+    with pytest.raises(EngineError, match=r"config\.json is no JSON"):
+        folder_sha256(tmp_path / "torn")
 
 
 def test_settings_hash_ignores_what_cannot_change_a_greedy_answer():

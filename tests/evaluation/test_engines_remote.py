@@ -100,6 +100,7 @@ def test_vllm_gets_our_settings_and_not_the_checkpoints(tmp_path, monkeypatch):
     fake = SimpleNamespace(LLM=FakeLLM, SamplingParams=lambda **options: options, __spec__=SimpleNamespace())
     monkeypatch.setitem(sys.modules, "vllm", fake)
     (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
     engine = VLLMEngine(tmp_path)
     responses = list(engine.generate(pico_requests(3), replace(SETTINGS, max_pixels=99, top_k=5, seed=3)))
     assert [(r.text, r.finish_reason, r.tokens) for r in responses] == [("<think> 7", "stop", 2)] * 3

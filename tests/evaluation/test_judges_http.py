@@ -1,6 +1,7 @@
 """A judge's failure is never a verdict, its answers are paid for once, and each benchmark's protocol reads its kind."""
 
 import json
+import threading
 import time
 from dataclasses import replace
 
@@ -105,6 +106,22 @@ def test_nonsense_is_asked_again_and_then_unjudged_not_wrong():
     assert (judge.usage().calls, judge.usage().failed) == (3, 1)
 
 
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [
+        ("I would rather talk about lunch, at length.", None),
+        ("Sorry, but there is nothing here that I could help with.", None),
+        ("the slowly growing northern field", False),  # the response's own words
+        ("7", True),
+        ("x = 7", True),
+        ("a few words", False),
+    ],
+)
+def test_chat_of_the_judges_own_is_no_free_form_answer(reply, verdict):
+    request = case("MathVision", "7", options={}, question="Which?", response="The northern field, slowly growing.")
+    assert judge_with(Server(reply), [request])[0][0].verdict is verdict
+
+
 @pytest.mark.parametrize("broken", [500, 429, b"<html>", b"{}", b'{"choices": []}', b"[1]", completion(None)])
 def test_what_may_pass_is_tried_again(broken):
     server = Server(broken, broken, "B")
@@ -156,14 +173,14 @@ def test_a_slow_server_is_left_at_the_deadline_even_if_it_drips():
 
 
 def test_calls_run_side_by_side_and_replies_keep_their_order():
+    together = threading.Barrier(8, timeout=20)  # broken, and each call an error, unless eight are under way at once
+
     def slow(body):
-        time.sleep(0.1)
+        together.wait()
         return "A" if "odd" in body["messages"][0]["content"] else "B"
 
-    requests = [replace(CASE, index=str(i), response="odd" if i % 2 else f"even {i}") for i in range(16)]
-    start = time.monotonic()
-    replies, _ = judge_with(Server(slow), requests, patience={"concurrency": 8})
-    assert time.monotonic() - start < 1.0  # one after another: 1.6 s
+    requests = [replace(CASE, index=str(i), response=f"{'odd' if i % 2 else 'even'} {i}") for i in range(16)]
+    replies, _ = judge_with(Server(slow), requests, patience={"concurrency": 8, "timeout": 30.0})
     assert [reply.extraction for reply in replies] == ["B", "A"] * 8
 
 

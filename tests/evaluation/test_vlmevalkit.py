@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,15 @@ from evaluation.backends.agreement import compare_verdicts, write_agreement
 from evaluation.backends.agreement import main as compare_files
 from evaluation.backends.boxed_judge import answer, serve_boxed_judge
 from evaluation.backends.tables import ADAPTERS, PROMPT_COLUMN, toolkit_dataset, write_table
-from evaluation.backends.vlmevalkit import PYTHON_VARIABLE, Command, ToolkitError, compare_with_toolkit, toolkit_python
+from evaluation.backends.toolkit import (
+    PYTHON_VARIABLE,
+    ToolkitError,
+    check_comparable,
+    toolkit_commit,
+    toolkit_python,
+    toolkit_score,
+)
+from evaluation.backends.vlmevalkit import Command, compare_with_toolkit
 from evaluation.benchmarks import get_benchmark
 from evaluation.engines.chat import ChatClient, Endpoint
 from evaluation.tsv import encode_image, write_rows
@@ -177,6 +187,56 @@ def test_a_comparison_that_makes_no_sense_is_refused_before_anything_runs(tmp_pa
     with pytest.raises(DataError, match=message):
         compare_with_toolkit(command(tmp_path, **changes))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_judge_that_cannot_read_the_benchmark_is_refused():
+    with pytest.raises(DataError, match="boxed-rules reads the lab's answers only"):
+        check_comparable(["MMStar"], "boxed-rules", "")
+    with pytest.raises(DataError, match="LabReading stands in for no benchmark"):
+        check_comparable(["LabReading"], "boxed-rules", "")
+    assert [row.name for row in check_comparable(["MMStar"], "exact_matching", "")] == ["MMStar"]
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    return subprocess.run(["git", "-C", folder, *identity, *words], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_commit_is_that_of_the_toolkits_own_checkout(tmp_path):
+    source = tmp_path / "outer" / "kit"
+    (source / "vlmeval").mkdir(parents=True)
+    (source / "vlmeval" / "__init__.py").write_text("raise SystemExit('imported')")
+    python = Path(fake_python(tmp_path, f'PYTHONPATH={source} exec {sys.executable} "$@"'))
+    git(tmp_path / "outer", "init", "-q")
+    with pytest.raises(ToolkitError, match=r"kit is no git checkout.*make setup-vlmevalkit"):
+        toolkit_commit(python)  # its files lie in a repository, which is not its own
+    git(source, "init", "-q")
+    git(source, "add", ".")
+    git(source, "commit", "-qm", "first")
+    commit = git(source, "rev-parse", "HEAD").strip()
+    assert toolkit_commit(python) == commit
+    (source / "untracked").write_text("")
+    assert toolkit_commit(python) == commit
+    (source / "vlmeval" / "__init__.py").write_text("")
+    assert toolkit_commit(python) == f"{commit}-dirty"
+    bare = Path(fake_python(tmp_path, f'exec {sys.executable} -S "$@"'))
+    with pytest.raises(ToolkitError, match="vlmeval is not installed there"):
+        toolkit_commit(bare)
+
+
+def test_the_toolkits_own_figure_is_found_where_each_class_leaves_it(tmp_path):
+    metrics = {"Subject=Overall|tot": 7, "Subject=Overall|acc": 20.5}
+    status = {
+        "MathVision": {"primary_metric": "Overall Acc", "metrics": metrics},
+        "LogicVista": {"primary_metric": "acc", "metrics": {"tot": 7, "acc": 44.0}},
+    }
+    (tmp_path / "toolkit.json").write_text(json.dumps({"datasets": status}))
+    table = tmp_path / "work" / "checkpoint" / "checkpoint_WeMath_judge_score.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text('"Model","Score (Strict)","Score (Loose)"\n"","98.38%","98.57%"\n')
+    names = ("LabMathVision", "LabLogicVista", "LabWeMath", "LabMathVista")
+    found = [toolkit_score(tmp_path, get_benchmark(name)) for name in names]
+    assert found == [("Subject=Overall|acc", "20.5"), ("acc", "44.0"), ("Score (Strict)", "98.38%"), ("", "")]
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """What comes from outside is pinned, checked and linked: hub revisions, hub datasets, local folders."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,7 +116,11 @@ def test_a_training_is_recorded_with_its_curves_and_manifest(tmp_path: Path) -> 
     Recorder(Tracker(mode="offline", project="drift"), tmp_path / "runs", "smoke")(artifact)
     run = next((tmp_path / "runs" / "wandb").glob("offline-run-*"))
     assert (run / "files" / "manifest.json").read_text() == (artifact.path / "manifest.json").read_text()
-    assert b"w_eff" in next(run.glob("*.wandb")).read_bytes()
+    recorded = next(run.glob("*.wandb"))
+    deadline = time.monotonic() + 30
+    while b"w_eff" not in recorded.read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.05)  # wandb writes from a process of its own, which may end after finish() has returned
+    assert b"w_eff" in recorded.read_bytes()
 
 
 def test_a_disabled_tracker_writes_nothing(tmp_path: Path) -> None:

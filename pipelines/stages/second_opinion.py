@@ -1,0 +1,111 @@
+"""VLMEvalKit's verdicts beside ours: the real toolkit on the same tables and checkpoint, compared item by item."""
+
+import csv
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation.backends.agreement import Agreement, compare_verdicts, write_agreement
+from evaluation.backends.toolkit import ToolkitJob, run_toolkit, toolkit_python, toolkit_score, toolkit_verdicts
+from evaluation.benchmarks import Benchmark, get_benchmark
+from evaluation.generate import read_jsonl
+from evaluation.scoring import summarise
+from evaluation.tsv import load_items
+from evaluation.verdicts import Verdict
+from pipelines.errors import StageError
+from pipelines.stage import Runtime
+from pipelines.stages import SecondOpinionParams
+from pipelines.stages.models import CHECKPOINT
+
+log = logging.getLogger(__name__)
+
+
+def compare_with_toolkit(
+    params: SecondOpinionParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path
+) -> dict[str, Any]:
+    """agreement.csv and .md, disagreements.jsonl, scores.csv, and the toolkit's verdicts, status and log in `toolkit/`.
+
+    A run that was killed starts from nothing: the toolkit takes whatever files it finds as its own.
+
+    Returns:
+        The toolkit's commit, the agreement in percent by benchmark, and the scores of `scores.csv`.
+    Raises:
+        StageError: the toolkit is not the one that was planned with.
+        ToolkitError: it is not installed, or failed.
+    """
+    folder = out / "toolkit"
+    shutil.rmtree(folder, ignore_errors=True)
+    record = run_toolkit(_job(params, runtime, inputs, folder), toolkit_python())
+    if record["commit"] != params.commit:
+        raise StageError(
+            f"VLMEvalKit is installed at commit {record['commit']}, planned was {params.commit}; run again, or set "
+            "evaluator.revision=installed"
+        )
+    rows = [get_benchmark(name) for name in params.benchmarks]
+    agreements, scores, modes = [], {}, set()
+    for row in rows:
+        ours, theirs = _ours(row, inputs), toolkit_verdicts(folder, row)
+        agreements.append(compare_verdicts(row.name, ours, theirs))
+        modes |= {verdict["mode"] for verdict in ours}
+        scores[row.name] = _scores(row, inputs, folder, ours, theirs)
+    note = f"VLMEvalKit commit {params.commit}, judge {params.judge}; our rules in mode {', '.join(sorted(modes))}."
+    write_agreement(agreements, out, note=note)
+    _write_scores(scores, out / "scores.csv")
+    for name in ("data", "work"):  # the tables once more, their images, and the toolkit's intermediate files
+        shutil.rmtree(folder / name)
+    return {"commit": params.commit, "judge": params.judge, "agreement": _percent(agreements), "scores": scores}
+
+
+def _job(params: SecondOpinionParams, runtime: Runtime, inputs: Mapping[str, Path], folder: Path) -> ToolkitJob:
+    return ToolkitJob(
+        data=inputs["benchmarks"],
+        folder=folder,
+        benchmarks=params.benchmarks,
+        model=str(inputs["model"] / CHECKPOINT),
+        judge=params.judge,
+        judge_base_url=params.judge_url,
+        dtype=params.dtype,
+        image_backend=params.image_backend,
+        settings=params.settings,
+        variant=params.variant,
+        threads=runtime.threads,
+    )
+
+
+def _ours(row: Benchmark, inputs: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """Our verdicts as the score artifact holds them, each with its response."""
+    responses = {line["index"]: line["response"] for line in read_jsonl(inputs["responses"] / f"{row.name}.jsonl")}
+    verdicts = read_jsonl(inputs["scores"] / f"{row.name}.verdicts.jsonl")
+    return [{**verdict, "response": responses[verdict["index"]]} for verdict in verdicts]
+
+
+def _scores(
+    row: Benchmark,
+    inputs: Mapping[str, Path],
+    folder: Path,
+    ours: Sequence[Mapping[str, Any]],
+    theirs: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The headline by our formula from both sides' verdicts, and the toolkit's own figure on its own scale."""
+    items = load_items(inputs["benchmarks"] / row.tsv, row, with_images=False)
+    metric, value = toolkit_score(folder, row)
+    by_side = {}
+    for side, records in (("ours", ours), ("theirs", theirs)):
+        correct = {str(record["index"]): record["correct"] for record in records}
+        verdicts = [Verdict(item.index, correct[item.index], "", side, group=item.group) for item in items]
+        by_side[side] = summarise(row, items, verdicts)["score"]
+    return {**by_side, "toolkit_metric": metric, "toolkit_score": value}
+
+
+def _percent(agreements: Sequence[Agreement]) -> dict[str, float]:
+    return {agreement.benchmark: round(agreement.agreement, 2) for agreement in agreements}
+
+
+def _write_scores(scores: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    rows = [{"benchmark": name, **row} for name, row in scores.items()]
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

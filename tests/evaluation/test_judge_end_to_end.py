@@ -1,0 +1,179 @@
+"""judge=openai as typed and as a stage: verdicts, unjudged items, one payment for each reply, tokens and cost."""
+
+import json
+from pathlib import Path
+
+import pytest
+from local_http import Server, serve
+
+from evaluation import score
+from evaluation.tsv import write_rows
+from pipelines import compose
+from pipelines.errors import StageError
+from pipelines.session import scheduler
+from pipelines.stage import Runtime
+from pipelines.stages import ScoreParams
+from pipelines.stages.evaluate import SCORES, score_responses
+
+# The response's wording decides what the judge does; boxed answers are read by rule and never reach it.
+KINDS = ["boxed right", "boxed wrong", *["says right"] * 3, *["says wrong"] * 2, "nonsense", "failing", "says none"]
+ASKED = {"says right": 3, "says wrong": 2, "nonsense": 1, "failing": 1, "says none": 1}
+NAME = "LabMathVista"
+
+
+def reply(body: dict):
+    prompt = body["messages"][0]["content"]
+    if "failing" in prompt:
+        return 400
+    if "nonsense" in prompt:
+        return "I would rather talk about lunch, at length."
+    return "NONE" if "says none" in prompt else "7" if "says right" in prompt else "3"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Ten items whose answer is 7, and a response of each kind."""
+    rows = [{"index": str(k), "question": "sum ?", "answer": "7"} for k in range(len(KINDS))]
+    write_rows(tmp_path / f"{NAME}.tsv", rows)
+    texts = {"boxed right": r"\boxed{ 7 }", "boxed wrong": r"\boxed{ 2 }"}
+    lines = [
+        {"index": str(k), "response": texts.get(kind, f"{kind} {k}"), "finish_reason": "stop"}
+        for k, kind in enumerate(KINDS)
+    ]
+    (tmp_path / f"{NAME}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return tmp_path
+
+
+def by_kind(path: Path) -> dict[str, set]:
+    found: dict[str, set] = {}
+    for line in path.read_text().splitlines():
+        verdict = json.loads(line)
+        found.setdefault(KINDS[int(verdict["index"])], set()).add((verdict["correct"], verdict["rule"]))
+    return found
+
+
+VERDICTS = {
+    "boxed right": {(True, "boxed")},
+    "boxed wrong": {(False, "boxed")},
+    "says right": {(True, "judge")},
+    "says wrong": {(False, "judge")},
+    "says none": {(False, "judge")},
+    "nonsense": {(None, "unjudged")},
+    "failing": {(None, "unjudged")},
+}
+
+
+def command_line(folder: Path, url: str, capsys: pytest.CaptureFixture, **changes: object) -> tuple[int, str, str]:
+    values: dict[str, object] = {"benchmark": NAME, "data": folder / f"{NAME}.tsv", "verdicts": folder / "v.jsonl"}
+    values |= {"predictions": folder / f"{NAME}.jsonl", "judge": "openai", "judge_url": f"{url}/v1"}
+    values |= {"judge_model": "judge-1", "judge_cache": folder / "cache.jsonl", **changes}
+    status = score.main([f"{key}={value}" for key, value in values.items()])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_the_command_counts_each_outcome_and_pays_once(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    server = Server(reply)
+    prices = {"judge_prompt_price": 1.5, "judge_completion_price": "6"}
+    with serve(server) as url:
+        first = json.loads(command_line(folder, url, capsys, **prices)[1])
+        assert by_kind(folder / "v.jsonl") == VERDICTS
+        assert len(server.bodies) == 3 + 2 + 3 + 1 + 1  # nonsense is asked three times, a 400 once
+        second = json.loads(command_line(folder, url, capsys, **prices)[1])
+        assert by_kind(folder / "v.jsonl") == VERDICTS
+    assert (first["n"], first["unjudged"], first["unmatched"], first["judge"]) == (10, 2, 1, "judge-1")
+    assert first["accuracy"] == pytest.approx(100 * 4 / 8)
+    assert first["judge_usage"] == {
+        "calls": 9, "cached": 0, "failed": 2, "prompt_tokens": 90, "completion_tokens": 18,
+        "cost": pytest.approx((90 * 1.5 + 18 * 6) / 1e6),
+    }  # fmt: skip
+    assert len(server.bodies) == 10 + 3 + 1  # only what had no usable reply is asked again
+    assert (second["judge_usage"]["cached"], second["judge_usage"]["calls"]) == (6, 3)
+    assert {k: v for k, v in second.items() if k != "judge_usage"} == {
+        k: v for k, v in first.items() if k != "judge_usage"
+    }
+
+
+def test_without_prices_no_cost_is_claimed_and_a_price_must_be_a_number(
+    folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    with serve(Server(reply)) as url:
+        usage = json.loads(command_line(folder, url, capsys)[1])["judge_usage"]
+        assert (usage["cost"], usage["prompt_tokens"]) == (None, 90)
+        status, out, error = command_line(folder, url, capsys, judge_prompt_price="cheap")
+    assert (status, out) == (2, "")
+    assert "judge_prompt_price='cheap'; expected a number" in error
+
+
+def test_each_judged_verdict_says_who_judged_in_which_words(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    with serve(Server(reply)) as url:
+        command_line(folder, url, capsys)
+    lines = [json.loads(line) for line in (folder / "v.jsonl").read_text().splitlines()]
+    judged = [line for line in lines if line["rule"] == "judge"]
+    assert [(v["judge"], v["judge_raw"], v["judge_tokens"]) for v in judged[:1]] == [("judge-1", "7", 12)]
+    assert len({v["judge_prompt_sha256"] for v in judged}) == len(judged) == 6
+    failed = next(line for line in lines if KINDS[int(line["index"])] == "failing")
+    assert "HTTP 400, which no retry mends" in failed["judge_raw"]
+    assert all(line["judge"] == "" for line in lines[:2])
+
+
+def stage(folder: Path, url: str, mode: str, out: str) -> tuple[dict, Path]:
+    """The score stage; `folder` is the responses' and the benchmarks' artifact, the store's cache is shared."""
+    runtime = Runtime(folder, cache=folder / ".cache", judge_prices=(1.5, 6.0))
+    (folder / out).mkdir(exist_ok=True)
+    params = ScoreParams({"MathVista": NAME}, mode, "openai", "judge-1", f"{url}/v1")
+    inputs = {"responses": folder, "benchmarks": folder}
+    return score_responses(params, runtime, inputs, folder / out), folder / out
+
+
+def test_the_stage_counts_each_outcome_and_another_mode_asks_only_what_is_open(folder: Path) -> None:
+    server = Server(reply)
+    with serve(server) as url:
+        values, out = stage(folder, url, "official", "a")
+        again, _ = stage(folder, url, "semantic", "b")
+    assert by_kind(out / f"{NAME}.verdicts.jsonl") == VERDICTS
+    summary = json.loads((out / SCORES).read_text())["MathVista"]
+    assert (summary["score"], summary["unjudged"], values["scores"]) == (50.0, 2, {"MathVista": 50.0})
+    assert values["judge"] == "judge-1"
+    assert values["judge_usage"]["calls"] == 9
+    assert values["judge_usage"]["cost"] == pytest.approx((90 * 1.5 + 18 * 6) / 1e6)
+    assert (again["judge_usage"]["cached"], again["judge_usage"]["calls"], again["judge_usage"]["failed"]) == (6, 3, 2)
+    assert len(server.bodies) == 14
+
+
+def test_a_judge_that_dies_stops_the_stage_and_the_next_run_asks_only_the_rest(folder: Path) -> None:
+    rows = [{"index": str(k), "question": "sum ?", "answer": "7"} for k in range(40)]
+    write_rows(folder / f"{NAME}.tsv", rows)
+    lines = [{"index": str(k), "response": f"says right {k}", "finish_reason": "stop"} for k in range(40)]
+    (folder / f"{NAME}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    server = Server(*["7"] * 15, 401)
+    with serve(server) as url:
+        with pytest.raises(StageError, match=r"(?s)judge-1 at .* stopped answering on LabMathVista.*the rest"):
+            stage(folder, url, "official", "a")
+        assert not (folder / "a" / SCORES).exists()
+        server.replies = ["7"]
+        before = len(server.bodies)
+        values, _ = stage(folder, url, "official", "a")
+    assert len(server.bodies) - before == 25
+    assert (values["scores"]["MathVista"], values["judge_usage"]["cached"]) == (100.0, 15)
+
+
+def test_two_runs_share_one_cache_of_replies(folder: Path) -> None:
+    from evaluation.judges_http import ReplyCache, _Heard
+
+    path = folder / "c.jsonl"
+    first, second = ReplyCache(path), ReplyCache(path)
+    first.put("a", _Heard("1", 2))
+    path.write_bytes(path.read_bytes() + b'{"key": "torn", "te')  # a third run was killed here
+    second.put("b", _Heard("3", 4))
+    assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == ["a", "b"]
+    assert ReplyCache(path).get("a") == _Heard("1", 2)
+
+
+def test_prices_come_from_the_config_and_are_no_part_of_a_score() -> None:
+    from pipelines import plan
+
+    cheap, dear = (compose.load(["judge=openai", f"judge.prompt_price={price}"]) for price in (0.15, 9))
+    assert plan.score(cheap).key == plan.score(dear).key
+    assert scheduler(dear).runtime.judge_prices == (9.0, 0.6)
+    assert plan.score(cheap).key != plan.score(compose.load(["judge=openai", "judge.model=other"])).key
