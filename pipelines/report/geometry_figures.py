@@ -1,10 +1,11 @@
 """Figures of how far experts lie from their MLLMs: the paper's Figure 2, and the gain of a merge against that distance.
 
-Each figure has its data beside it as CSV. Points are means over seeds; bars are sample standard deviations, and in the
-figure of gains 95% intervals.
+Each figure has its data beside it as CSV. Points are means over seeds; bars are sample standard deviations. In the
+figure of gains lines join means, and small dots are single worlds.
 """
 
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pandas
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
+from evaluation.statistics import seeds_interval
 from pipelines.report.figures import save
-from pipelines.report.numbers import Difference, Source
+from pipelines.report.numbers import Number, Source
 from pipelines.report.spec import Table
 from pipelines.stages.checkpoints import GEOMETRY
 
@@ -60,24 +62,42 @@ def _bars(axes: Axes, data: pandas.DataFrame, pairs: Pairs, title: str) -> None:
     axes.set_title(title)
 
 
-def gain_against_distance(table: Table, pairs: Pairs, gains: Mapping[str, Sequence[Difference]], stem: Path) -> None:
-    """`stem`.png and .csv: each row's gain in the table's last column over the relative L2 of its pair."""
+def slopes(table: Table, pairs: Pairs, numbers: Mapping[str, Sequence[Number]]) -> pandas.DataFrame:
+    """Per series: what 0.1 of relative L2 costs in the table's last column, fitted in each world, mean over worlds.
+
+    A least-squares line through a world's rows of the series; the interval is Student's t over worlds.
+    """
+    lines = []
+    for series in dict.fromkeys(row.series for row in table.rows if row.series):
+        rows = [row.label for row in table.rows if row.series == series]
+        fitted = []
+        for seed in range(len(pairs[rows[0]])):
+            distances = [pairs[label][seed].manifest["values"]["relative_l2"] for label in rows]
+            scores = [numbers[label][-1].values[seed] for label in rows]
+            fitted.append(0.1 * statistics.linear_regression(distances, scores).slope)
+        interval = seeds_interval(fitted) if len(fitted) > 1 else None
+        spread = f" ({interval.low:+.1f}, {interval.high:+.1f})" if interval else ""
+        lines.append((series, len(rows), len(fitted), f"{statistics.fmean(fitted):+.1f}{spread}"))
+    return pandas.DataFrame(lines, columns=["series", "experts", "worlds", "points per 0.1 of distance"])
+
+
+def gain_against_distance(table: Table, pairs: Pairs, numbers: Mapping[str, Sequence[Number]], stem: Path) -> None:
+    """`stem`.png and .csv: the gain of each row and world in the table's last column over the pair's relative L2."""
     lines = []
     for row in table.rows:
-        if row.label not in gains:
+        if row.label not in table.pairings:
             continue
-        distances = [source.manifest["values"]["relative_l2"] for source in pairs[row.label]]
-        interval = gains[row.label][-1].interval
-        distance = sum(distances) / len(distances)
-        lines.append((row.series, row.label, distance, interval.mean, interval.low, interval.high, interval.n))
-    names = ["series", "row", "relative_l2", "gain", "ci_low", "ci_high", "seeds"]
-    data = pandas.DataFrame(lines, columns=names).sort_values(["series", "relative_l2"])
+        mine, other = numbers[row.label][-1].values, numbers[table.pairings[row.label]][-1].values
+        for seed, source in enumerate(pairs[row.label]):
+            distance = source.manifest["values"]["relative_l2"]
+            lines.append((row.series, row.label, seed, distance, mine[seed] - other[seed]))
+    data = pandas.DataFrame(lines, columns=["series", "row", "run", "relative_l2", "gain"])
     data.to_csv(stem.with_suffix(".csv"), index=False)
     figure, axes = pyplot.subplots(figsize=(7.5, 4.2), layout="constrained")
     for series, points in data.groupby("series", sort=False):
-        half = (points["ci_high"] - points["ci_low"]) / 2
-        bars = half if (points["seeds"] > 1).all() else None
-        axes.errorbar(points["relative_l2"], points["gain"], bars, marker="o", capsize=2, linewidth=1.2, label=series)
+        means = points.groupby("row", sort=False)[["relative_l2", "gain"]].mean().sort_values("relative_l2")
+        (line,) = axes.plot(means["relative_l2"], means["gain"], marker="o", linewidth=1.2, label=series)
+        axes.scatter(points["relative_l2"], points["gain"], s=12, color=line.get_color(), alpha=0.4, linewidths=0)
     axes.axhline(0.0, color="black", linewidth=0.8)
     axes.set(
         xlabel="relative L2 distance of expert and MLLM", ylabel=f"gain of the merge, {table.columns[-1]} (points)"

@@ -52,6 +52,7 @@ class Section:
     numbers: Mapping[str, Sequence[Number]]
     differences: Mapping[str, Sequence[Difference]]
     figures: Sequence[str] = ()
+    findings: Sequence[str] = ()
 
 
 def page(
@@ -92,6 +93,7 @@ def _section(section: Section) -> list[str]:
             markdown(difference_frame(section.differences, table.columns)),
             *_verdicts(section),
         ]
+    parts += section.findings
     if table.note:
         parts.append(table.note)
     parts += [f"![{table.title}: {Path(path).stem}]({path})" for path in section.figures]
@@ -109,7 +111,12 @@ def _verdicts(section: Section) -> list[str]:
     rows = unresolved(section.differences)
     if any(d.interval.n < 2 for row in section.differences.values() for d in row):
         return ["One seed: no difference between rows can be claimed from this table."]
-    open_rows = [f"{label} ({', '.join(columns)})" for label, columns in rows.items() if columns]
+    every = len(section.table.columns)
+    open_rows = [
+        f"{label} ({'all columns' if len(columns) == every > 1 else ', '.join(columns)})"
+        for label, columns in rows.items()
+        if columns
+    ]
     lines = []
     if open_rows:
         lines.append(f"Not told apart from {_compared(section.table)} (interval includes 0): {'; '.join(open_rows)}.")

@@ -10,7 +10,7 @@ import pandas
 
 from pipelines.report import figures, geometry_figures, page, render
 from pipelines.report.numbers import (
-    Difference,
+    Number,
     Source,
     differences,
     geometry_numbers,
@@ -24,6 +24,10 @@ from pipelines.stages import ReportParams
 
 TABLES = "tables"
 FIGURES = "figures"
+SLOPES = (
+    "What distance costs: the slope of a line through the rows of a series, fitted in each world, as its mean over "
+    "worlds with the interval over worlds (in points of the last column)."
+)
 
 
 def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -54,8 +58,8 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
         )
         (out / TABLES / f"{table.name}.tex").write_text(render.to_latex(wide, table), encoding="utf-8")
         gains = differences(numbers, table.pairings)
-        drawn = _draw(table, cells, sources, gains, out / FIGURES)
-        sections.append(page.Section(table, wide, numbers, gains, drawn))
+        drawn = _draw(table, cells, sources, numbers, out / FIGURES)
+        sections.append(page.Section(table, wide, numbers, gains, drawn, _findings(table, cells, sources, numbers)))
     text = page.page(
         params.profile, params.seeds, sections, _runs(params.cells, sources), _choices(params.cells, sources)
     )
@@ -68,7 +72,7 @@ def _draw(
     table: Table,
     cells: Sequence[Cell],
     sources: Mapping[str, Source],
-    gains: Mapping[str, Sequence[Difference]],
+    numbers: Mapping[str, Sequence[Number]],
     folder: Path,
 ) -> list[str]:
     """Draws a table's figures; their paths beside the report."""
@@ -84,9 +88,19 @@ def _draw(
         if table.kind == "geometry":
             geometry_figures.figure2(pairs, folder / table.name)
         else:
-            geometry_figures.gain_against_distance(table, pairs, gains, folder / table.name)
+            geometry_figures.gain_against_distance(table, pairs, numbers, folder / table.name)
         drawn.append(table.name)
     return [f"{FIGURES}/{name}.png" for name in drawn]
+
+
+def _findings(
+    table: Table, cells: Sequence[Cell], sources: Mapping[str, Source], numbers: Mapping[str, Sequence[Number]]
+) -> list[str]:
+    """What a table of distances says as a whole: the slope of each series."""
+    if table.kind != "distance":
+        return []
+    pairs = {row.label: _artifacts("geometry", row.label, cells, sources) for row in table.rows}
+    return [SLOPES, page.markdown(geometry_figures.slopes(table, pairs, numbers))]
 
 
 def _artifacts(role: str, label: str, cells: Sequence[Cell], sources: Mapping[str, Source]) -> list[Source]:

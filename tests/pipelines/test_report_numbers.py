@@ -8,6 +8,7 @@ import pytest
 
 from drift.errors import DataError
 from pipelines import tables
+from pipelines.report.geometry_figures import slopes
 from pipelines.report.numbers import (
     Source,
     column_value,
@@ -144,6 +145,22 @@ def test_distances_are_means_over_worlds_and_not_percent() -> None:
     numbers = geometry_numbers(table, cells, found)
     assert [(n.value, n.n) for n in numbers["pair"]] == [(5.0, 20), (pytest.approx(0.92), 20)]
     assert list(wide_frame(table, numbers, "").iloc[0]) == ["pair", "5.000 ± 1.414", "0.920 ± 0.028"]
+
+
+def test_the_slope_is_points_per_tenth_of_distance_in_each_world() -> None:
+    rows = (
+        Row("MLLM", ("a",)),
+        *(Row(label, ("a",), against="MLLM", series="s") for label in ("near", "far")),
+    )
+    table = Table("d", "D", ("MathVista",), rows, kind="distance")
+    scores = {"MLLM": (50, 60), "near": (48, 60), "far": (42, 50)}
+    found = {f"{label}{seed}": source(v, 0, "e") for label, both in scores.items() for seed, v in enumerate(both)}
+    cells = [Cell("d", label, seed, {"score": f"{label}{seed}"}) for label in scores for seed in (0, 1)]
+    distances = {"MLLM": 0.3, "near": 0.3, "far": 0.5}
+    pairs = {label: [Source(Path("x"), {"values": {"relative_l2": d}}, {})] * 2 for label, d in distances.items()}
+    line = slopes(table, pairs, table_numbers(table, "", cells, found)).iloc[0]
+    assert list(line)[:3] == ["s", 2, 2]
+    assert line.iloc[3].startswith("-4.0 (")  # -3 in one world, -5 in the other
 
 
 def test_the_long_table_has_the_columns_of_its_contract() -> None:
