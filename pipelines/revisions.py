@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from evaluation.backends.toolkit import toolkit_commit, toolkit_python
@@ -40,6 +41,14 @@ def resolve(config: Config, online: bool) -> Config:
             base=_resolved(pair.base, "model", online),
             prior_base=_resolved(pair.prior_base, "model", online),
         )
+    if pair.source == "folder":
+        pair = replace(
+            pair,
+            mllm=_located(pair.mllm),
+            expert=_located(pair.expert),
+            base=_located(pair.base),
+            prior_base=_located(pair.prior_base),
+        )
     if data.source == "hub":
         ref = _resolved(ModelRef(repo=data.repo, revision=data.revision), "dataset", online)
         data = replace(data, revision=ref.revision)
@@ -63,6 +72,23 @@ def _resolved(ref: ModelRef, kind: str, online: bool) -> ModelRef:
         write_atomic(LOCK, json.dumps(locked, indent=2, sort_keys=True) + "\n")
         log.info("locked %s at %s in %s", key, locked[key], LOCK)
     return replace(ref, revision=locked[key])
+
+
+def _located(ref: ModelRef) -> ModelRef:
+    """A local checkpoint named by what its files are; one that is not there is refused by the stage that needs it."""
+    folder = (compose.ROOT / ref.repo).resolve()
+    return ModelRef(str(folder), _digest_of(folder, _stamp(folder))) if ref.repo and folder.is_dir() else ref
+
+
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Names, sizes and times of a folder's files: while they stand still it is not read again."""
+    found = ((path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file())
+    return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in found)
+
+
+@cache
+def _digest_of(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
+    return folder_digest(folder)
 
 
 def _ask_hub(repo: str, kind: str) -> str:

@@ -14,13 +14,14 @@ import pandas
 from pipelines.store import Artifact
 
 TABLES = "tables"
+PARTS = (f"{TABLES}/", "figures/")
 _KEY = ["table", "row", "benchmark"]
 
 
 def publish(artifact: Artifact, folder: Path, whole: bool) -> str:
-    """Replaces the files of the earlier report; of a part (`whole` false) only its tables. Returns the comparison."""
+    """Replaces the files of the earlier report; of a part (`whole` false) only its tables and figures. Returns the comparison."""
     before = _numbers(folder)
-    names = [name for name in artifact.manifest["files"] if whole or name.startswith(f"{TABLES}/")]
+    names = [name for name in artifact.manifest["files"] if whole or name.startswith(PARTS)]
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(artifact.path / name, folder / name)

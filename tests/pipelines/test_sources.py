@@ -55,6 +55,28 @@ def test_a_folder_is_what_its_files_are(tmp_path: Path) -> None:
     assert revisions.folder_digest(tmp_path) != before
 
 
+def test_a_local_checkpoint_is_what_its_files_are_and_one_that_is_gone_is_refused_by_its_stage(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text("{}")
+    config = compose.load(["profile=paper", "pair.source=folder", f"pair.mllm.repo={tmp_path / 'mine'}"])
+    first = revisions.resolve(config, online=False).pair
+    (tmp_path / "mine" / "config.json").write_text('{"a": 1}')
+    second = revisions.resolve(config, online=False).pair
+    assert first.mllm.revision != second.mllm.revision
+    assert second.expert == config.pair.expert
+    params = ModelParams("expert", "qwen2", "", "folder", None, second.expert.repo, second.expert.revision)
+    with pytest.raises(DataError, match="DeepSeek-R1-Distill-Qwen-7B is no folder"):
+        make_model(params, Runtime(tmp_path), {}, tmp_path / "out")
+
+
+def test_a_checkpoint_of_another_family_than_the_pair_s_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text('{"model_type": "llava_next"}')
+    params = ModelParams("mllm", "qwen2_5_vl", "", "folder", None, str(tmp_path / "mine"), "digest")
+    with pytest.raises(DataError, match=r"is a llava_next checkpoint, pair\.family asks for qwen2_5_vl"):
+        make_model(params, Runtime(tmp_path), {}, tmp_path / "out")
+
+
 def test_a_missing_folder_is_named() -> None:
     config = compose.load(["suite=real"])
     with pytest.raises(ConfigError, match=r"data\.root is empty"):
