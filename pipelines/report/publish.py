@@ -19,7 +19,7 @@ _KEY = ["table", "row", "benchmark"]
 
 
 def publish(artifact: Artifact, folder: Path, whole: bool) -> str:
-    """Replaces the files of the earlier report; of a part (`whole` false) only its tables and figures. Returns the comparison."""
+    """Replaces the files of the earlier report, of a part (`whole` false) its tables and figures; the comparison."""
     before = _numbers(folder)
     names = [name for name in artifact.manifest["files"] if whole or name.startswith(PARTS)]
     for name in names:
