@@ -18,17 +18,13 @@ from transformers import (
     Idefics2ForConditionalGeneration,
     Idefics2Processor,
     LlamaConfig,
-    LlamaForCausalLM,
     LlavaNextConfig,
     LlavaNextForConditionalGeneration,
     LlavaNextProcessor,
     MistralConfig,
-    MistralForCausalLM,
     PreTrainedModel,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
-    Qwen2Config,
-    Qwen2ForCausalLM,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
 )
@@ -40,38 +36,14 @@ from transformers.processing_utils import ProcessorMixin
 from drift.errors import FamilyError, closest
 from drift.families import get_family
 from drift.processing import DriftProcessor
-from pipelines.lab.config import LanguageShape, WorldConfig
+from pipelines.lab.config import WorldConfig
 from pipelines.lab.forward import Network, see_strips
 from pipelines.lab.images import CELL, CELLS
+from pipelines.lab.text_families import language_fields
 from pipelines.lab.tokenizer import IDEFICS2, LLAVA_NEXT, QWEN_VL, Markup, build_tokenizer, vocabulary
 
 PATCH = CELL // 2
-STEADY = 0.1  # five times the standard deviation that embeddings start with
 _GREY: dict[str, Any] = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
-
-
-@dataclass(frozen=True)
-class TextFamily:
-    """A text LM: its classes, and what tells its random draws from the other families'.
-
-    Without biases on queries and keys, attending by place alone is learnt late: after 2500 steps a Llama base had .40
-    of its short chains right, Qwen2's .89. There one channel of every embedding starts at one value and serves as a
-    bias: .75.
-    """
-
-    config: Callable[..., Any]
-    model: Callable[..., Any]
-    has_bias: bool
-    draws: str
-
-    def build(self, shape: LanguageShape) -> PreTrainedModel:
-        """A model with random weights."""
-        rope = {"rope_type": "default", "rope_theta": shape.rope_theta}
-        fields = language_fields(shape, len(vocabulary()))
-        model = self.model(self.config(**fields, rope_parameters=rope, tie_word_embeddings=False))
-        if not self.has_bias:
-            nn.init.constant_(model.model.embed_tokens.weight[:, 0], STEADY)
-        return model
 
 
 @dataclass(frozen=True)
@@ -97,50 +69,10 @@ class LabFamily:
     processor: Callable[[], ProcessorMixin]
     draws: str
 
-    @property
-    def text(self) -> TextFamily:
-        """The family of its base and experts."""
-        return TEXT[get_family(self.name).text]
-
     def vision_parameters(self, model: Network) -> list[nn.Parameter]:
         """Everything but the LM: vision tower, projector or connector."""
         family = get_family(self.name)
         return [p for name, p in model.named_parameters() if family.canonical(name) is None]
-
-
-def language_fields(shape: LanguageShape, words: int) -> dict[str, Any]:
-    """The LM's config fields, shared by the text configs and the MLLMs' text parts."""
-    return {
-        "vocab_size": words,
-        "hidden_size": shape.hidden,
-        "intermediate_size": shape.feed_forward,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.kv_heads,
-        "max_position_embeddings": 512,
-        "rms_norm_eps": 1e-6,
-        "bos_token_id": None,
-        "eos_token_id": vocabulary().end,
-        "pad_token_id": vocabulary().pad,
-    }
-
-
-TEXT = {
-    "qwen2": TextFamily(Qwen2Config, Qwen2ForCausalLM, True, ""),
-    "llama": TextFamily(LlamaConfig, LlamaForCausalLM, False, " llama"),
-    "mistral": TextFamily(MistralConfig, MistralForCausalLM, False, " mistral"),
-}
-
-
-def get_text_family(name: str) -> TextFamily:
-    """The row of a text family.
-
-    Raises:
-        FamilyError: the laboratory has none of that name; names the closest.
-    """
-    if name not in TEXT:
-        raise FamilyError(f"the laboratory has no text family {name!r}; {closest(name, TEXT)}")
-    return TEXT[name]
 
 
 def get_lab_family(name: str) -> LabFamily:

@@ -14,12 +14,12 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from pipelines.lab.config import DISTANCES, Schedule, WorldConfig, sub_seed
-from pipelines.lab.families import get_text_family
 from pipelines.lab.forward import Network
 from pipelines.lab.gates import Figure, check_gates
 from pipelines.lab.images import load_pool
 from pipelines.lab.loops import answer, draw_steps, optimise, reproducible, share_right, step_loss, text_parts
 from pipelines.lab.mixes import BASE, EXPERT, LONG_CHAINS, SHORT_CHAINS, Row, draw_exercises
+from pipelines.lab.text_families import get_text_family
 from pipelines.lab.tokenizer import build_tokenizer, vocabulary
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from drift.families import family_of
 from drift.geometry import layer_geometry, summarise
 from drift.processing import load_processor
 from pipelines.lab.config import SMOKE, LanguageShape, Schedule, VisionShape, WorldConfig
-from pipelines.lab.families import LAB_FAMILIES, TEXT, LabFamily, get_lab_family, get_text_family
+from pipelines.lab.families import LAB_FAMILIES, LabFamily, get_lab_family
 from pipelines.lab.gates import Figure, GateError, check_gates
 from pipelines.lab.images import draw_strip, encode_png, load_pool, to_pixels
 from pipelines.lab.language import asked, draw_any, draw_reading, fold
@@ -35,6 +35,7 @@ from pipelines.lab.loops import (
 )
 from pipelines.lab.mixes import EXPERT, MLLM, Exercise, draw_exercises
 from pipelines.lab.pretrain import build_base, build_expert, move_expert, permute_units
+from pipelines.lab.text_families import TEXT, get_text_family
 from pipelines.lab.tokenizer import TOKENS, Markup, build_tokenizer, vocabulary
 from pipelines.lab.vision import build_mllm, save_mllm
 
