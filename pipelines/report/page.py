@@ -90,7 +90,7 @@ def _section(section: Section) -> list[str]:
     if section.differences:
         parts += [
             f"Differences from {_compared(table)}, in points (the paper's in brackets, computed from its two numbers):",
-            markdown(difference_frame(section.differences, table.columns)),
+            markdown(difference_frame(section.differences, table)),
             *_verdicts(section),
         ]
     parts += section.findings
@@ -103,7 +103,7 @@ def _section(section: Section) -> list[str]:
 def _compared(table: Table) -> str:
     """What a table's differences are taken from, in words."""
     others = set(table.pairings.values())
-    return f"*{others.pop()}*" if len(others) == 1 else "each row's own MLLM"
+    return f"*{others.pop()}*" if len(others) == 1 else "the row that each is compared with"
 
 
 def _verdicts(section: Section) -> list[str]:

@@ -54,10 +54,12 @@ def cell_text(number: Number, digits: int = 1) -> str:
     return ours if number.paper is None else f"{ours} [{number.paper:.{digits}f}]"
 
 
-def difference_frame(rows: Mapping[str, Sequence[Difference]], columns: Sequence[str]) -> pandas.DataFrame:
+def difference_frame(rows: Mapping[str, Sequence[Difference]], table: Table) -> pandas.DataFrame:
     """Gains in points with their intervals; * where the Holm-adjusted p is below 0.05; the paper's gain in brackets."""
-    lines = [[label, *(difference_text(d) for d in row)] for label, row in rows.items()]
-    return pandas.DataFrame(lines, columns=["row", *columns])
+    several = len(set(table.pairings.values())) > 1
+    names = {label: f"{label} minus {table.pairings[label]}" if several else label for label in rows}
+    lines = [[names[label], *(difference_text(d) for d in row)] for label, row in rows.items()]
+    return pandas.DataFrame(lines, columns=["row", *table.columns])
 
 
 def difference_text(difference: Difference) -> str:
