@@ -15,10 +15,12 @@ from drift.training.config import InjectionConfig
 from evaluation.backends.toolkit import check_comparable
 from pipelines import stages
 from pipelines.errors import ConfigError
+from pipelines.fingerprint import fingerprint
 from pipelines.lab.config import LAB, WorldConfig
 from pipelines.schema import Config, Injection, Merge, Method
 from pipelines.stage import Bind, Call
 
+_CHOICES: dict[str, Call] = {}
 _DRIFT = Method(name="drift", stage="train", start="mllm")
 
 
@@ -186,14 +188,20 @@ def alpha_choice(config: Config) -> Call | float:
 
 
 def _choice(config: Config, values: tuple[Any, ...], tried: Sequence[Config], label: str) -> Call:
-    """Each tried config scored on the validation draw in every seed's world; the best mean wins."""
-    validation = replace(config.suite, split="validation")
-    inputs = {
-        f"{place}:{seed}": score(replace(each, seed=seed, suite=validation))
-        for place, each in enumerate(tried)
-        for seed in config.seeds
-    }
-    return Call(stages.CHOOSE, stages.ChooseParams(values), inputs, label=label)
+    """Each tried config scored on the validation draw in every seed's world; the best mean wins.
+
+    Every row and seed of a table asks for the same few choices, and each is a hundred calls: they are built once.
+    """
+    asked = fingerprint(label, 0, {"values": values, "tried": [replace(each, seed=0) for each in tried]}, {})
+    if asked not in _CHOICES:
+        validation = replace(config.suite, split="validation")
+        inputs = {
+            f"{place}:{seed}": score(replace(each, seed=seed, suite=validation))
+            for place, each in enumerate(tried)
+            for seed in config.seeds
+        }
+        _CHOICES[asked] = Call(stages.CHOOSE, stages.ChooseParams(values), inputs, label=label)
+    return _CHOICES[asked]
 
 
 def choice(config: Config) -> Call | None:
