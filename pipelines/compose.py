@@ -1,8 +1,10 @@
 """From `conf/` and command-line overrides to a typed Config, with every fault of the overrides reported at once."""
 
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, fields, is_dataclass
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,18 @@ def load(overrides: Sequence[str] = ()) -> Config:
     """
     check(overrides)
     return to_config(_compose(tuple(overrides)))
+
+
+def load_all(many: Sequence[Sequence[str]]) -> list[Config]:
+    """`load` of each, on all cores: Hydra takes a tenth of a second a composition, and a report asks for a hundred.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    distinct = list(dict.fromkeys(tuple(overrides) for overrides in many))
+    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+        found = dict(zip(distinct, pool.map(load, distinct, chunksize=4), strict=True))
+    return [found[tuple(overrides)] for overrides in many]
 
 
 def to_config(composed: DictConfig) -> Config:

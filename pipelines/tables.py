@@ -47,13 +47,11 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
     cells: list[Cell] = []
     profile = compose.load(overrides)
     tables = _made_in(profile.profile, tables)
-    for table in tables:
-        for row in table.rows:
-            if not row.overrides:
-                continue
-            config = revisions.resolve(compose.load([*row.overrides, *overrides]), online)
-            for seed in config.seeds:
-                cells.append(_cell(table, row, replace(config, seed=seed), inputs))
+    run = [(table, row) for table in tables for row in table.rows if row.overrides]
+    configs = compose.load_all([[*row.overrides, *overrides] for _, row in run])
+    for (table, row), composed in zip(run, configs, strict=True):
+        config = revisions.resolve(composed, online)
+        cells += [_cell(table, row, replace(config, seed=seed), inputs) for seed in config.seeds]
     params = stages.ReportParams(
         profile=profile.profile,
         seeds=profile.seeds,
