@@ -200,7 +200,7 @@ def _choice(config: Config, values: tuple[Any, ...], tried: Sequence[Config], la
             for place, each in enumerate(tried)
             for seed in config.seeds
         }
-        _CHOICES[asked] = Call(stages.CHOOSE, stages.ChooseParams(values), inputs, label=label)
+        _CHOICES[asked] = Call(stages.CHOOSE, stages.ChooseParams(values), inputs, label=f"{_pair(config)}{label}")
     return _CHOICES[asked]
 
 
