@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from drift.errors import DriftError
 from drift.training.config import TrainingJob
@@ -62,5 +63,17 @@ def _is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def leave(status: int) -> NoReturn:
+    """Ends the process without tearing the interpreter down.
+
+    Native threads that wait for the interpreter's lock can abort a process that is already done ("terminate called
+    without an active exception", seen once on two gloo processes): a finished training would count as failed.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

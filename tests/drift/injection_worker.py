@@ -20,6 +20,8 @@ import torch.distributed as dist
 from injection_cases import ALPHA, LEARNING_RATE, WORLD, Case, batches, build_model, build_prior
 from torch import Tensor, nn
 
+from drift.training.worker import leave
+
 log = logging.getLogger(__name__)
 
 SETTINGS = {"lr": LEARNING_RATE, "weight_decay": 0.0}
@@ -211,3 +213,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave(0)
