@@ -26,9 +26,9 @@ STEADY = 0.1  # five times the standard deviation that embeddings start with
 class TextFamily:
     """A text LM: its classes, and what tells its random draws from the other families'.
 
-    Without biases on queries and keys, attending by place alone is learnt late: after 2500 steps a Llama base had .40
-    of its short chains right, Qwen2's .89. There one channel of every embedding starts at one value and serves as a
-    bias: .75.
+    Without biases on queries and keys, attending by place alone is learnt late: after 2500 steps world 0's Llama and
+    Mistral bases had .40 and .49 of their short chains right, Qwen2's .89. There one channel of every embedding starts
+    at one value and serves as a bias: .75 and .935.
     """
 
     config: Callable[..., Any]

@@ -38,16 +38,14 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
     for table in params.tables:
         published = params.published.get(table.published, "")
         cells = [cell for cell in params.cells if cell.table == table.name]
+        numbers: dict[str, list[Number]] = {}
+        if table.kind == "geometry":
+            numbers = geometry_numbers(table, cells, sources)
+        elif table.kind != "hyperparameters":
+            numbers = table_numbers(table, published, cells, sources)
         if table.kind == "hyperparameters":
             wide = _hyperparameters(table, published, cells, sources)
-            numbers = {}
         else:
-            geometric = table.kind == "geometry"
-            numbers = (
-                geometry_numbers(table, cells, sources)
-                if geometric
-                else table_numbers(table, published, cells, sources)
-            )
             wide = render.wide_frame(table, numbers, published)
         long = render.long_frame(table, numbers)
         count += len(long)
@@ -84,7 +82,7 @@ def _draw(
         figures.layer_shares(runs, folder / f"{table.name}_layers")
         drawn += [f"{table.name}_loss", f"{table.name}_layers"]
     if table.kind in ("geometry", "distance"):
-        pairs = {row.label: _artifacts("geometry", row.label, cells, sources) for row in table.rows}
+        pairs = _pairs(table, cells, sources)
         if table.kind == "geometry":
             geometry_figures.figure2(pairs, folder / table.name)
         else:
@@ -99,8 +97,12 @@ def _findings(
     """What a table of distances says as a whole: the slope of each series."""
     if table.kind != "distance":
         return []
-    pairs = {row.label: _artifacts("geometry", row.label, cells, sources) for row in table.rows}
-    return [SLOPES, page.markdown(geometry_figures.slopes(table, pairs, numbers))]
+    return [SLOPES, page.markdown(geometry_figures.slopes(table, _pairs(table, cells, sources), numbers))]
+
+
+def _pairs(table: Table, cells: Sequence[Cell], sources: Mapping[str, Source]) -> dict[str, list[Source]]:
+    """Row label -> its geometries, in the order of its seeds."""
+    return {row.label: _artifacts("geometry", row.label, cells, sources) for row in table.rows}
 
 
 def _artifacts(role: str, label: str, cells: Sequence[Cell], sources: Mapping[str, Source]) -> list[Source]:
