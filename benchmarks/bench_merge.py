@@ -1,9 +1,10 @@
 """Our merges against mergekit 0.1.5 on the same files, and the prior against our linear merge, as ratios.
 
 Builds a bf16 Qwen2 pair and base of random weights in a scratch folder, then runs the programs as subprocesses in turn,
-so that what else the machine does falls on all. CPU is user + system time of the child, import of torch included; the
-prior is extracted over attention and MLP with norms, cosines and the sources' sha256; memory is the peak of anonymous
-memory (file pages that the kernel may drop are no cost), sampled every 20 ms.
+so that what else the machine does falls on all. CPU is user + system time of the child, import of torch included;
+memory is the peak of anonymous memory (file pages that the kernel may drop are no cost), sampled every 20 ms. The prior
+is taken over attention and MLP with norms and cosines, from the Hub's cache, where a file's name is its sha256, and
+from plain folders, which it reads a second time for their sha256.
 
     make bench-merge
     python benchmarks/bench_merge.py --parameters 100e6 --rounds 1 --methods linear ties
@@ -12,6 +13,7 @@ mergekit runs under MERGEKIT_PYTHON (default .venv-mergekit/bin/python; `make se
 """
 
 import argparse
+import hashlib
 import json
 import logging
 import os
@@ -43,7 +45,7 @@ _PRIOR = """
 import json, sys
 from drift.prior import ReasoningPrior
 job = json.loads(sys.argv[1])
-ReasoningPrior.extract(job["mllm"], job["expert"], job["out"])
+ReasoningPrior.extract(job["{where}mllm"], job["{where}expert"], job["out"])
 """
 
 _MERGEKIT = """
@@ -151,9 +153,28 @@ def compare(method: str, folders: dict[str, str], scratch: Path, rounds: int) ->
 
 
 def compare_prior(folders: dict[str, str], scratch: Path, rounds: int) -> dict[str, list[Run]]:
-    """`rounds` runs of the extraction and of our linear merge, in turn."""
+    """`rounds` runs of the extraction, from both kinds of folder, and of our linear merge, in turn."""
     job = {"method": "linear", "hyperparameters": hyperparameters_of("linear")} | folders
-    return interleave("prior", {"prior": _PRIOR, "linear": _OURS}, {}, job, scratch, rounds)
+    cached = {f"cached_{role}": as_in_hub_cache(Path(folder), scratch / "hub") for role, folder in folders.items()}
+    scripts = {
+        "prior, from the Hub's cache": _PRIOR.format(where="cached_"),
+        "prior, from plain folders": _PRIOR.format(where=""),
+        "linear": _OURS,
+    }
+    return interleave("prior", scripts, {}, job | cached, scratch, rounds)
+
+
+def as_in_hub_cache(folder: Path, hub: Path) -> str:
+    """A second name for a folder, laid out as huggingface_hub does: snapshots link to blobs named by their sha256."""
+    blobs, snapshot = hub / folder.name / "blobs", hub / folder.name / "snapshots" / "0"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for path in folder.iterdir():
+        with open(path, "rb") as file:
+            blob = blobs / hashlib.file_digest(file, "sha256").hexdigest()
+        blob.hardlink_to(path)
+        (snapshot / path.name).symlink_to(blob)
+    return str(snapshot)
 
 
 def interleave(
@@ -181,15 +202,18 @@ def row(method: str, runs: dict[str, list[Run]]) -> str:
     return "| " + " | ".join([*cells, f"{TARGETS[method]:.0f}"]) + " |"
 
 
-def prior_row(runs: dict[str, list[Run]]) -> str:
-    """What the extraction costs beside our linear merge, in one sentence."""
-    prior, linear = ([run.cpu for run in runs[name]] for name in ("prior", "linear"))
-    ratios = _spread([a / b for a, b in zip(prior, linear, strict=True)], 2)
-    memory = _spread([run.memory for run in runs["prior"]], 0)
-    return (
-        f"Prior extraction: {_spread(prior, 1)} CPU s, {memory} MB; our linear merge beside it {_spread(linear, 1)} "
-        f"CPU s; ratio {ratios}, target at most {PRIOR_TARGET}"
-    )
+def prior_table(runs: dict[str, list[Run]]) -> list[str]:
+    """What the extraction costs beside our linear merge."""
+    lines = [
+        f"| run | CPU s | over linear (at most {PRIOR_TARGET}) | wall s | MB |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, of in runs.items():
+        ratios = [run.cpu / linear.cpu for run, linear in zip(of, runs["linear"], strict=True)]
+        cells = [_spread([run.cpu for run in of], 1), _spread(ratios, 2)]
+        cells += [_spread([run.wall for run in of], 1), _spread([run.memory for run in of], 0)]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
 
 
 def _spread(values: list[float], digits: int) -> str:
@@ -207,19 +231,22 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     heads = [f"{what} {who}" for what in ("CPU s", "wall s", "MB") for who in ("ours", "mergekit", "ratio")]
-    table = ["| method | " + " | ".join(heads) + " | CPU target |", "| --- |" + " --- |" * 10]
+    table: list[str] = []
     with tempfile.TemporaryDirectory(dir=options.scratch, prefix="bench-merge-") as root:
         folders = build_models(Path(root), options.parameters)
         merges = [method for method in options.methods if method != "prior"]
-        table += [row(method, compare(method, folders, Path(root), options.rounds)) for method in merges]
+        if merges:
+            table += ["| method | " + " | ".join(heads) + " | CPU target |", "| --- |" + " --- |" * 10]
+            table += [row(method, compare(method, folders, Path(root), options.rounds)) for method in merges]
+            table.append("")
         if "prior" in options.methods:
-            table += ["", prior_row(compare_prior(folders, Path(root), options.rounds))]
+            table += prior_table(compare_prior(folders, Path(root), options.rounds))
     threads = os.environ.get("OMP_NUM_THREADS", "unset")
     sys.stdout.write(f"{options.parameters / 1e6:.0f}M parameters, bf16, {options.rounds} rounds, median (range); ")
     sys.stdout.write(
         f"{os.cpu_count()} CPUs, OMP_NUM_THREADS {threads}, {platform.machine()}, load {os.getloadavg()}\n\n"
     )
-    sys.stdout.write("\n".join(table) + "\n")
+    sys.stdout.write("\n".join(table).rstrip() + "\n")
 
 
 if __name__ == "__main__":

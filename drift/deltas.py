@@ -1,9 +1,9 @@
 """Delta = expert - MLLM, chunk by chunk, with the norms and the cosine as by-products of the same pass.
 
-Arithmetic is fp32, sums over blocks are Python floats. A chunk is what is read at once, small enough for the allocator
-to reuse its memory (868M parameters: 5.9 s of CPU at 2^21 elements, 3.5 s at 2^19). A block fits the processor's
-cache and bounds the rounding of its sums (2^16: relative error about 4e-6 at 16M elements; 2^21: 6e-5). Neither changes
-a byte of Delta. The controls draw from a generator seeded per (seed, tensor name), so order does not matter.
+Arithmetic is fp32, sums over blocks are Python floats. A chunk is what is read at once: long enough to hide the cost of
+a call, short enough for the processor's cache. A block bounds the rounding of its sums (2^16: relative error about 4e-6
+at 16M elements; 2^21: 6e-5). Neither changes a byte of Delta. The controls draw from a generator seeded per (seed,
+tensor name), so order does not matter; the length of a draw does, in the last bits of a Gaussian's norm.
 """
 
 import hashlib
@@ -18,8 +18,9 @@ from torch import Tensor
 from drift.errors import CheckpointError
 from drift.sources import Source
 
-CHUNK = 2**19
+CHUNK = 2**17
 BLOCK = 2**16
+DRAW = 2**19
 
 
 @dataclass
@@ -66,11 +67,12 @@ class Recipe:
     def stream(self, name: str, moments: Moments) -> Iterator[Tensor]:
         """Delta in 1-D chunks of the stored dtype, adding to `moments` on the way."""
         numel = math.prod(self.mllm.shape(name))
+        work = torch.empty(4, min(CHUNK, numel))
         for start in range(0, numel, CHUNK):
             stop = min(start + CHUNK, numel)
             mllm, expert = self.mllm.read_slice(name, start, stop), self.expert.read_slice(name, start, stop)
             base = None if self.base is None else self.base.read_slice(name, start, stop)
-            yield delta_chunk(mllm, expert, base, self.sign, self.dtype, moments)
+            yield delta_chunk(mllm, expert, base, self.sign, self.dtype, moments, work)
         moments.check_finite(name)
 
     def stream_shuffled(self, name: str, moments: Moments) -> Iterator[Tensor]:
@@ -98,13 +100,19 @@ class Recipe:
 
     def _gaussian(self, name: str, numel: int) -> Iterator[Tensor]:
         generator = _generator(self.seed, name)
-        for start in range(0, numel, CHUNK):
-            draw = generator.standard_normal(min(CHUNK, numel - start), dtype=np.float32)
+        for start in range(0, numel, DRAW):
+            draw = generator.standard_normal(min(DRAW, numel - start), dtype=np.float32)
             yield torch.from_numpy(draw)
 
 
 def delta_chunk(
-    mllm: Tensor, expert: Tensor, base: Tensor | None, sign: float, dtype: torch.dtype, moments: Moments
+    mllm: Tensor,
+    expert: Tensor,
+    base: Tensor | None,
+    sign: float,
+    dtype: torch.dtype,
+    moments: Moments,
+    work: Tensor,
 ) -> Tensor:
     """sign * (expert - (base or mllm)) in fp32, rounded to `dtype`; adds this chunk's sums to `moments`.
 
@@ -115,22 +123,20 @@ def delta_chunk(
         sign: +1 or -1.
         dtype: how Delta is stored.
         moments: changed in place; `delta` is summed over the rounded values.
+        work: (4, n or more), fp32; overwritten.
     """
-    out = torch.empty(mllm.shape, dtype=dtype)
-    for start in range(0, mllm.numel(), BLOCK):
-        block = slice(start, start + BLOCK)
-        ours, theirs = mllm[block].float(), expert[block].float()
-        origin = ours if base is None else base[block].float()
-        out[block] = torch.sub(theirs, origin) if sign > 0 else torch.sub(origin, theirs)
-        stored = out[block].float()
-        sums = torch.stack(
-            (torch.dot(ours, ours), torch.dot(theirs, theirs), torch.dot(ours, theirs), torch.dot(stored, stored))
-        ).tolist()
-        moments.mllm += sums[0]
-        moments.expert += sums[1]
-        moments.inner += sums[2]
-        moments.delta += sums[3]
-    return out
+    ours, theirs, origin, delta = work[:, : mllm.numel()]
+    ours.copy_(mllm)
+    theirs.copy_(expert)
+    origin = ours if base is None else origin.copy_(base)
+    stored = torch.sub(*((theirs, origin) if sign > 0 else (origin, theirs)), out=delta).to(dtype, copy=True)
+    delta.copy_(stored)
+    for a, b, d in zip(ours.split(BLOCK), theirs.split(BLOCK), delta.split(BLOCK), strict=True):
+        moments.mllm += float(torch.dot(a, a))
+        moments.expert += float(torch.dot(b, b))
+        moments.inner += float(torch.dot(a, b))
+        moments.delta += float(torch.dot(d, d))
+    return stored
 
 
 def _square_sum(data: Tensor) -> float:

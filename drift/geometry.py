@@ -14,6 +14,7 @@ import torch
 from drift.deltas import Moments, Recipe
 from drift.selection import GEOMETRY_GROUPS, group_of, layer_of, module_of
 from drift.sources import check_fit, open_source, select_target
+from drift.threads import one_thread
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ def layer_geometry(a: Path | str, b: Path | str, groups: Sequence[str] = GEOMETR
     names = select_target(first, groups)
     check_fit(first, second, names)
     recipe = Recipe(first, second, base=None, sign=1.0, dtype=torch.float32, seed=0)
-    rows = [_measure(recipe, name) for name in names]
+    with one_thread():
+        rows = [_measure(recipe, name) for name in names]
     log.info("geometry of %d LM tensors, %s against %s", len(rows), a, b)
     return rows
 

@@ -27,6 +27,7 @@ from drift.errors import DriftError, closest
 from drift.selection import DEFAULT_GROUPS, check_coverage
 from drift.shards import Shard, TensorSpec
 from drift.sources import Source, check_fit, open_source, select_target
+from drift.threads import one_thread
 from drift.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,8 @@ class ReasoningPrior:
         sign = -1.0 if kind == "reversed" else 1.0
         recipe = Recipe(sources["mllm"], sources["expert"], sources.get("base"), sign, dtype, seed)
         head = {"format": FORMAT, "kind": kind, "groups": list(groups), "seed": seed, "dtype": str(dtype)}
-        _write(Path(out), recipe, kind, names, sources, head)
+        with one_thread():
+            _write(Path(out), recipe, kind, names, sources, head)
         log.info("prior %s (%s) covers %d/%d LM tensors", out, kind, len(names), len(sources["mllm"].index))
         return cls.load(out)
 

@@ -120,7 +120,8 @@ class Writer:
             CheckpointError: some tensor was not written in full.
         """
         self._close_files()
-        missing = [name for name in self.specs if name not in self.done]
+        done = self.done
+        missing = [name for name in self.specs if name not in done]
         if kind is None and not missing:
             self._publish()
             return

@@ -11,11 +11,9 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import yaml
 from torch import Tensor
 from tqdm import tqdm
@@ -26,6 +24,7 @@ from drift.merging.config import Hyperparameters, MergeError, Method, describe, 
 from drift.merging.methods import check_base, merge_slice
 from drift.merging.plans import Operands, TensorPlan, plan_tensors
 from drift.merging.sources import Sources, open_sources
+from drift.threads import one_thread
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +90,7 @@ def merge_checkpoints(
     if base is not None and not row.needs_base:
         log.info("%s (%s) needs no base; %s is not read", method, variant, base)
     sources = open_sources(Path(mllm), Path(expert), Path(base) if base is not None and row.needs_base else None)
-    with _one_thread():
+    with one_thread():
         return _run(_Job(row, chosen, sources, seed, chunk_elements), Path(out))
 
 
@@ -157,14 +156,3 @@ def _write_side_files(job: _Job, folder: Path, summary: MergeSummary) -> None:
     (folder / "README.md").write_text(
         model_card(job.method, config, job.sources.folders, "\n\n".join(notes)), encoding="utf-8"
     )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One torch thread inside: slices are too short to share, and idle OpenMP threads spin."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

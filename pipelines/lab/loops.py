@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from drift.threads import one_thread
 from pipelines.lab.config import LanguageShape, Schedule
 from pipelines.lab.families import LabFamily
 from pipelines.lab.forward import IMAGE, TEXT, Cache, Network, Rope, build_rope, decode
@@ -65,14 +66,9 @@ class Batch:
 @contextmanager
 def reproducible(seed: int) -> Iterator[None]:
     """One thread and a private torch random state inside; both are put back after."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def text_parts(model: Network, shape: LanguageShape) -> Parts:
