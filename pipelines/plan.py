@@ -53,10 +53,15 @@ def data(config: Config) -> Call:
     """The SFT examples."""
     source = config.data
     if source.source == "lab":
-        params = stages.DataParams("lab", _world(config, "sft_items"), "", "")
+        params = stages.DataParams("lab", _world(config, "sft_items"), "", "", source.unfiltered)
+    elif source.unfiltered:
+        raise ConfigError(
+            f"data.unfiltered draws wrong rationales, which only a lab world can, and data.source is {source.source}; "
+            "put them into a folder with the others: data=folder data.root=..."
+        )
     else:
         repo = source.root if source.source == "folder" else source.repo
-        params = stages.DataParams(source.source, None, repo, source.revision)
+        params = stages.DataParams(source.source, None, repo, source.revision, unfiltered=False)
     return Call(stages.DATA, params, label=f"{config.data.name} seed={config.seed}")
 
 
@@ -151,7 +156,7 @@ def train(config: Config) -> Call:
             injection = replace(injection, alpha=chosen)
     alpha = "none" if plain else f"alpha={config.injection.alpha}"
     label = f"{_pair(config)}{config.method.name} {injection.scale} {alpha} {config.prior.kind} {_groups(config)}"
-    label = f"{label} seed={config.seed}"
+    label = f"{label} on {config.data.name} seed={config.seed}"
     return Call(stages.TRAIN, stages.TrainParams(training, injection, config.launcher.processes), inputs, binds, label)
 
 
@@ -171,8 +176,8 @@ def _injection(chosen: Injection, scale: str) -> InjectionConfig:
 def alpha_choice(config: Config) -> Call | float:
     """The call that picks alpha on the validation draw over all seeds; the value itself where one candidate is left.
 
-    Every prior and selection of a scale shares the choice made with the direct prior on `chosen_with`, so that a
-    control or an ablation differs from its row in one thing only.
+    Every prior, selection and data of a scale share the choice made with the direct prior on `chosen_with` and filtered
+    data, so that a control or an ablation differs from its row in one thing only.
     """
     values = config.injection.candidates
     if len(values) == 1:
@@ -181,6 +186,7 @@ def alpha_choice(config: Config) -> Call | float:
         config,
         method=_DRIFT,
         prior=replace(config.prior, kind="direct", seed=0),
+        data=replace(config.data, unfiltered=False),
         selection=replace(config.selection, groups=config.injection.chosen_with),
     )
     tried = [replace(reference, injection=replace(config.injection, alpha=value)) for value in values]
@@ -192,11 +198,12 @@ def _choice(config: Config, values: tuple[Any, ...], tried: Sequence[Config], la
 
     Every row and seed of a table asks for the same few choices, and each is a hundred calls: they are built once.
     """
-    asked = fingerprint(label, 0, {"values": values, "tried": [replace(each, seed=0) for each in tried]}, {})
+    suite = replace(config.validation, split="validation")
+    tried = [replace(each, seed=0, suite=suite) for each in tried]
+    asked = fingerprint(label, 0, {"values": values, "tried": tried}, {})
     if asked not in _CHOICES:
-        validation = replace(config.suite, split="validation")
         inputs = {
-            f"{place}:{seed}": score(replace(each, seed=seed, suite=validation))
+            f"{place}:{seed}": score(replace(each, seed=seed))
             for place, each in enumerate(tried)
             for seed in config.seeds
         }

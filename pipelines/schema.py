@@ -109,13 +109,17 @@ class Merge:
 
 @dataclass(frozen=True, config=STRICT)
 class Data:
-    """The SFT examples, in sharegpt format; `root` is a local folder for whatever is read from one."""
+    """The SFT examples, in sharegpt format; `root` is a local folder for whatever is read from one.
+
+    `unfiltered` adds as many rationales again that no filter has seen (Table 7), which only the lab can draw.
+    """
 
     name: str
     source: Source
     repo: str
     revision: str
     root: str
+    unfiltered: bool
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -197,7 +201,10 @@ class Launcher:
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """One run: a checkpoint made by `method` in the world `seed`, scored on `suite`."""
+    """One run: a checkpoint made by `method` in the world `seed`, scored on `suite`.
+
+    `validation` is the suite whose validation draw hyper-parameters are chosen on, whatever `suite` is.
+    """
 
     profile: Literal["smoke", "lab", "paper"]
     seed: int
@@ -215,6 +222,7 @@ class Config:
     train: TrainingConfig
     zero: Zero
     suite: Suite
+    validation: Suite
     engine: Engine
     judge: Judge
     evaluator: Evaluator

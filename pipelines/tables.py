@@ -48,7 +48,8 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
     profile = compose.load(overrides)
     tables = _made_in(profile.profile, tables)
     run = [(table, row) for table in tables for row in table.rows if row.overrides]
-    configs = compose.load_all([[*row.overrides, *overrides] for _, row in run])
+    settings = [[*row.overrides, *table.in_profile.get(profile.profile, ()), *overrides] for table, row in run]
+    configs = compose.load_all(settings)
     for (table, row), composed in zip(run, configs, strict=True):
         config = revisions.resolve(composed, online)
         cells += [_cell(table, row, replace(config, seed=seed), inputs) for seed in config.seeds]
@@ -67,8 +68,10 @@ def _cell(table: Table, row: Row, config: Config, inputs: dict[str, Call]) -> Ce
     calls: dict[str, Call] = {}
     if table.kind in ("geometry", "distance"):
         calls["geometry"] = plan.geometry(config)
+    if table.kind not in ("geometry", "cost"):
+        calls["score"] = plan.score(config)
     if table.kind != "geometry":
-        calls |= {"score": plan.score(config), "checkpoint": plan.checkpoint(config)}
+        calls["checkpoint"] = plan.checkpoint(config)
         chosen = plan.choice(config)
         calls |= {"choice": chosen} if chosen else {}
     names = {role: f"{role}-{call.key[:12]}" for role, call in calls.items()}

@@ -17,26 +17,49 @@ from tqdm import tqdm
 from drift.errors import DataError, closest
 from pipelines.lab.config import SPLITS, WorldConfig, sub_seed
 from pipelines.lab.images import draw_strip, encode_png, load_pool
-from pipelines.lab.language import Problem, asked, reply
+from pipelines.lab.language import Problem, asked, on_other_digits, reply
 from pipelines.lab.mixes import LONG, draw_reasoning
 from pipelines.lab.suites import GROUPED, SUITES, Row, draw_suite
 
 COLUMNS = ("index", "image", "question", "answer", "category", "digits")
 GROUP_COLUMNS = ("ID", "key")
+# Section 4.1: of 11K rationales the filter kept about 4K.
+WRONG = 7 / 11
 
 
-def write_sft_data(config: WorldConfig, out: Path) -> None:
-    """Writes train.json and images/*.png: `sft_items` reasoning problems over two to six digits, with their chains."""
-    seed = sub_seed(config.seed, "sft data")
-    rng, pixels, pool = Random(seed), np.random.default_rng(seed), load_pool("sft")
+def write_sft_data(config: WorldConfig, out: Path, *, unfiltered: bool = False) -> None:
+    """Writes train.json and images/*.png: `sft_items` reasoning problems over two to six digits, with their chains.
+
+    `unfiltered` adds as many again, `WRONG` of them with the chain of misread digits and its wrong answer.
+    """
     (out / "images").mkdir(parents=True, exist_ok=True)
-    records = []
-    for number in tqdm(range(config.sft_items), desc=f"{config.name} {config.seed} sft data", mininterval=2.0):
-        problem = draw_reasoning(rng, LONG)
-        image = f"images/{number:05d}.png"
-        (out / image).write_bytes(encode_png(draw_strip(problem, pool, pixels)))
-        records.append(sft_record(problem, image))
+    records = _write_records(config, out, "sft data", 0, wrong=0.0)
+    if unfiltered:
+        records += _write_records(config, out, "unfiltered sft data", len(records), wrong=WRONG)
     (out / "train.json").write_text(json.dumps(records, indent=1) + "\n")
+
+
+def _write_records(config: WorldConfig, out: Path, purpose: str, first: int, wrong: float) -> list[dict[str, list]]:
+    """`sft_items` images, numbered from `first`, and their records; a share `wrong` is answered wrongly."""
+    seed = sub_seed(config.seed, purpose)
+    rng, pixels, pool = Random(seed), np.random.default_rng(seed), load_pool("sft")
+    records = []
+    for number in tqdm(range(config.sft_items), desc=f"{config.name} {config.seed} {purpose}", mininterval=2.0):
+        problem = draw_reasoning(rng, LONG)
+        image = f"images/{first + number:05d}.png"
+        (out / image).write_bytes(encode_png(draw_strip(problem, pool, pixels)))
+        is_wrong = wrong > 0 and rng.random() < wrong
+        records.append(sft_record(misread(problem, rng) if is_wrong else problem, image))
+    return records
+
+
+def misread(problem: Problem, rng: Random) -> Problem:
+    """The problem over its digits misread, one or as many as it takes for the answer to come out wrong."""
+    digits, seen = list(problem.digits), problem
+    while seen.answer == problem.answer:
+        digits[rng.randrange(len(digits))] = rng.randrange(10)
+        seen = on_other_digits(problem, digits)
+    return seen
 
 
 def sft_record(problem: Problem, image: str) -> dict[str, list]:

@@ -113,6 +113,22 @@ def icon_name(digits: Sequence[int], operator: str) -> Problem:
     return Problem("icon", tuple(digits), "icon ?", operator, icon=operator)
 
 
+def on_other_digits(problem: Problem, digits: Sequence[int]) -> Problem:
+    """The same question over other digits: what a chain says that misread the image. Of the tasks with a chain."""
+    words = problem.question.split()
+    if problem.task == "fold":
+        return fold(digits, words[0])
+    if problem.task == "icon-fold" and problem.icon is not None:
+        return icon_fold(digits, problem.icon)
+    if problem.task == "calc":
+        return calc(digits, [{"+": "sum", "-": "sub"}[word] for word in words[1:-1]])
+    if problem.task == "cnt":
+        return count(digits, int(words[1]))
+    if problem.task == "next":
+        return following(digits)
+    raise ValueError(f"task {problem.task!r} has no chain of thought")
+
+
 def draw_digits(rng: Random, n: int) -> tuple[int, ...]:
     """n digits, uniform and independent."""
     return tuple(rng.randrange(10) for _ in range(n))

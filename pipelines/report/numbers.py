@@ -16,7 +16,7 @@ from typing import Any
 
 from drift.errors import DataError
 from evaluation.statistics import Interval, holm, paired_over_seeds, seeds_interval
-from pipelines.report.spec import Cell, Row, Table
+from pipelines.report.spec import COSTS, Cell, Row, Table
 from pipelines.stages.evaluate import SCORES
 from pipelines.store import MANIFEST
 
@@ -167,21 +167,40 @@ def table_numbers(
 
 def geometry_numbers(table: Table, cells: Sequence[Cell], sources: Mapping[str, Source]) -> dict[str, list[Number]]:
     """Row label -> the columns of the row's geometry (drift.geometry), not in percent."""
+    return _recorded(table, table.columns, "geometry", "n", cells, sources)
+
+
+def cost_numbers(table: Table, cells: Sequence[Cell], sources: Mapping[str, Source]) -> dict[str, list[Number]]:
+    """Row label -> what the row's training took: `COSTS`, in steps, tokens and seconds, n counting its examples."""
+    columns = [column for column in table.columns if column in COSTS]
+    return _recorded(table, columns, "checkpoint", "examples", cells, sources)
+
+
+def _recorded(
+    table: Table,
+    columns: Sequence[str],
+    role: str,
+    counted: str,
+    cells: Sequence[Cell],
+    sources: Mapping[str, Source],
+) -> dict[str, list[Number]]:
+    """Columns that an artifact's manifest records, of the stage's values or of the run itself."""
     numbers = {}
     for row in table.rows:
-        found = [sources[cell.artifacts["geometry"]] for cell in cells if cell.row == row.label]
-        numbers[row.label] = [_measure(column, found) for column in table.columns]
+        found = [sources[cell.artifacts[role]] for cell in cells if cell.row == row.label]
+        if found:
+            numbers[row.label] = [_measure(column, counted, found) for column in columns]
     return numbers
 
 
-def _measure(column: str, found: Sequence[Source]) -> Number:
-    values = tuple(float(source.manifest["values"][column]) for source in found)
+def _measure(column: str, counted: str, found: Sequence[Source]) -> Number:
+    values = tuple(float((source.manifest["values"] | source.manifest)[column]) for source in found)
     interval = seeds_interval(values) if len(values) > 1 else None
     return Number(
         column=column,
         value=statistics.fmean(values),
         std=statistics.stdev(values) if len(values) > 1 else None,
-        n=sum(int(source.manifest["values"]["n"]) for source in found),
+        n=sum(int(source.manifest["values"][counted]) for source in found),
         values=values,
         low=interval.low if interval else None,
         high=interval.high if interval else None,

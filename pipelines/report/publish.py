@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas
 
+from pipelines.report.spec import TIMES
 from pipelines.store import Artifact
 
 TABLES = "tables"
@@ -58,9 +59,11 @@ def describe(repeat: dict[str, Any]) -> str:
 
 
 def _numbers(folder: Path) -> pandas.DataFrame:
+    """The numbers of a report's long tables, but for times, which no two runs share."""
     frames = [pandas.read_csv(path) for path in sorted((folder / TABLES).glob("*_long.csv"))]
     empty = pandas.DataFrame({name: pandas.Series(dtype=kind) for name, kind in _TYPES.items()})
-    return pandas.concat([frame[[*_KEY, "value"]] for frame in frames if len(frame)] or [empty])
+    found = pandas.concat([frame[[*_KEY, "value"]] for frame in frames if len(frame)] or [empty])
+    return found[~found["benchmark"].isin(TIMES)]
 
 
 _TYPES = dict.fromkeys(_KEY, "object") | {"value": "float64"}

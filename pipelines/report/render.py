@@ -37,11 +37,10 @@ def wide_frame(table: Table, numbers: Mapping[str, Sequence[Number]], published:
     entries = published_rows(published)
     lines = []
     for row in table.rows:
-        if row.label in numbers:
-            cells = [cell_text(number, digits) for number in numbers[row.label]]
-        else:
-            entry = paper_entry(row, entries, table.name)
-            cells = [f"[{entry[column]}]" if entry.get(column) else BLANK for column in table.columns]
+        entry = paper_entry(row, entries, table.name)
+        quoted = {column: f"[{entry[column]}]" if entry.get(column) else BLANK for column in table.columns}
+        ours = {number.column: cell_text(number, digits) for number in numbers.get(row.label, ())}
+        cells = (quoted | ours).values()
         lines.append([f"{row.label} (control)" if row.role == "control" else row.label, *cells])
     return pandas.DataFrame(lines, columns=["row", *table.columns])
 

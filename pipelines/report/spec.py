@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import ConfigDict, with_config
 
 STRICT = with_config(ConfigDict(extra="forbid"))
+TIMES = ("seconds", "cpu_seconds")  # never equal in two runs
+COSTS = ("steps", "tokens", *TIMES)
 
 
 @STRICT
@@ -37,13 +39,16 @@ class Table:
 
     Args:
         published: empty where the paper has no numbers.
-        columns: of the published CSV and of our scores; `Avg` is the plain mean of the others.
+        columns: of the published CSV and of our scores; `Avg` is the plain mean of the others. In a table of costs
+            `COSTS` are ours and the rest is quoted.
         against: label of the row that differences are taken from; empty for none but the rows' own.
         curves: labels of trained rows whose loss curves and layers are drawn.
         kind: `scores`; `hyperparameters` (Table 9: what each merge ran with, beside the paper's entry); `geometry`
             (Figure 2: how far each row's expert lies from its MLLM); `distance` (scores, and a figure of the rows'
-            gains against that distance).
+            gains against that distance); `cost` (Table 8: what each training took, beside the paper's estimates).
         profiles: where the table is made; empty for everywhere.
+        in_profile: profile -> overrides that every row gets there.
+        answers: whether to print how the rows answered, from the scores' diagnostics.
     """
 
     name: str
@@ -54,8 +59,10 @@ class Table:
     against: str = ""
     note: str = ""
     curves: tuple[str, ...] = ()
-    kind: Literal["scores", "hyperparameters", "geometry", "distance"] = "scores"
+    kind: Literal["scores", "hyperparameters", "geometry", "distance", "cost"] = "scores"
     profiles: tuple[str, ...] = ()
+    in_profile: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    answers: bool = False
 
     @property
     def pairings(self) -> dict[str, str]:

@@ -38,6 +38,7 @@ class DataParams:
     world: WorldConfig | None
     repo: str
     revision: str
+    unfiltered: bool
 
 
 @dataclass(frozen=True)

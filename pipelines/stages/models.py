@@ -66,7 +66,7 @@ def make_data(params: DataParams, runtime: Runtime, inputs: Mapping[str, Path], 
     if params.world is not None:
         from pipelines.lab.data import write_sft_data
 
-        write_sft_data(params.world, out)
+        write_sft_data(params.world, out, unfiltered=params.unfiltered)
         return _examples(out)
     if params.source == "folder":
         _link_all(Path(params.repo), out)

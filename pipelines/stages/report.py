@@ -12,6 +12,7 @@ from pipelines.report import figures, geometry_figures, page, render
 from pipelines.report.numbers import (
     Number,
     Source,
+    cost_numbers,
     differences,
     geometry_numbers,
     paper_entry,
@@ -28,6 +29,11 @@ SLOPES = (
     "What distance costs: the slope of a line through the rows of a series, fitted in each world, as its mean over "
     "worlds with the interval over worlds (in points of the last column)."
 )
+ANSWERS = (
+    "How the rows answered: percent of the responses that end a chain of thought, though none was asked for. A wrong "
+    "answer after a chain may be another question's answer and says little of what was seen; see `transcription` below "
+    "for what is read before reasoning."
+)
 
 
 def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -41,6 +47,8 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
         numbers: dict[str, list[Number]] = {}
         if table.kind == "geometry":
             numbers = geometry_numbers(table, cells, sources)
+        elif table.kind == "cost":
+            numbers = cost_numbers(table, cells, sources)
         elif table.kind != "hyperparameters":
             numbers = table_numbers(table, published, cells, sources)
         if table.kind == "hyperparameters":
@@ -94,10 +102,25 @@ def _draw(
 def _findings(
     table: Table, cells: Sequence[Cell], sources: Mapping[str, Source], numbers: Mapping[str, Sequence[Number]]
 ) -> list[str]:
-    """What a table of distances says as a whole: the slope of each series."""
-    if table.kind != "distance":
-        return []
-    return [SLOPES, page.markdown(geometry_figures.slopes(table, _pairs(table, cells, sources), numbers))]
+    """What a table says as a whole: the slope of each series of distances, how the rows answered."""
+    found = []
+    if table.kind == "distance":
+        found += [SLOPES, page.markdown(geometry_figures.slopes(table, _pairs(table, cells, sources), numbers))]
+    answers = _answers(table, cells, sources) if table.answers else None
+    if answers is not None and len(answers):
+        found += [ANSWERS, page.markdown(answers)]
+    return found
+
+
+def _answers(table: Table, cells: Sequence[Cell], sources: Mapping[str, Source]) -> pandas.DataFrame:
+    """The share of each row's answers that end a chain of thought, per column; empty where nothing was recorded."""
+    lines = []
+    for row in table.rows:
+        scored = [source.scores for source in _artifacts("score", row.label, cells, sources)]
+        if scored and all(scores[column]["diagnostics"] for scores in scored for column in table.columns):
+            shares = [[scores[c]["diagnostics"]["closed"] for scores in scored] for c in table.columns]
+            lines.append([row.label, *(_over_seeds(each, "{:.0f}") for each in shares)])
+    return pandas.DataFrame(lines, columns=["row", *table.columns])
 
 
 def _pairs(table: Table, cells: Sequence[Cell], sources: Mapping[str, Source]) -> dict[str, list[Source]]:

@@ -153,3 +153,29 @@ def test_the_whole_paper_plan_prints_offline_without_torch() -> None:
     assert done.returncode == 0, done.stderr
     assert "Qwen/Qwen2.5-VL-7B-Instruct" in done.stdout
     assert "0 in the store" in done.stdout
+
+
+def test_a_choice_does_not_depend_on_what_the_row_is_tested_on_or_on_unfiltered_data() -> None:
+    chosen = {
+        plan.alpha_choice(compose.load(["method=drift", "injection.alpha=auto", *other])).key
+        for other in ([], ["suite=lab_perception"], ["data=lab_mixed"])
+    }
+    assert len(chosen) == 1
+
+
+def test_only_a_lab_world_draws_unfiltered_rationales() -> None:
+    with pytest.raises(ConfigError, match=r"only a lab world can, and data\.source is hub"):
+        plan.data(compose.load(["profile=paper", "data.unfiltered=true"]))
+
+
+def test_a_table_may_have_another_suite_at_another_scale() -> None:
+    tested = {
+        profile: {
+            c.params.names
+            for c in ordered([tables.report([tables.load("table6")], [f"profile={profile}"], online=False)])
+            if c.stage.name == "benchmarks" and c.params.split == "test"
+        }
+        for profile in ("lab", "paper")
+    }
+    assert tested["lab"] == {("LabReading", "LabPosition", "LabIcon")}
+    assert tested["paper"] == {("HallusionBench", "RealWorldQA", "MMStar")}

@@ -12,6 +12,7 @@ from pipelines.report.geometry_figures import slopes
 from pipelines.report.numbers import (
     Source,
     column_value,
+    cost_numbers,
     differences,
     geometry_numbers,
     paper_entry,
@@ -208,6 +209,41 @@ def test_a_repeat_says_how_many_numbers_moved_and_where_the_most() -> None:
     moved = describe(compare(frame(1, 2, 3), frame(1, 2.5, 1)))
     assert moved == "2 of 3 numbers differ from those that were there, by 2.00 points at most (t / SFT / b2)"
     assert "no earlier results" in describe(compare(frame(), frame(1)))
+
+
+def test_a_cost_is_read_from_the_trainings_manifest_beside_the_papers_words(tmp_path: Path) -> None:
+    published = "method,sft,estimated_time\nDRIFT,yes,about 2 hours\nOther,yes,>1 day\n"
+    rows = (Row("DRIFT", ("method=drift",), {"method": "DRIFT"}), Row("Other", (), {"method": "Other"}, "quoted"))
+    table = Table("c", "C", ("steps", "seconds", "sft", "estimated_time"), rows, kind="cost")
+    sources = {
+        f"m{seed}": Source(
+            Path("x"),
+            {
+                "fingerprint": "f" * 64,
+                "seconds": 10.0 + seed,
+                "values": {"steps": 300, "examples": 600, "seconds": 9.0},
+            },
+            {},
+        )
+        for seed in (0, 2)
+    }
+    cells = [Cell("c", "DRIFT", seed, {"checkpoint": f"m{seed}"}) for seed in (0, 2)]
+    numbers = cost_numbers(table, cells, sources)
+    assert [(n.column, n.value, n.n) for n in numbers["DRIFT"]] == [("steps", 300, 1200), ("seconds", 11, 1200)]
+    shown = wide_frame(table, numbers, published).values.tolist()
+    assert shown == [
+        ["DRIFT", "300.0 ± 0.0", "11.0 ± 1.4", "[yes]", "[about 2 hours]"],
+        ["Other", "–", "–", "[yes]", "[>1 day]"],
+    ]
+
+
+def test_a_repeat_is_not_judged_by_its_times(tmp_path: Path) -> None:
+    from pipelines.report.publish import _numbers
+
+    (tmp_path / "tables").mkdir()
+    lines = ["table,row,benchmark,value", "t8,SFT,steps,300", "t8,SFT,seconds,9.9", "t8,SFT,cpu_seconds,9.8"]
+    (tmp_path / "tables" / "t8_long.csv").write_text("\n".join(lines) + "\n")
+    assert _numbers(tmp_path)["benchmark"].tolist() == ["steps"]
 
 
 def test_a_smoke_report_can_not_be_mistaken_for_a_result() -> None:
