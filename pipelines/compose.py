@@ -97,7 +97,7 @@ def check(overrides: Sequence[str]) -> None:
         raise ConfigError("\n".join(faults))
 
 
-_OPEN = ("merge.hyperparameters", "suite.benchmarks")  # mappings whose keys the chosen YAML names
+_OPEN = ("merge.hyperparameters", "suite.benchmarks", "validation.benchmarks")  # mappings whose keys the chosen YAML names
 
 
 def _near(name: str, keys: set[str]) -> list[str]:
