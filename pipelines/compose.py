@@ -97,7 +97,8 @@ def check(overrides: Sequence[str]) -> None:
         raise ConfigError("\n".join(faults))
 
 
-_OPEN = ("merge.hyperparameters", "suite.benchmarks", "validation.benchmarks")  # mappings whose keys the chosen YAML names
+# Mappings whose keys the chosen YAML names.
+_OPEN = ("merge.hyperparameters", "suite.benchmarks", "validation.benchmarks")
 
 
 def _near(name: str, keys: set[str]) -> list[str]:
