@@ -93,11 +93,11 @@ def _digest_of(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
 
 def _ask_hub(repo: str, kind: str) -> str:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HTTPError
 
     try:
         return str(HfApi().repo_info(repo, repo_type=kind).sha)
-    except (HfHubHTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:  # HTTPError: no connection; and the base of what the hub answers
         raise ConfigError(
             f"the revision of {kind} {repo} is not locked and the hub can't be asked: {error}. "
             f"Pin it in conf/, or put it into {LOCK}"

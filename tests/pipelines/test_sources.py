@@ -48,6 +48,14 @@ def test_offline_and_not_cached_names_repository_and_revision(tmp_path: Path, mo
         make_model(params, Runtime(tmp_path, offline=True), {}, tmp_path)
 
 
+def test_a_hub_that_can_not_be_reached_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(revisions, "LOCK", tmp_path / "lock.json")
+    with pytest.raises(ConfigError, match=r"Qwen/\S+ is not locked and the hub can't be asked: .*Pin it in conf/"):
+        revisions.resolve(compose.load(["profile=paper"]), online=True)
+    assert not revisions.LOCK.exists()
+
+
 def test_a_folder_is_what_its_files_are(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     before = revisions.folder_digest(tmp_path)
