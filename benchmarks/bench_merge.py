@@ -155,7 +155,7 @@ def compare(method: str, folders: dict[str, str], scratch: Path, rounds: int) ->
 def compare_prior(folders: dict[str, str], scratch: Path, rounds: int) -> dict[str, list[Run]]:
     """`rounds` runs of the extraction, from both kinds of folder, and of our linear merge, in turn."""
     job = {"method": "linear", "hyperparameters": hyperparameters_of("linear")} | folders
-    cached = {f"cached_{role}": as_in_hub_cache(Path(folder), scratch / "hub") for role, folder in folders.items()}
+    cached = {f"cached_{role}": as_in_hub_cache(Path(folders[role]), scratch / "hub") for role in ("mllm", "expert")}
     scripts = {
         "prior, from the Hub's cache": _PRIOR.format(where="cached_"),
         "prior, from plain folders": _PRIOR.format(where=""),

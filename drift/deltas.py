@@ -129,7 +129,8 @@ def delta_chunk(
     ours.copy_(mllm)
     theirs.copy_(expert)
     origin = ours if base is None else origin.copy_(base)
-    stored = torch.sub(*((theirs, origin) if sign > 0 else (origin, theirs)), out=delta).to(dtype, copy=True)
+    minuend, subtrahend = (theirs, origin) if sign > 0 else (origin, theirs)
+    stored = torch.sub(minuend, subtrahend, out=delta).to(dtype, copy=True)
     delta.copy_(stored)
     for a, b, d in zip(ours.split(BLOCK), theirs.split(BLOCK), delta.split(BLOCK), strict=True):
         moments.mllm += float(torch.dot(a, a))

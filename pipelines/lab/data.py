@@ -40,7 +40,10 @@ def write_sft_data(config: WorldConfig, out: Path, *, unfiltered: bool = False) 
 
 
 def _write_records(config: WorldConfig, out: Path, purpose: str, first: int, wrong: float) -> list[dict[str, list]]:
-    """`sft_items` images, numbered from `first`, and their records; a share `wrong` is answered wrongly."""
+    """`sft_items` images, numbered from `first`, and their records; a share `wrong` is answered wrongly.
+
+    With a share of 0 nothing is drawn for it.
+    """
     seed = sub_seed(config.seed, purpose)
     rng, pixels, pool = Random(seed), np.random.default_rng(seed), load_pool("sft")
     records = []

@@ -11,6 +11,7 @@ from random import Random
 
 FOLDS = ("sum", "sub", "max", "min")
 SYMBOLS = {"sum": "+", "sub": "-", "max": "max", "min": "min"}
+OPERATORS = {symbol: operator for operator, symbol in SYMBOLS.items()}
 ANY_TASKS = ("fold", "calc", "cnt", "next")
 ANY_WEIGHTS = (0.40, 0.25, 0.10, 0.25)
 # To tell whether two digits are equal is learnt slowest: with .10 of counting an expert still guesses "yes" or "no".
@@ -121,7 +122,7 @@ def on_other_digits(problem: Problem, digits: Sequence[int]) -> Problem:
     if problem.task == "icon-fold" and problem.icon is not None:
         return icon_fold(digits, problem.icon)
     if problem.task == "calc":
-        return calc(digits, [{"+": "sum", "-": "sub"}[word] for word in words[1:-1]])
+        return calc(digits, [OPERATORS[word] for word in words[1:-1]])
     if problem.task == "cnt":
         return count(digits, int(words[1]))
     if problem.task == "next":

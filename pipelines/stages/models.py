@@ -110,7 +110,7 @@ def _snapshot(repo: str, revision: str, runtime: Runtime, kind: str, patterns: t
         StageError: offline and not cached, or the hub can't be reached or refuses; names repository and revision.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import HTTPError
 
     if revision in ("", "locked"):
         raise StageError(f"{kind} {repo} has no resolved revision; run online once so that it can be locked")
@@ -120,7 +120,7 @@ def _snapshot(repo: str, revision: str, runtime: Runtime, kind: str, patterns: t
                 repo, revision=revision, repo_type=kind, allow_patterns=list(patterns), local_files_only=runtime.offline
             )
         )
-    except (LocalEntryNotFoundError, RepositoryNotFoundError, HfHubHTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:
         raise StageError(f"{kind} {repo}@{revision} can't be had: {error}") from error
 
 

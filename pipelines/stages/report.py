@@ -106,9 +106,9 @@ def _findings(
     found = []
     if table.kind == "distance":
         found += [SLOPES, page.markdown(geometry_figures.slopes(table, _pairs(table, cells, sources), numbers))]
-    answers = _answers(table, cells, sources) if table.answers else None
-    if answers is not None and len(answers):
-        found += [ANSWERS, page.markdown(answers)]
+    if table.answers:
+        answers = _answers(table, cells, sources)
+        found += [ANSWERS, page.markdown(answers)] if len(answers) else []
     return found
 
 

@@ -211,7 +211,7 @@ def test_a_repeat_says_how_many_numbers_moved_and_where_the_most() -> None:
     assert "no earlier results" in describe(compare(frame(), frame(1)))
 
 
-def test_a_cost_is_read_from_the_trainings_manifest_beside_the_papers_words(tmp_path: Path) -> None:
+def test_a_cost_is_read_from_the_trainings_manifest_beside_the_papers_words() -> None:
     published = "method,sft,estimated_time\nDRIFT,yes,about 2 hours\nOther,yes,>1 day\n"
     rows = (Row("DRIFT", ("method=drift",), {"method": "DRIFT"}), Row("Other", (), {"method": "Other"}, "quoted"))
     table = Table("c", "C", ("steps", "seconds", "sft", "estimated_time"), rows, kind="cost")
