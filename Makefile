@@ -70,7 +70,7 @@ setup-mergekit: .venv-mergekit/.ready  ## mergekit 0.1.5 in .venv-mergekit, for 
 
 # VLMEvalKit pins versions that ours exclude, and edits its process: an environment and a process of its own.
 setup-vlmevalkit: setup  ## VLMEvalKit in .venv-vlmevalkit: SOURCE=git URL or local clone
-	PYTHON=$(BIN)/python evaluation/backends/setup_vlmevalkit.sh "$(SOURCE)" .venv-vlmevalkit
+	PYTHON=$(BIN)/python evaluation/toolkit/setup_vlmevalkit.sh "$(SOURCE)" .venv-vlmevalkit
 
 clean:  ## remove the store of artifacts (the tables in results/ stay)
 	rm -rf artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluation.benchmarks import get_benchmark
-from evaluation.scoring import score
-from evaluation.tsv import Item
+from evaluation.benchmarks.base import get_benchmark
+from evaluation.data.tsv import Item
+from evaluation.judging.scoring import score
 
 
 def load(root: Path) -> tuple[dict[str, Item], list[dict[str, str]]]:

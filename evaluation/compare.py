@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from drift.errors import DataError, DriftError
 from evaluation.arguments import parse_arguments
-from evaluation.predictions import read_records
+from evaluation.data.predictions import read_records
 from evaluation.statistics import (
     cluster_bootstrap,
     detectable_difference,

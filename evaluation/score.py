@@ -18,13 +18,13 @@ from pathlib import Path
 
 from drift.errors import DataError, DriftError, closest
 from evaluation.arguments import parse_arguments, parse_switch
-from evaluation.benchmarks import get_benchmark
+from evaluation.benchmarks.base import get_benchmark
+from evaluation.data.predictions import check_coverage, read_predictions, write_records
+from evaluation.data.tsv import load_items
 from evaluation.engines.chat import Endpoint
-from evaluation.judge import Judge
-from evaluation.judges_http import HttpJudge
-from evaluation.predictions import check_coverage, read_predictions, write_records
-from evaluation.scoring import score, summarise
-from evaluation.tsv import load_items
+from evaluation.judging.http import HttpJudge
+from evaluation.judging.judge import Judge
+from evaluation.judging.scoring import score, summarise
 
 log = logging.getLogger(__name__)
 

@@ -19,21 +19,21 @@ from pathlib import Path
 from typing import Any
 
 from drift.errors import DataError, closest
-from evaluation.backends.agreement import markdown
-from evaluation.benchmarks import Benchmark, get_benchmark
+from evaluation.benchmarks.base import Benchmark, get_benchmark
+from evaluation.benchmarks.prompts import build_prompt
 from evaluation.command_line import parse, run
+from evaluation.data.predictions import check_coverage, read_predictions
+from evaluation.data.tsv import Item, load_items
 from evaluation.engines.base import Engine, GenerationSettings, Request
 from evaluation.engines.chat import Endpoint
-from evaluation.engines.factory import EngineConfig, load_engine
-from evaluation.generate import run_generation
-from evaluation.judge import Judge
-from evaluation.judges_http import HttpJudge
-from evaluation.predictions import check_coverage, read_predictions
-from evaluation.prompts import build_prompt
-from evaluation.scoring import score, summarise
+from evaluation.engines.config import EngineConfig, load_engine
+from evaluation.engines.generate import run_generation
+from evaluation.judging.http import HttpJudge
+from evaluation.judging.judge import Judge
+from evaluation.judging.scoring import score, summarise
+from evaluation.judging.verdicts import Verdict
 from evaluation.statistics import mcnemar_exact
-from evaluation.tsv import Item, load_items
-from evaluation.verdicts import Verdict
+from evaluation.toolkit.agreement import markdown
 
 log = logging.getLogger(__name__)
 

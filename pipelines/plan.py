@@ -12,7 +12,7 @@ from drift.families import get_family
 from drift.merging.config import Value, describe, get_method, resolve_hyperparameters
 from drift.selection import GEOMETRY_GROUPS
 from drift.training.config import InjectionConfig
-from evaluation.backends.toolkit import check_comparable
+from evaluation.toolkit.job import check_comparable
 from pipelines import stages
 from pipelines.errors import ConfigError
 from pipelines.fingerprint import fingerprint

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from evaluation.backends.toolkit import toolkit_commit, toolkit_python
+from evaluation.toolkit.job import toolkit_commit, toolkit_python
 from pipelines import compose
 from pipelines.errors import ConfigError
 from pipelines.schema import Config, Data, ModelRef

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from drift.errors import DataError
+from evaluation.data.predictions import read_predictions, read_records
 from evaluation.engines.base import Batch, Engine, GenerationSettings, Request, Response
-from evaluation.predictions import read_predictions, read_records
 
 
 class PrecomputedEngine(Engine):

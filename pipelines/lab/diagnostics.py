@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from evaluation.tsv import Item
+from evaluation.data.tsv import Item
 
 THINK, END_THINK = "<think>", "</think>"
 

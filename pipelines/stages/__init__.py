@@ -115,7 +115,7 @@ class ScoreParams:
 
 @dataclass(frozen=True)
 class SecondOpinionParams:
-    """VLMEvalKit at a commit, generating and scoring with its own judge: evaluation.backends.toolkit."""
+    """VLMEvalKit at a commit, generating and scoring with its own judge: evaluation.toolkit.job."""
 
     commit: str
     benchmarks: tuple[str, ...]

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evaluation.benchmarks import get_benchmark
-from evaluation.tsv import load_items
+from evaluation.benchmarks.base import get_benchmark
+from evaluation.data.tsv import load_items
 from pipelines.stage import Runtime
 from pipelines.stages import BenchmarksParams
 from pipelines.stages.models import link
@@ -23,7 +23,7 @@ def make_benchmarks(
 
         write_benchmarks(params.world, params.split, out)
     elif params.source == "hub":
-        from evaluation.download import find_table
+        from evaluation.data.download import find_table
 
         for name in params.names:
             table = find_table(get_benchmark(name), cache=runtime.cache / "benchmarks")
@@ -40,7 +40,7 @@ def make_benchmarks(
 
 def _from_folder(name: str, root: Path, out: Path) -> None:
     """A TSV that lies in `root` as VLMEvalKit names it is linked; else the benchmark's own repository is converted."""
-    from evaluation.converters import convert
+    from evaluation.data.converters import convert
 
     tsv = get_benchmark(name).tsv
     if (root / tsv).is_file():

@@ -7,15 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from evaluation.benchmarks import get_benchmark
+from evaluation.benchmarks.base import get_benchmark
+from evaluation.benchmarks.prompts import build_prompt
+from evaluation.data.tsv import load_items
 from evaluation.engines.base import Request
 from evaluation.engines.chat import Endpoint
-from evaluation.engines.factory import EngineConfig, load_engine
-from evaluation.generate import read_jsonl, run_generation
-from evaluation.judges_http import HttpJudge
-from evaluation.prompts import build_prompt
-from evaluation.scoring import score, summarise
-from evaluation.tsv import load_items
+from evaluation.engines.config import EngineConfig, load_engine
+from evaluation.engines.generate import read_jsonl, run_generation
+from evaluation.judging.http import HttpJudge
+from evaluation.judging.scoring import score, summarise
 from pipelines.errors import StageError
 from pipelines.lab.diagnostics import diagnose
 from pipelines.stage import Runtime

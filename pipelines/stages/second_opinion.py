@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.backends.agreement import Agreement, compare_verdicts, write_agreement
-from evaluation.backends.toolkit import ToolkitJob, run_toolkit, toolkit_python, toolkit_score, toolkit_verdicts
-from evaluation.benchmarks import Benchmark, get_benchmark
-from evaluation.generate import read_jsonl
-from evaluation.scoring import summarise
-from evaluation.tsv import load_items
-from evaluation.verdicts import Verdict
+from evaluation.benchmarks.base import Benchmark, get_benchmark
+from evaluation.data.tsv import load_items
+from evaluation.engines.generate import read_jsonl
+from evaluation.judging.scoring import summarise
+from evaluation.judging.verdicts import Verdict
+from evaluation.toolkit.agreement import Agreement, compare_verdicts, write_agreement
+from evaluation.toolkit.job import ToolkitJob, run_toolkit, toolkit_python, toolkit_score, toolkit_verdicts
 from pipelines.errors import StageError
 from pipelines.stage import Runtime
 from pipelines.stages import SecondOpinionParams

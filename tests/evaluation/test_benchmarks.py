@@ -7,10 +7,10 @@ import sys
 import pytest
 
 from drift.errors import DataError
-from evaluation.benchmarks import BENCHMARKS, get_benchmark
-from evaluation.prompts import build_prompt
-from evaluation.scoring import SCORERS
-from evaluation.tsv import Item, hallusion_keys, load_items, parse_choices, write_rows
+from evaluation.benchmarks.base import BENCHMARKS, get_benchmark
+from evaluation.benchmarks.prompts import build_prompt
+from evaluation.data.tsv import Item, hallusion_keys, load_items, parse_choices, write_rows
+from evaluation.judging.scoring import SCORERS
 
 PNG = base64.b64encode(b"picture" * 20).decode()
 
@@ -22,12 +22,12 @@ def table(path, **columns):
 
 
 def test_importing_the_rows_loads_neither_torch_nor_pandas():
-    program = "import sys, evaluation.benchmarks; assert not {'torch', 'pandas', 'scipy'} & set(sys.modules)"
+    program = "import sys, evaluation.benchmarks.base; assert not {'torch', 'pandas', 'scipy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_every_row_names_rules_that_exist_and_the_eight_real_ones_carry_their_published_md5():
-    from evaluation.prompts import RULES
+    from evaluation.benchmarks.prompts import RULES
 
     assert {row.scorer for row in BENCHMARKS.values()} == set(SCORERS)
     assert {row.prompt for row in BENCHMARKS.values()} <= set(RULES)

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from drift.errors import DataError
-from evaluation.benchmarks import get_benchmark
-from evaluation.converters import Conversion, convert, split_options
-from evaluation.tsv import load_items
+from evaluation.benchmarks.base import get_benchmark
+from evaluation.data.converters import Conversion, convert, split_options
+from evaluation.data.tsv import load_items
 
 
 def picture(path):

@@ -11,11 +11,11 @@ from pico_vl import requests as pico_requests
 
 from evaluation.engines.base import EngineError, GenerationSettings, Request
 from evaluation.engines.chat import ChatClient, ChatError, Endpoint, EndpointLostError
-from evaluation.engines.factory import EngineConfig, load_engine
+from evaluation.engines.config import EngineConfig, load_engine
+from evaluation.engines.generate import run_generation
 from evaluation.engines.openai import OpenAIEngine
 from evaluation.engines.precomputed import PrecomputedEngine
 from evaluation.engines.vllm import VLLMEngine
-from evaluation.generate import run_generation
 
 PATIENCE = {"pause": 0.0, "timeout": 5.0, "attempts": 3, "concurrency": 4}
 

@@ -9,10 +9,10 @@ import pico_vl
 import pytest
 
 from drift.errors import DataError
+from evaluation.data.predictions import read_predictions
 from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response
+from evaluation.engines.generate import run_generation
 from evaluation.engines.transformers import TransformersEngine
-from evaluation.generate import run_generation
-from evaluation.predictions import read_predictions
 
 SETTINGS = GenerationSettings(max_new_tokens=12, batch_size=4)
 REQUESTS = [Request(str(i), f"question {i}") for i in range(22)]

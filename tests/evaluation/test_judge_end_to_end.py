@@ -7,7 +7,7 @@ import pytest
 from local_http import Server, serve
 
 from evaluation import score
-from evaluation.tsv import write_rows
+from evaluation.data.tsv import write_rows
 from pipelines import compose
 from pipelines.errors import StageError
 from pipelines.session import scheduler
@@ -159,7 +159,7 @@ def test_a_judge_that_dies_stops_the_stage_and_the_next_run_asks_only_the_rest(f
 
 
 def test_two_runs_share_one_cache_of_replies(folder: Path) -> None:
-    from evaluation.judges_http import ReplyCache, _Heard
+    from evaluation.judging.http import ReplyCache, _Heard
 
     path = folder / "c.jsonl"
     first, second = ReplyCache(path), ReplyCache(path)

@@ -9,14 +9,14 @@ import pytest
 from local_http import Server, completion, send, serve
 
 from drift.errors import DataError
-from evaluation.benchmarks import get_benchmark
+from evaluation.benchmarks.base import get_benchmark
+from evaluation.data.tsv import Item
 from evaluation.engines.base import EngineError
 from evaluation.engines.chat import ChatClient, ChatError, Endpoint
-from evaluation.judge import BatchJudge, JudgeRequest
-from evaluation.judge_prompts import NO_ANSWER, PROTOCOLS, protocol_of, read_equality
-from evaluation.judges_http import HttpJudge
-from evaluation.scoring import score, summarise
-from evaluation.tsv import Item
+from evaluation.judging.http import HttpJudge
+from evaluation.judging.judge import BatchJudge, JudgeRequest
+from evaluation.judging.prompts import NO_ANSWER, PROTOCOLS, protocol_of, read_equality
+from evaluation.judging.scoring import score, summarise
 
 CASE = JudgeRequest("WeMath", "1", "Which?", {"A": "one", "B": "two"}, "B", "I take two.")
 PATIENCE = {"pause": 0.0, "timeout": 5.0, "attempts": 3, "concurrency": 4}

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.benchmarks import get_benchmark
-from evaluation.logicvista import is_match
-from evaluation.mathvista import official_verdict
-from evaluation.scoring import score
-from evaluation.tsv import Item
+from evaluation.benchmarks.base import get_benchmark
+from evaluation.benchmarks.logicvista import is_match
+from evaluation.benchmarks.mathvista import official_verdict
+from evaluation.data.tsv import Item
+from evaluation.judging.scoring import score
 
 ROOT = Path(os.environ.get("DRIFT_BENCHMARKS", Path(__file__).parents[2] / ".." / "shared" / "benchmarks"))
 pytestmark = pytest.mark.skipif(not ROOT.is_dir(), reason=f"no benchmark data at {ROOT}; set DRIFT_BENCHMARKS")
@@ -132,7 +132,7 @@ def test_logicvista_verdicts_from_raw_text_agree_on_98_percent():
 
 
 def test_wemath_questions_form_525_groups_and_a_perfect_sheet_scores_100():
-    from evaluation.wemath import groups_of, strict_and_loose
+    from evaluation.benchmarks.wemath import groups_of, strict_and_loose
 
     records = json.loads((ROOT / "wemath" / "testmini.json").read_text(encoding="utf-8"))
     items = [

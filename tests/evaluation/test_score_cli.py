@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from evaluation import compare, score
-from evaluation.tsv import write_rows
+from evaluation.data.tsv import write_rows
 
 
 @pytest.fixture

@@ -9,17 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drift.errors import DataError
-from evaluation.arithmetic import evaluate, evaluate_prefix
-from evaluation.benchmarks import BENCHMARKS, get_benchmark
-from evaluation.equality import same_answer
-from evaluation.extraction.final import final_answer
-from evaluation.extraction.letters import choose
-from evaluation.extraction.numbers import find_number
-from evaluation.extraction.text import last_boxed, split_think
-from evaluation.judge import JudgeReply, JudgeRequest
-from evaluation.scoring import score, summarise
-from evaluation.symbolic import is_equivalent
-from evaluation.tsv import Item
+from evaluation.answers.arithmetic import evaluate, evaluate_prefix
+from evaluation.answers.equality import same_answer
+from evaluation.answers.final import final_answer
+from evaluation.answers.letters import choose
+from evaluation.answers.numbers import find_number
+from evaluation.answers.symbolic import is_equivalent
+from evaluation.answers.text import last_boxed, split_think
+from evaluation.benchmarks.base import BENCHMARKS, get_benchmark
+from evaluation.data.tsv import Item
+from evaluation.judging.judge import JudgeReply, JudgeRequest
+from evaluation.judging.scoring import score, summarise
 
 OPTIONS = {"A": "2 cm", "B": "8 cm", "C": "decrease", "D": "None"}
 

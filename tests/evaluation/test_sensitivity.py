@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from drift.errors import DataError
-from evaluation.benchmarks import get_benchmark
+from evaluation.benchmarks.base import get_benchmark
 from evaluation.command_line import ArgumentError, parse
-from evaluation.judge import JudgeReply
+from evaluation.data.tsv import Item, write_rows
+from evaluation.judging.judge import JudgeReply
 from evaluation.sensitivity import Command, Setting, main, measure, settings_grid, spread
-from evaluation.tsv import Item, write_rows
 
 BENCHMARK = get_benchmark("LabMathVista")
 ITEMS = [Item(str(i), "list 1 2 . sum ?", "3") for i in range(10)]

@@ -10,12 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from evaluation import symbolic
-from evaluation.benchmarks import get_benchmark
-from evaluation.equality import agree_at_points
-from evaluation.scoring import score
-from evaluation.symbolic import HelperError, is_equivalent, prepare
-from evaluation.tsv import Item
+from evaluation.answers import symbolic
+from evaluation.answers.equality import agree_at_points
+from evaluation.answers.symbolic import HelperError, is_equivalent, prepare
+from evaluation.benchmarks.base import get_benchmark
+from evaluation.data.tsv import Item
+from evaluation.judging.scoring import score
 
 # Not explosive by their looks: an integral that sympy searches for, and a power of millions of digits in compiled code.
 SLOW = [(r"\int\sin{x^5}\cos{x^7}dx", "x+1"), ("(((99^{99})^{99})^{99})^{99}x", "x+1")]
@@ -101,7 +101,7 @@ def test_a_helper_that_was_killed_is_replaced_and_one_that_cannot_start_is_named
     helper._stop()
     monkeypatch.setattr(sys, "executable", "/bin/false")
     start = time.monotonic()
-    with pytest.raises(HelperError, match=r"when it was started. Try `/bin/false -m evaluation.symbolic`"):
+    with pytest.raises(HelperError, match=r"when it was started. Try `/bin/false -m evaluation.answers.symbolic`"):
         is_equivalent("a+c", "c+a")
     assert time.monotonic() - start < 5  # not the patience with a silent one
 

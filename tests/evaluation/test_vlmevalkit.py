@@ -13,11 +13,13 @@ import pico_vl
 import pytest
 
 from drift.errors import DataError
-from evaluation.backends.agreement import compare_verdicts, write_agreement
-from evaluation.backends.agreement import main as compare_files
-from evaluation.backends.boxed_judge import answer, serve_boxed_judge
-from evaluation.backends.tables import ADAPTERS, PROMPT_COLUMN, toolkit_dataset, write_table
-from evaluation.backends.toolkit import (
+from evaluation.benchmarks.base import get_benchmark
+from evaluation.data.tsv import encode_image, write_rows
+from evaluation.engines.chat import ChatClient, Endpoint
+from evaluation.toolkit.agreement import compare_verdicts, write_agreement
+from evaluation.toolkit.agreement import main as compare_files
+from evaluation.toolkit.boxed_judge import answer, serve_boxed_judge
+from evaluation.toolkit.job import (
     PYTHON_VARIABLE,
     ToolkitError,
     check_comparable,
@@ -25,10 +27,8 @@ from evaluation.backends.toolkit import (
     toolkit_python,
     toolkit_score,
 )
-from evaluation.backends.vlmevalkit import Command, compare_with_toolkit
-from evaluation.benchmarks import get_benchmark
-from evaluation.engines.chat import ChatClient, Endpoint
-from evaluation.tsv import encode_image, write_rows
+from evaluation.toolkit.tables import ADAPTERS, PROMPT_COLUMN, toolkit_dataset, write_table
+from evaluation.toolkit.vlmevalkit import Command, compare_with_toolkit
 
 TOOLKIT = os.environ.get(PYTHON_VARIABLE, "")
 GROUPS = [("2steps_1", "1"), ("2steps_2", "1"), ("2steps_multi", "1")]

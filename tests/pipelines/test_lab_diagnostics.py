@@ -1,6 +1,6 @@
 """Copying right means the digits, in order, before anything else."""
 
-from evaluation.tsv import Item
+from evaluation.data.tsv import Item
 from pipelines.lab.diagnostics import diagnose
 
 

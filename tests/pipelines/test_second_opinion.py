@@ -11,8 +11,8 @@ import pytest
 from test_commands import command
 
 from drift.errors import DataError
-from evaluation.backends.toolkit import PYTHON_VARIABLE, ToolkitError
-from evaluation.tsv import encode_image, write_rows
+from evaluation.data.tsv import encode_image, write_rows
+from evaluation.toolkit.job import PYTHON_VARIABLE, ToolkitError
 from pipelines import compose, plan, revisions
 from pipelines.errors import ConfigError, StageError
 from pipelines.stage import Runtime

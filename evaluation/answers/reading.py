@@ -1,0 +1,70 @@
+"""What a careful reader takes a multiple-choice response to say: the shared part of every `semantic` mode.
+
+A boxed answer is a statement: when it is no option and no closing phrase follows, the response chose none, whatever
+else its text mentions. Letters come before meanings, meanings (an option's value) before mentions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from evaluation.answers.equality import same_answer
+from evaluation.answers.final import final_answer
+from evaluation.answers.letters import bare_letter, choose, leading_letter, option_by_text, phrase_letter, plain
+from evaluation.answers.text import last_answer_tag, last_boxed, own_answer, without_refuted
+
+_LONGEST = 200
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The option chosen, None for none; `text` is what the response said, None when nothing can be read."""
+
+    letter: str | None
+    text: str | None
+    rule: str
+
+
+def read_option(text: str, options: Mapping[str, str]) -> Reading:
+    """The reading of the answer part `text` of a response to a question with `options` (letter -> text)."""
+    for inside, rule in ((last_boxed(text), "boxed"), (last_answer_tag(text), "answer_tag")):
+        if inside:
+            letter = _letter(inside, options) or by_meaning(inside, options) or _mention(inside, options)
+            letter = letter or phrase_letter(plain(text.rpartition(inside)[2]), list(options))
+            return Reading(letter, letter or inside[:_LONGEST], rule)
+    letters = list(options)
+    own = own_answer(plain(text))
+    if letter := bare_letter(own, letters):
+        return Reading(letter, letter, "bare_letter")
+    if letter := phrase_letter(without_refuted(own), letters):
+        return Reading(letter, letter, "phrase")
+    closing = final_answer(text)
+    if closing and (letter := _letter(closing[0], options) or by_meaning(closing[0], options)):
+        return Reading(letter, letter, f"{closing[1]}_value")
+    if found := choose(text, options):
+        return Reading(found[0], found[0], found[1])
+    return Reading(None, closing[0][:_LONGEST] if closing and closing[1] != "copula" else None, "no_option")
+
+
+def by_meaning(answer: str, options: Mapping[str, str]) -> str | None:
+    """The only option that means the same as `answer`."""
+    found = [letter for letter, option in options.items() if same_answer(option, answer)]
+    return found[0] if len(found) == 1 else None
+
+
+def _letter(text: str, options: Mapping[str, str]) -> str | None:
+    letters = list(options)
+    short = plain(text).strip()
+    if short.startswith("{") and short.endswith("}"):
+        short = short[1:-1].strip()
+    return (
+        bare_letter(short, letters)
+        or bare_letter(short.upper(), letters)
+        or leading_letter(short, letters)
+        or phrase_letter(short, letters)
+    )
+
+
+def _mention(text: str, options: Mapping[str, str]) -> str | None:
+    if any("\\" in option for option in options.values()):
+        return None
+    return option_by_text(plain(text), options)

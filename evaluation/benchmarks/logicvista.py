@@ -1,0 +1,129 @@
+"""Scores LogicVista: the set of letters that a response selects must equal the gold set.
+
+The published protocol has a language model extract the letters of every response and then compares sets
+(Yijia-Xiao/LogicVista, eval/). `is_match` is that comparison. The rule path from raw text is our extension: the TSV has
+no option columns, so the options are read out of the question.
+"""
+
+import re
+from collections.abc import Mapping
+
+from evaluation.answers.letters import choose, plain
+from evaluation.answers.text import is_refusal, last_boxed, own_answer, sentences, split_think, without_refuted
+from evaluation.data.tsv import Item
+from evaluation.judging.verdicts import Outcome
+
+_OPTION_LABELS = (re.compile(r"\(\s?([A-Z])\s?\)"), re.compile(r"(?<![A-Za-z(])([A-Z])[.):](?=\s)"))
+_NO_INFORMATION = re.compile(
+    r"insufficient|can(?:no|')t (?:say|tell|be determined)|impossible to tell|not enough", re.I
+)
+_RANGE = re.compile(r"\b([A-Z])\s?(?:-|–|to|through)\s?([A-Z])\b")
+_SERIES = re.compile(r"\b([A-Z])(?:,\s{0,2}([A-Z]))+(?:,?\s{0,2}(?:and|or)\s([A-Z]))?\b")
+_LETTERS_ONLY = re.compile(r"[\s(\[]*[A-Z](?:(?:\s*[,;&/]\s*|\s+|\s*,?\s*(?:and|or)\s+)[A-Z])*[\s)\].]*")
+_SEVERAL = re.compile(
+    r"(?i:answers?|options?|choices?|proposals?|figures?|shapes?|diagrams?|boxes|select(?:ed)?)[^.\n]{0,40}?[\s(*]"
+    r"([A-Z](?:\)?,\s?\(?[A-Z])*\)?,?\s(?:and|&)\s\(?[A-Z])\b"
+)
+_LETTER = re.compile(r"(?<![A-Za-z])[A-Z](?![A-Za-z])")
+_DEFAULT = "ABCDEF"
+
+
+def score_logicvista(item: Item, response: str, mode: str) -> Outcome:
+    """The verdict of our letter rules; the published protocol asks a judge instead."""
+    text = split_think(response)[1] or response
+    found = extract(text, item.question, dict(item.options) or question_options(item.question))
+    if found is None:
+        return Outcome(False, None, "unmatched")
+    letters, rule = found
+    return Outcome(is_match(letters, item.answer), letters, rule)
+
+
+def is_match(extraction: str, gold: str) -> bool:
+    """Whether two lists of labels such as `B, D` hold the same set."""
+    return _labels(extraction) == _labels(gold)
+
+
+def question_options(question: str) -> dict[str, str]:
+    """Letter -> text of the options that a question spells out or names; A to F when it names none."""
+    for pattern in _OPTION_LABELS:
+        labels = list(pattern.finditer(question))
+        ends = [label.start() for label in labels[1:]] + [len(question)] * bool(labels)
+        spelled = {
+            label.group(1): question[label.end() : end].strip(" ,.;\n") for label, end in zip(labels, ends, strict=True)
+        }
+        if len(spelled) > 1 and list(spelled) == [chr(65 + k) for k in range(len(spelled))]:
+            return spelled
+    for match in _RANGE.finditer(question):
+        first, last = ord(match.group(1)), ord(match.group(2))
+        if first < last:
+            return dict.fromkeys(map(chr, range(first, last + 1)), "")
+    if series := _SERIES.search(question):
+        return dict.fromkeys(_LETTER.findall(series.group()), "")
+    return dict.fromkeys(_DEFAULT, "")
+
+
+def extract(text: str, question: str, options: Mapping[str, str]) -> tuple[str, str] | None:
+    """(labels joined by ", ", rule), None where the text settles on no option."""
+    text = without_echo(text, question)
+    inside = last_boxed(text)
+    answer = own_answer(plain(inside if inside is not None else text)).strip()
+    if not answer:
+        return None
+    if labels := _only_labels(answer, options):
+        return labels
+    if found := _several(answer, options):
+        return ", ".join(found), "several"
+    return choose(text, options) or _by_refusal(answer, options)
+
+
+def without_echo(text: str, question: str) -> str:
+    """The text without a repetition of the question before the answer, whatever its case and spacing.
+
+    What follows the last `answer:` is the answer of a model that echoes its prompt.
+    """
+    squeezed = _squeeze(text[: 4 * len(question) + 200])
+    if len(question) > 20 and _squeeze(question)[:40] in squeezed[: len(_squeeze(question)) + 80]:
+        tail = re.split(r"answer\s?:", text, flags=re.I)[-1]
+        is_only_echo = _squeeze(text) in _squeeze(question)
+        return tail if tail != text else ("" if is_only_echo else text)
+    return text
+
+
+def _only_labels(answer: str, options: Mapping[str, str]) -> tuple[str, str] | None:
+    short = answer.strip(" .\u200b\n")
+    if len(short) == 1 and short.upper() in options:
+        return short.upper(), "bare_letter"
+    if short.isdecimal() and len(short) == 1 and short not in options.values():
+        return short, "bare_number"
+    if len(answer) <= 80:
+        if (span := _RANGE.fullmatch(short.strip("()[]"))) and span.group(1) < span.group(2):
+            codes = range(ord(span.group(1)), ord(span.group(2)) + 1)
+            return ", ".join(chr(code) for code in codes), "range"
+        if _LETTERS_ONLY.fullmatch(answer):
+            return ", ".join(sorted(set(_LETTER.findall(answer)))), "letters"
+    return None
+
+
+def _by_refusal(answer: str, options: Mapping[str, str]) -> tuple[str, str] | None:
+    """The option that says so, where the answer says that it can't be told."""
+    letters = [letter for letter, option in options.items() if _NO_INFORMATION.search(option)]
+    if len(letters) == 1 and any(is_refusal(part) for part in sentences(answer)):
+        return letters[0], "refusal"
+    return None
+
+
+def _several(answer: str, options: Mapping[str, str]) -> list[str] | None:
+    for part in reversed(sentences(without_refuted(answer))[-3:]):
+        if match := list(_SEVERAL.finditer(part)):
+            found = sorted(set(_LETTER.findall(match[-1].group(1))))
+            return found if set(found) <= set(options) else None
+    return None
+
+
+def _labels(text: str) -> frozenset[str]:
+    words = re.findall(r"[a-z0-9]+", text.casefold())
+    return frozenset(words)
+
+
+def _squeeze(text: str) -> str:
+    return re.sub(r"\W+", "", text.casefold())

@@ -1,0 +1,215 @@
+"""Reads a benchmark's TSV into items, strictly, and writes such tables.
+
+The format is VLMEvalKit's: one row an item, base64 images, a column per option letter or one `choices` list. Cells
+stay text: "N/A" and "None" are answers, not gaps (a data-frame reader turns them into NaN). The csv module is used, so
+that a scorer needs no pandas.
+"""
+
+import ast
+import base64
+import binascii
+import csv
+import json
+import os
+import string
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from drift.errors import DataError
+from evaluation.benchmarks.base import Benchmark
+
+_FIELD_LIMIT = 2**31 - 1
+# VLMEvalKit's convention: a shorter image cell is the index of the row that holds the picture.
+_REFERENCE_LENGTH = 64
+_CHOICES_LIMIT = 100_000
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question: `options` maps letters to texts in order, `fields` holds every other column as text."""
+
+    index: str
+    question: str
+    answer: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    images: tuple[bytes, ...] = ()
+    group: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_items(path: Path, benchmark: Benchmark, with_images: bool = True) -> list[Item]:
+    """Every row of `path` as an item, in file order.
+
+    Args:
+        path: a TSV with the columns that `benchmark.columns` names; an image column is optional.
+        benchmark: the row of evaluation.benchmarks.base that the table belongs to.
+        with_images: False leaves `Item.images` empty (scoring needs none).
+    Raises:
+        DataError: no file, no rows, a missing column, a ragged row, an index twice, an unreadable image or option list.
+    """
+    rows = _read_rows(path, benchmark)
+    _check_indices(path, rows)
+    images = _decode_images(path, rows) if with_images and "image" in rows[0] else {}
+    return [_item(path, row, benchmark, images.get(row["index"], ())) for row in rows]
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Writes `rows` as a TSV that `load_items` reads back, whole or not at all.
+
+    Raises:
+        DataError: no rows, or rows with different columns.
+    """
+    if not rows:
+        raise DataError(f"{path}: no rows to write; expected at least one")
+    columns = list(rows[0])
+    for row in rows:
+        if list(row) != columns:
+            raise DataError(f"{path}: row {row.get('index')!r} has columns {list(row)}; expected {columns}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with partial.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=columns, delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    partial.replace(path)
+
+
+def encode_image(data: bytes) -> str:
+    """The picture file's bytes as a base64 cell."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def parse_choices(text: str) -> list[str]:
+    """The options of a `choices` cell: a JSON or Python list of texts and numbers; empty for an empty cell.
+
+    Raises:
+        DataError: the cell is not a flat list.
+    """
+    if not text.strip() or text.strip() in ("None", "nan"):
+        return []
+    if len(text) > _CHOICES_LIMIT:
+        raise DataError(f"a choices cell has {len(text)} characters; expected at most {_CHOICES_LIMIT}")
+    value: object = None
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            value = parse(text)
+            break
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    if not isinstance(value, list) or any(isinstance(entry, list | dict) for entry in value):
+        raise DataError(f"choices {text[:80]!r} is not a flat list; expected one like \"['3', '5']\"")
+    return [str(entry) for entry in value]
+
+
+def _read_rows(path: Path, benchmark: Benchmark) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected the table of {benchmark.name} ({benchmark.tsv})")
+    csv.field_size_limit(_FIELD_LIMIT)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, delimiter="\t", restkey="", restval=None)
+            missing = [name for name in benchmark.columns if name not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(
+                    f"{path}: columns {missing} are missing; {benchmark.name} needs {list(benchmark.columns)}, "
+                    f"the file has {list(reader.fieldnames or ())}"
+                )
+            rows = list(_whole_rows(path, reader))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a readable UTF-8 TSV ({error}); export the table again") from error
+    if not rows:
+        raise DataError(f"{path}: no rows; expected at least one item of {benchmark.name}")
+    return rows
+
+
+def _whole_rows(path: Path, reader: csv.DictReader) -> Iterator[dict[str, str]]:
+    width = len(reader.fieldnames or ())
+    for row in reader:
+        if "" in row and isinstance(row[""], list):
+            raise DataError(
+                f"{path}: line {reader.line_num} has more than {width} cells; a tab or quote is not escaped"
+            )
+        if any(value is None for value in row.values()):
+            raise DataError(f"{path}: line {reader.line_num} has fewer than {width} cells; the file is cut or ragged")
+        yield row
+
+
+def _check_indices(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
+    seen: set[str] = set()
+    for row in rows:
+        if not row["index"].strip():
+            raise DataError(f"{path}: a row has an empty index; every item needs its own")
+        if row["index"] in seen:
+            raise DataError(f"{path}: index {row['index']!r} appears twice; expected each once")
+        seen.add(row["index"])
+
+
+def _item(path: Path, row: dict[str, str], benchmark: Benchmark, images: tuple[bytes, ...]) -> Item:
+    letters = {name: row[name] for name in string.ascii_uppercase if row.get(name, "").strip()}
+    if not letters and "choices" in row:
+        letters = dict(zip(string.ascii_uppercase, parse_choices(row["choices"]), strict=False))
+    known = {"index", "question", "answer", "image", *string.ascii_uppercase}
+    return Item(
+        index=row["index"],
+        question=row["question"],
+        answer=row["answer"],
+        options=letters,
+        images=images,
+        group=_group(path, row, benchmark),
+        fields={name: value for name, value in row.items() if name not in known},
+    )
+
+
+def _group(path: Path, row: Mapping[str, str], benchmark: Benchmark) -> str | None:
+    if benchmark.scorer == "hallusion":
+        return hallusion_keys(row["index"], row.get("l2-category", ""))[0]
+    if benchmark.group_column is None:
+        return None
+    value = row[benchmark.group_column]
+    if not value.strip():
+        raise DataError(f"{path}: item {row['index']!r} has an empty {benchmark.group_column}; its group is unknown")
+    return value
+
+
+def hallusion_keys(index: str, category: str) -> tuple[str, str]:
+    """(figure key, question key) of a HallusionBench index such as `VD_figure_1_0_1_0`.
+
+    The index is <category>_<subcategory>_<visual input>_<set>_<figure>_<question>; the category keeps equal numbers of
+    two categories apart, and the visual input is no part of a key (one question is asked about several figures).
+
+    Raises:
+        DataError: the index has fewer than four parts.
+    """
+    parts = index.split("_")
+    if len(parts) < 4:
+        raise DataError(f"index {index!r} has {len(parts)} parts; expected <category>_<set>_<figure>_<question>")
+    family = category or "_".join(parts[:-4] if len(parts) > 5 else parts[:-3])
+    return f"{family}/{parts[-3]}/figure{parts[-2]}", f"{family}/{parts[-3]}/question{parts[-1]}"
+
+
+def _decode_images(path: Path, rows: Sequence[Mapping[str, str]]) -> dict[str, tuple[bytes, ...]]:
+    cells = {row["index"]: row["image"] for row in rows}
+    decoded: dict[str, tuple[bytes, ...]] = {}
+    for index, cell in cells.items():
+        target = cell.strip()
+        if 0 < len(target) <= _REFERENCE_LENGTH and target in cells:
+            target = cells[target].strip()
+        decoded[index] = tuple(_decode(path, index, part) for part in _image_parts(target))
+    return decoded
+
+
+def _image_parts(cell: str) -> list[str]:
+    if not cell.startswith("["):
+        return [cell] if cell else []
+    return [part.strip().strip("'\"") for part in cell.strip("[]").split(",") if part.strip()]
+
+
+def _decode(path: Path, index: str, text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DataError(
+            f"{path}: the image of item {index!r} ({text[:16]!r}..., {len(text)} characters) is neither base64 nor the "
+            f"index of another row ({error})"
+        ) from error

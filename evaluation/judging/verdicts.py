@@ -1,0 +1,59 @@
+"""The records that scoring passes on: an outcome of one rule, and the verdict on one item."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from evaluation.data.tsv import Item
+
+MODES = ("official", "semantic")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a rule says of one response; `extraction` None means that it found no answer, which is wrong and counted."""
+
+    correct: bool
+    extraction: str | None
+    rule: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict on one item, and where it came from.
+
+    Attributes:
+        index: the item's index.
+        correct: None is unjudged, neither right nor wrong.
+        extraction: the answer that was read, None when unmatched.
+        rule: name of the rule that decided, or "judge".
+        gold: the item's answer.
+        mode: "official" or "semantic".
+        group: the item's group, None without groups.
+        is_missing: there was no response for the item.
+        is_truncated: the response filled an xlsx cell, so that its end is lost.
+        judge: model of the judge, "" when rules decided.
+        judge_prompt_sha256: hash of the judge's prompt.
+        judge_raw: the judge's words.
+        judge_tokens: tokens that the judge used.
+    """
+
+    index: str
+    correct: bool | None
+    extraction: str | None
+    rule: str
+    gold: str = ""
+    mode: str = "semantic"
+    group: str | None = None
+    is_missing: bool = False
+    is_truncated: bool = False
+    judge: str = ""
+    judge_prompt_sha256: str = ""
+    judge_raw: str = ""
+    judge_tokens: int = 0
+
+    def as_record(self) -> dict[str, object]:
+        """The verdict as one JSON object."""
+        return asdict(self)
+
+
+Rule = Callable[[Item, str, str], Outcome]

@@ -1,0 +1,142 @@
+"""VLMEvalKit as a second opinion: the same tables and the same model through the toolkit itself, compared item by item.
+
+    python -m evaluation.toolkit.vlmevalkit model=CHECKPOINT data=FOLDER benchmarks=LabMathVista,LabWeMath out=FOLDER
+
+The toolkit's side is evaluation.toolkit.job; ours generates and scores here. In a pipeline, `evaluator=vlmevalkit`
+sets it beside verdicts that are in the store.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drift.errors import DataError
+from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.prompts import build_prompt
+from evaluation.command_line import parse, run
+from evaluation.data.tsv import load_items
+from evaluation.engines.base import GenerationSettings, Request
+from evaluation.engines.config import EngineConfig, load_engine
+from evaluation.engines.generate import run_generation
+from evaluation.judging.scoring import score
+from evaluation.toolkit.agreement import Agreement, compare_verdicts, write_agreement
+from evaluation.toolkit.boxed_judge import MODEL as BOXED_JUDGE
+from evaluation.toolkit.job import ToolkitJob, check_comparable, run_toolkit, toolkit_python, toolkit_verdicts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One comparison; also the command line.
+
+    Attributes:
+        data: folder with the benchmarks' TSVs.
+        out: a new or empty folder for both sides' files and the tables.
+        benchmarks: registry names; lab suites and published benchmarks can't be mixed.
+        model: checkpoint folder; both sides generate with it. Empty: `responses` is scored by both.
+        responses: folder with `<benchmark>.jsonl` of {index, response}; used instead of generating.
+        judge: the toolkit's judge model; `boxed-rules` is ours for the lab, `exact_matching` none at all.
+        judge_base_url: endpoint of any other judge; its key is read from `judge_key_env`.
+        python: the toolkit's interpreter; empty is VLMEVALKIT_PYTHON, else .venv-vlmevalkit.
+        limit: the first so many items of each lab suite; 0 is all.
+        timeout: seconds for the toolkit's whole run.
+    """
+
+    data: Path
+    out: Path
+    benchmarks: tuple[str, ...]
+    model: str = ""
+    responses: str = ""
+    judge: str = BOXED_JUDGE
+    judge_base_url: str = ""
+    judge_key_env: str = "OPENAI_API_KEY"
+    python: str = ""
+    dtype: str = "auto"
+    image_backend: str = "auto"
+    max_new_tokens: int = 2048
+    batch_size: int = 16
+    mode: str = "official"
+    limit: int = 0
+    timeout: float = 86_400.0
+
+
+def compare_with_toolkit(command: Command) -> list[Agreement]:
+    """Run both sides on every benchmark and write agreement.csv, agreement.md and disagreements.jsonl into `out`.
+
+    Raises:
+        DataError: lab and published benchmarks mixed, no benchmark, or neither model nor responses.
+        ToolkitError: the toolkit is not installed, failed, or left no verdicts.
+    """
+    rows = check_comparable(command.benchmarks, command.judge, command.judge_base_url)
+    _check(command, rows)
+    python = toolkit_python(command.python)
+    job = _job(command, rows)
+    record = run_toolkit(job, python)
+    agreements = []
+    for row, ours in zip(rows, _run_ours(command, rows), strict=True):
+        agreements.append(compare_verdicts(row.name, ours, toolkit_verdicts(job.folder, row)))
+        log.info("%s: %s", row.name, agreements[-1].row())
+    note = f"VLMEvalKit commit {record['commit']}, judge {command.judge}; our rules in mode {command.mode}."
+    write_agreement(agreements, command.out, note=note)
+    return agreements
+
+
+def _job(command: Command, rows: Sequence[Benchmark]) -> ToolkitJob:
+    return ToolkitJob(
+        data=command.data,
+        folder=command.out / "toolkit",
+        benchmarks=command.benchmarks,
+        model=command.model,
+        responses=str(Path(command.responses) / f"{rows[0].name}.jsonl") if command.responses else "",
+        judge=command.judge,
+        judge_base_url=command.judge_base_url,
+        judge_key_env=command.judge_key_env,
+        dtype=command.dtype,
+        image_backend=command.image_backend,
+        settings=_settings(command),
+        limit=command.limit,
+        timeout=command.timeout,
+    )
+
+
+def _run_ours(command: Command, rows: Sequence[Benchmark]) -> Iterator[list[dict[str, Any]]]:
+    """Our verdicts with responses, a benchmark at a time; the model is loaded once."""
+    config = EngineConfig(model=command.model, dtype=command.dtype, image_backend=command.image_backend)
+    engine = load_engine(config) if not command.responses else None
+    for row in rows:
+        items = load_items(command.data / row.tsv, row)
+        items = items[: command.limit] if command.limit else items
+        chosen = engine or load_engine(EngineConfig("precomputed", str(Path(command.responses) / f"{row.name}.jsonl")))
+        requests = [Request(item.index, build_prompt(row, item), item.images) for item in items]
+        path = command.out / "ours" / f"{row.name}.predictions.jsonl"
+        responses = {r.index: r.text for r in run_generation(chosen, requests, _settings(command), path)}
+        verdicts = score(row, items, responses, mode=command.mode)
+        records = [{**verdict.as_record(), "response": responses[verdict.index]} for verdict in verdicts]
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        (command.out / "ours" / f"{row.name}.verdicts.jsonl").write_text(lines)
+        yield records
+
+
+def _check(command: Command, rows: Sequence[Benchmark]) -> None:
+    if bool(command.model) == bool(command.responses):
+        raise DataError(f"model={command.model!r}, responses={command.responses!r}: give exactly one of the two")
+    if command.responses and len(rows) != 1:
+        raise DataError(f"responses= takes one benchmark a run, found {len(rows)}: indices repeat between benchmarks")
+
+
+def _settings(command: Command) -> GenerationSettings:
+    return GenerationSettings(max_new_tokens=command.max_new_tokens, batch_size=command.batch_size)
+
+
+def main(arguments: Sequence[str]) -> str:
+    """Compare and report one JSON row a benchmark."""
+    rows: list[Mapping[str, Any]] = [agreement.row() for agreement in compare_with_toolkit(parse(arguments, Command))]
+    return "\n".join(json.dumps(row) for row in rows)
+
+
+if __name__ == "__main__":
+    run(main)
