@@ -7,6 +7,17 @@ class ConfigError(DriftError):
     """A config names an unknown key or choice, or holds a value of another type; lists every such fault."""
 
 
+class NoSuchKeyError(ConfigError):
+    """An override names a key that the choice made in its group does not have; `key` is its name."""
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message, key)
+        self.key = key
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class StoreError(DriftError):
     """An artifact is damaged, or another process is writing it."""
 

@@ -1,7 +1,7 @@
 """What an artifact IS: sha256 of its stage, the stage's version, its typed parameters and its inputs' fingerprints.
 
-Nothing about where or how fast it ran is hashed. Parameters must be typed before they come here: a raw `1` and `1.0`
-hash apart (design.md, "Stages and the store").
+Nothing about where or how fast it ran is hashed: fields marked `drift.config.RUNTIME` are left out. Parameters must be
+typed before they come here: a raw `1` and `1.0` hash apart.
 """
 
 import hashlib
@@ -11,18 +11,21 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 
-def canonical(value: Any) -> Any:
+def canonical(value: Any, whole: bool = False) -> Any:
     """A parameter as plain JSON data, dataclasses as objects and tuples as lists.
 
+    Args:
+        whole: with the fields that say how a thing runs; they are recorded and never hashed.
     Raises:
         TypeError: the value has no canonical form (a path, a tensor): it is no parameter.
     """
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: canonical(getattr(value, f.name)) for f in fields(value)}
+        kept = [f.name for f in fields(value) if whole or f.metadata.get("identity", True)]
+        return {name: canonical(getattr(value, name), whole) for name in kept}
     if isinstance(value, Mapping):
-        return {str(key): canonical(item) for key, item in value.items()}
+        return {str(key): canonical(item, whole) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [canonical(item) for item in value]
+        return [canonical(item, whole) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"{type(value).__name__} can't be part of an artifact's identity: {value!r}")

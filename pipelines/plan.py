@@ -8,20 +8,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from drift.config import MergeConfig, PriorConfig
 from drift.families import get_family
 from drift.merging.config import Value, describe, get_method, resolve_hyperparameters
 from drift.selection import GEOMETRY_GROUPS
-from drift.training.config import InjectionConfig
+from drift.training.config import AUTO, InjectionConfig
+from evaluation.engines.config import TransformersConfig
 from evaluation.toolkit.job import check_comparable
 from pipelines import stages
 from pipelines.errors import ConfigError
 from pipelines.fingerprint import fingerprint
-from pipelines.lab.config import LAB, WorldConfig
-from pipelines.schema import Config, Injection, Merge, Method
+from pipelines.lab.config import WorldConfig
+from pipelines.schema import Config, Method, VLMEvalKit
 from pipelines.stage import Bind, Call
 
 _CHOICES: dict[str, Call] = {}
-_DRIFT = Method(name="drift", stage="train", start="mllm")
+_DRIFT = Method(name="drift", stage="train")
+_NO_INJECTION = InjectionConfig()
 
 
 def model(config: Config, role: str) -> Call:
@@ -44,9 +47,8 @@ def model(config: Config, role: str) -> Call:
 
 
 def _world(config: Config, *sizes: str) -> WorldConfig:
-    """The world with, of its data sizes, only those that count here: changing another one makes nothing anew."""
-    others = {name: getattr(LAB, name) for name in ("sft_items", "suite_items", "wemath_groups") if name not in sizes}
-    return replace(config.world, seed=config.seed, **others)
+    """The world of the run's seed, its data sizes counting only where they decide what is made."""
+    return replace(config.world.counting(*sizes), seed=config.seed)
 
 
 def data(config: Config) -> Call:
@@ -73,21 +75,21 @@ def benchmarks(config: Config) -> Call:
         names=tuple(suite.benchmarks.values()),
         split=suite.split,
         world=_world(config, "suite_items", "wemath_groups") if lab else None,
-        root=config.data.root if suite.source == "folder" else "",
-        revision=config.data.revision if suite.source == "folder" else "",
+        root=suite.root,
+        revision=suite.revision,
     )
     return Call(stages.BENCHMARKS, params, label=f"{suite.name} {suite.split} seed={config.seed}")
 
 
 def prior(config: Config) -> Call:
     """The reasoning prior over the selected groups."""
-    drawn = config.prior.kind in ("random", "shuffled")
-    seed = config.prior.seed + config.seed if drawn else 0
-    params = stages.PriorParams(config.prior.kind, config.selection.groups, seed)
+    chosen = config.prior
+    seed = chosen.seed + config.seed if chosen.is_drawn else 0
+    params = stages.PriorParams(replace(chosen, seed=seed), config.selection)
     inputs = {"mllm": model(config, "mllm"), "expert": model(config, "expert")}
-    if config.prior.kind == "hierarchical":
+    if chosen.kind == "hierarchical":
         inputs["base"] = model(config, "prior_base")
-    return Call(stages.PRIOR, params, inputs, label=f"{config.prior.kind} {_groups(config)} seed={config.seed}")
+    return Call(stages.PRIOR, params, inputs, label=f"{chosen.kind} {_groups(config)} seed={config.seed}")
 
 
 def geometry(config: Config) -> Call:
@@ -101,36 +103,42 @@ def merge(config: Config) -> Call:
     """The MLLM merged with the expert by the configured method."""
     chosen = config.merge
     row = get_method(chosen.method, chosen.variant)
-    seed = chosen.seed + config.seed if chosen.method.startswith("dare") else 0
-    binds = {}
-    settings = _merge_settings(chosen, {})
-    if chosen.coefficient == "auto":
-        binds["hyperparameters"] = Bind(merge_choice(config), "chosen")
-        settings = {}
-    params = stages.MergeParams(chosen.method, chosen.variant, settings, seed)
+    merged, binds = _settled(chosen, {}, config.seed), {}
+    if chosen.coefficient == AUTO:
+        binds["merge.hyperparameters"] = Bind(merge_choice(config), "chosen")
+        merged = replace(merged, hyperparameters={})
     roles = ("mllm", "expert", "base") if row.needs_base else ("mllm", "expert")
     inputs = {role: model(config, role) for role in roles}
     label = f"{_pair(config)}{chosen.method} {chosen.variant} {chosen.coefficient} seed={config.seed}"
-    return Call(stages.MERGE, params, inputs, binds, label)
+    return Call(stages.MERGE, stages.MergeParams(merged), inputs, binds, label)
 
 
-def _merge_settings(merge: Merge, candidate: Mapping[str, Value]) -> dict[str, Value]:
-    """Every hyper-parameter that the method takes, defaults and candidate included: what belongs in a fingerprint."""
+def _settled(merge: MergeConfig, candidate: Mapping[str, Value], seed: int) -> MergeConfig:
+    """A merge with every hyper-parameter that its method takes, defaults and candidate included: its identity."""
     row = get_method(merge.method, merge.variant)
-    return describe(row, resolve_hyperparameters(row, {**merge.hyperparameters, **candidate}))
+    values = describe(row, resolve_hyperparameters(row, {**merge.hyperparameters, **candidate}))
+    drawn = merge.method.startswith("dare")
+    return MergeConfig(merge.method, merge.variant, values, merge.seed + seed if drawn else 0)
 
 
 def merge_choice(config: Config) -> Call:
-    """The call that picks a merge's hyper-parameters on the validation draw over all seeds."""
-    settings = [_merge_settings(config.merge, candidate) for candidate in config.merge.candidates]
-    tried = [replace(config.merge, coefficient="given", hyperparameters=each) for each in settings]
-    return _choice(config, tuple(settings), [replace(config, merge=each) for each in tried], config.merge.method)
+    """The call that picks a merge's hyper-parameters on the validation draw over all seeds.
+
+    Raises:
+        ConfigError: the method has nothing to choose from.
+    """
+    chosen = config.merge
+    if not chosen.candidates:
+        raise ConfigError(f"merge.coefficient=auto, and {chosen.method} has no merge.candidates to choose from")
+    settings = [_settled(chosen, candidate, 0).hyperparameters for candidate in chosen.candidates]
+    tried = [replace(chosen, coefficient="given", hyperparameters=each) for each in settings]
+    return _choice(config, tuple(settings), [replace(config, merge=each) for each in tried], chosen.method)
 
 
 def matched_merge(config: Config) -> Call:
     """The MLLM moved along Delta as far as the configured DRIFT run of the same seed moved it (its w_eff)."""
     run = train(replace(config, method=_DRIFT))
-    params = stages.MergeParams("task_arithmetic", "br2v", {}, 0, matched=0.0)
+    params = stages.MergeParams(MergeConfig("task_arithmetic"), matched=0.0)
     inputs = {role: model(config, role) for role in ("mllm", "expert")}
     return Call(stages.MERGE, params, inputs, {"matched": Bind(run, "w_eff")}, f"matched merge seed={config.seed}")
 
@@ -138,39 +146,24 @@ def matched_merge(config: Config) -> Call:
 def train(config: Config) -> Call:
     """SFT or DRIFT. Plain SFT gets the prior too, to be measured against it, never to be moved by it."""
     matched = config.method.start == "matched_merge"
-    plain = matched or config.injection.scale == "none"
-    injection = _injection(config.injection, "none" if plain else config.injection.scale)
-    seed = config.train.seed + config.seed
-    training = replace(config.train, seed=seed, zero_stage=config.zero.stage, offload=config.zero.offload)
+    injection = _NO_INJECTION if matched else config.injection
     inputs = {
         "model": matched_merge(config) if matched else model(config, "mllm"),
         "data": data(config),
         "prior": prior(config),
     }
     binds = {}
-    if not plain and config.injection.alpha == "auto":
+    if injection.alpha == AUTO:
         chosen = alpha_choice(config)
         if isinstance(chosen, Call):
             binds["injection.alpha"] = Bind(chosen, "chosen")
         else:
             injection = replace(injection, alpha=chosen)
-    alpha = "none" if plain else f"alpha={config.injection.alpha}"
+    alpha = "none" if injection == _NO_INJECTION else f"alpha={config.injection.alpha}"
     label = f"{_pair(config)}{config.method.name} {injection.scale} {alpha} {config.prior.kind} {_groups(config)}"
     label = f"{label} on {config.data.name} seed={config.seed}"
+    training = replace(config.train, seed=config.train.seed + config.seed)
     return Call(stages.TRAIN, stages.TrainParams(training, injection, config.launcher.processes), inputs, binds, label)
-
-
-def _injection(chosen: Injection, scale: str) -> InjectionConfig:
-    """The injection with alpha still open where it is `auto`; a plain run has alpha 0, so equal runs hash equal."""
-    if scale == "none":
-        return InjectionConfig(scale="none", alpha=0.0)
-    return InjectionConfig(
-        scale=chosen.scale,
-        alpha=0.0 if chosen.alpha == "auto" else chosen.alpha,
-        semantics=chosen.semantics,
-        rescale_to_parameter=chosen.rescale_to_parameter,
-        alpha_schedule=chosen.alpha_schedule,
-    )
 
 
 def alpha_choice(config: Config) -> Call | float:
@@ -179,15 +172,15 @@ def alpha_choice(config: Config) -> Call | float:
     Every prior, selection and data of a scale share the choice made with the direct prior on `chosen_with` and filtered
     data, so that a control or an ablation differs from its row in one thing only.
     """
-    values = config.injection.candidates
+    values = config.choose.alpha
     if len(values) == 1:
         return values[0]
     reference = replace(
         config,
         method=_DRIFT,
-        prior=replace(config.prior, kind="direct", seed=0),
+        prior=PriorConfig(),
         data=replace(config.data, unfiltered=False),
-        selection=replace(config.selection, groups=config.injection.chosen_with),
+        selection=config.choose.selection,
     )
     tried = [replace(reference, injection=replace(config.injection, alpha=value)) for value in values]
     return _choice(config, values, tried, f"alpha for {config.injection.scale}")
@@ -213,9 +206,9 @@ def _choice(config: Config, values: tuple[Any, ...], tried: Sequence[Config], la
 
 def choice(config: Config) -> Call | None:
     """The call that chose a hyper-parameter of the config's checkpoint; None where none was chosen."""
-    if config.method.stage == "merge" and config.merge.coefficient == "auto":
+    if config.method.stage == "merge" and config.merge.coefficient == AUTO:
         return merge_choice(config)
-    if config.injection.scale != "none" and config.injection.alpha == "auto":
+    if config.injection.alpha == AUTO:
         chosen = alpha_choice(config)
         return chosen if isinstance(chosen, Call) else None
     return None
@@ -229,57 +222,47 @@ def checkpoint(config: Config) -> Call:
 
 def generate(config: Config) -> Call:
     """The checkpoint's responses to the suite."""
-    engine = config.engine
-    params = stages.GenerateParams(
-        benchmarks=tuple(config.suite.benchmarks.values()),
-        variant=config.suite.variant,
-        engine=engine.name,
-        url=engine.url,
-        dtype=engine.dtype,
-        image_backend=engine.image_backend,
-        settings=engine.settings,
-    )
+    suite = config.suite
+    params = stages.GenerateParams(tuple(suite.benchmarks.values()), suite.variant, config.engine)
     made = checkpoint(config)
-    label = f"{made.label} on {config.suite.name} {config.suite.split}"
+    label = f"{made.label} on {suite.name} {suite.split}"
     return Call(stages.GENERATE, params, {"model": made, "benchmarks": benchmarks(config)}, label=label)
 
 
 def score(config: Config) -> Call:
     """The scores of the checkpoint on the suite: what a table cell is read from."""
-    judge = config.judge
-    params = stages.ScoreParams(dict(config.suite.benchmarks), judge.mode, judge.name, judge.model, judge.url)
+    params = stages.ScoreParams(dict(config.suite.benchmarks), config.judge)
     responses = generate(config)
     inputs = {"responses": responses, "benchmarks": benchmarks(config)}
     return Call(stages.SCORE, params, inputs, label=responses.label)
 
 
-def second_opinion(config: Config) -> Call:
-    """VLMEvalKit's own verdicts on the same checkpoint and tables, beside ours.
+def second_opinion(config: Config) -> Call | None:
+    """VLMEvalKit's own verdicts on the same checkpoint and tables, beside ours; None where nobody asked for them.
 
     Raises:
         DataError: a benchmark or a judge that the toolkit can't do.
         ConfigError: responses that don't come from an engine which runs inside the toolkit.
     """
-    engine, suite, evaluator = config.engine, config.suite, config.evaluator
+    engine, suite, toolkit = config.engine, config.suite, config.evaluator
+    if not isinstance(toolkit, VLMEvalKit):
+        return None
     names = tuple(suite.benchmarks.values())
-    check_comparable(names, evaluator.judge, evaluator.judge_url)
-    if engine.name != "transformers":
+    check_comparable(names, toolkit.model, toolkit.url)
+    if not isinstance(engine, TransformersConfig):
         raise ConfigError(
             f"evaluator=vlmevalkit generates with engine=transformers inside the toolkit, not {engine.name}"
         )
-    params = stages.SecondOpinionParams(
-        commit=evaluator.revision,
-        benchmarks=names,
-        variant=suite.variant,
-        dtype=engine.dtype,
-        image_backend=engine.image_backend,
-        settings=engine.settings,
-        judge=evaluator.judge,
-        judge_url=evaluator.judge_url,
-    )
+    params = stages.SecondOpinionParams(toolkit.revision, names, suite.variant, engine, toolkit.model, toolkit.url)
     scores = score(config)
     inputs = {"scores": scores, "model": checkpoint(config), **scores.inputs}
     return Call(stages.SECOND_OPINION, params, inputs, label=scores.label)
+
+
+def targets(config: Config) -> list[Call]:
+    """What one run is for: its score, and the toolkit's verdicts where they are asked for."""
+    second = second_opinion(config)
+    return [score(config), second] if second else [score(config)]
 
 
 def _groups(config: Config) -> str:

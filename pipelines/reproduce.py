@@ -9,11 +9,15 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from pipelines import compose, tables
+from pipelines import compose, effects, plan, tables
 from pipelines.errors import ConfigError
 from pipelines.report.publish import publish
+from pipelines.report.spec import Table
 from pipelines.scheduler import resolve
+from pipelines.schema import Native
 from pipelines.session import guarded, rooted, scheduler
 from pipelines.stage import Call, ordered
 from pipelines.store import Artifact, Store
@@ -28,10 +32,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--table", action="append", choices=tables.names(), help="only this table (may be repeated)")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides for every run: profile=smoke seeds=[0]")
     asked = parser.parse_args(argv)
-    config = compose.load(asked.overrides)
-    if config.evaluator.name != "native":
+    config, _ = compose.load_fitting([], asked.overrides)
+    if not isinstance(config.evaluator, Native):
         raise ConfigError(f"tables hold our own scores; for {config.evaluator.name}'s beside them use pipelines.run")
     specs = [tables.load(name) for name in asked.table or tables.names()]
+    effects.refuse_idle(asked.overrides, _of_one_run, partial(_of_tables, specs))
     target = tables.report(specs, asked.overrides, online=not asked.plan)
     if asked.plan:
         show(target, Store(rooted(config.store)))
@@ -41,6 +46,17 @@ def main(argv: Sequence[str]) -> int:
     log.info("%s", publish(outcome[target], folder, whole=asked.table is None))
     log.info("%d stages were run, the rest was in the store. Read %s", outcome.executed, folder)
     return 0
+
+
+def _of_one_run(words: Sequence[str]) -> tuple[Any, Any]:
+    config, foreign = compose.load_fitting([], words)
+    return (config, foreign), (effects.effect(config, plan.targets(config)), config.seeds, config.results)
+
+
+def _of_tables(specs: Sequence[Table], words: Sequence[str]) -> tuple[Any, Any]:
+    config, _ = compose.load_fitting([], words)
+    done = effects.effect(config, [tables.report(specs, words, online=False)])
+    return words, (done, config.results)
 
 
 def show(target: Call, store: Store) -> None:

@@ -9,12 +9,13 @@ import logging
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
+from drift.files import sha256_of, write_whole
 from evaluation.toolkit.job import toolkit_commit, toolkit_python
 from pipelines import compose
 from pipelines.errors import ConfigError
-from pipelines.schema import Config, Data, ModelRef
-from pipelines.store import sha256_of, write_atomic
+from pipelines.schema import Config, Data, ModelRef, Suite, VLMEvalKit
 
 log = logging.getLogger(__name__)
 LOCK = compose.CONF / "revisions.lock.json"
@@ -32,46 +33,55 @@ def resolve(config: Config, online: bool) -> Config:
         ConfigError: the hub can't be asked, or a local folder is missing.
         ToolkitError: the toolkit is not installed.
     """
-    pair, data = config.pair, config.data
-    if pair.source == "hub":
-        pair = replace(
-            pair,
-            mllm=_resolved(pair.mllm, "model", online),
-            expert=_resolved(pair.expert, "model", online),
-            base=_resolved(pair.base, "model", online),
-            prior_base=_resolved(pair.prior_base, "model", online),
-        )
-    if pair.source == "folder":
-        pair = replace(
-            pair,
-            mllm=_located(pair.mllm),
-            expert=_located(pair.expert),
-            base=_located(pair.base),
-            prior_base=_located(pair.prior_base),
-        )
-    if data.source == "hub":
-        ref = _resolved(ModelRef(repo=data.repo, revision=data.revision), "dataset", online)
-        data = replace(data, revision=ref.revision)
-    if config.suite.source == "folder" or data.source == "folder":
-        data = _digested(data)
-    evaluator = config.evaluator
-    if evaluator.revision == INSTALLED and online:
+    pair, evaluator = config.pair, config.evaluator
+    if pair.source != "lab":
+        known = {role: _known(getattr(pair, role), pair.source, online) for role in _ROLES}
+        pair = replace(pair, **known)
+    if isinstance(evaluator, VLMEvalKit) and evaluator.revision == INSTALLED and online:
         evaluator = replace(evaluator, revision=toolkit_commit(toolkit_python()))
-    return replace(config, pair=pair, data=data, evaluator=evaluator)
+    return replace(
+        config,
+        pair=pair,
+        data=_with_revision(config.data, "data", online),
+        suite=_with_revision(config.suite, "suite", online),
+        validation=_with_revision(config.validation, "validation", online),
+        evaluator=evaluator,
+    )
 
 
-def _resolved(ref: ModelRef, kind: str, online: bool) -> ModelRef:
-    if ref.revision != LOCKED:
-        return ref
+Tables = TypeVar("Tables", Data, Suite)
+_ROLES = ("mllm", "expert", "base", "prior_base")
+
+
+def _known(ref: ModelRef, source: str, online: bool) -> ModelRef:
+    if source == "folder":
+        return _located(ref)
+    return replace(ref, revision=_commit(ref.repo, ref.revision, "model", online))
+
+
+def _with_revision(tables: Tables, key: str, online: bool) -> Tables:
+    """SFT data or a suite with the commit of its repository, or with the digest of its folder."""
+    if tables.source == "folder":
+        root = _folder(tables.root, f"{key}.root")
+        return replace(tables, root=str(root), revision=folder_digest(root))
+    if isinstance(tables, Data) and tables.source == "hub":
+        return replace(tables, revision=_commit(tables.repo, tables.revision, "dataset", online))
+    return tables
+
+
+def _commit(repo: str, revision: str, kind: str, online: bool) -> str:
+    """The commit that `locked` stands for; any other revision is taken at its word."""
+    if revision != LOCKED:
+        return revision
     locked = json.loads(LOCK.read_text()) if LOCK.exists() else {}
-    key = f"{kind}:{ref.repo}"
+    key = f"{kind}:{repo}"
     if key not in locked:
         if not online:
-            return ref
-        locked[key] = _ask_hub(ref.repo, kind)
-        write_atomic(LOCK, json.dumps(locked, indent=2, sort_keys=True) + "\n")
+            return revision
+        locked[key] = _ask_hub(repo, kind)
+        write_whole(LOCK, json.dumps(locked, indent=2, sort_keys=True) + "\n")
         log.info("locked %s at %s in %s", key, locked[key], LOCK)
-    return replace(ref, revision=locked[key])
+    return str(locked[key])
 
 
 def _located(ref: ModelRef) -> ModelRef:
@@ -104,13 +114,13 @@ def _ask_hub(repo: str, kind: str) -> str:
         ) from error
 
 
-def _digested(data: Data) -> Data:
-    if not data.root:
-        raise ConfigError("data.root is empty; give the folder: data.root=/path/to/folder")
-    root = (compose.ROOT / data.root).resolve()
+def _folder(path: str, key: str) -> Path:
+    if not path:
+        raise ConfigError(f"{key} is empty; give the folder: {key}=/path/to/folder")
+    root = (compose.ROOT / path).resolve()
     if not root.is_dir():
-        raise ConfigError(f"data.root is {root}, which is no folder")
-    return replace(data, root=str(root), revision=folder_digest(root))
+        raise ConfigError(f"{key} is {root}, which is no folder")
+    return root
 
 
 def folder_digest(root: Path) -> str:

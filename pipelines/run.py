@@ -9,9 +9,11 @@ import logging
 import sys
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from pipelines import compose, plan, revisions
+from pipelines import compose, effects, plan, revisions
+from pipelines.overrides import check_names, openly
 from pipelines.session import guarded, scheduler
 
 log = logging.getLogger(__name__)
@@ -20,14 +22,14 @@ log = logging.getLogger(__name__)
 @hydra.main(config_path="../conf", config_name="config", version_base="1.3")
 def _main(composed: DictConfig) -> None:
     def run() -> int:
+        effects.refuse_idle(list(HydraConfig.get().overrides.task), effects.of_run)
         config = revisions.resolve(compose.to_config(composed), online=True)
-        target = plan.score(config)
-        second = plan.second_opinion(config) if config.evaluator.name == "vlmevalkit" else None
-        outcome = scheduler(config).execute([target, second] if second else [target])
+        target, *second = plan.targets(config)
+        outcome = scheduler(config).execute([target, *second])
         artifact = outcome[target]
         line = {"label": target.label, "scores": artifact.values["scores"], "artifact": str(artifact.path)}
-        if second:
-            line["vlmevalkit"] = {**outcome[second].values, "artifact": str(outcome[second].path)}
+        for opinion in second:
+            line["vlmevalkit"] = {**outcome[opinion].values, "artifact": str(outcome[opinion].path)}
         if config.pair.source == "lab" and config.suite.source != "lab":
             line["note"] = "a lab checkpoint on a real benchmark shows that the path works; the score means nothing"
         print(json.dumps(line))
@@ -41,8 +43,9 @@ def _main(composed: DictConfig) -> None:
 
 def main() -> int:
     """Checks the overrides as a whole, then hands over to Hydra."""
-    compose.register()
-    compose.check([word for word in sys.argv[1:] if not word.startswith("-") and "=" in word])
+    words = [word for word in sys.argv[1:] if not word.startswith("-") and "=" in word]
+    check_names(words, compose.CONF)
+    sys.argv[1:] = openly(sys.argv[1:])
     _main()
     return 0
 

@@ -1,28 +1,32 @@
-"""The typed config: what `conf/` composes into. Every knob of the project is a field here or in a class named here.
+"""The typed config: what `conf/` composes into. A component's knobs are fields of its own config, held here whole.
 
 Hydra composes YAML, pydantic checks it against these dataclasses (all faults at once), and from then on nothing sees a
 DictConfig. Light on purpose: planning imports no torch.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from evaluation.judging.config import JudgeConfig
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from drift.training.config import TrainingConfig
-from evaluation.engines.base import GenerationSettings
+from drift.config import MergeConfig, PriorConfig, Selection
+from drift.training.config import InjectionConfig, TrainingConfig
+from evaluation.engines.config import EngineConfig
 from pipelines.errors import ConfigError
 from pipelines.lab.config import WorldConfig
 
 STRICT = ConfigDict(extra="forbid")
 Source = Literal["lab", "hub", "folder"]
-Group = Literal["attn", "mlp", "norm", "lm_head"]
+Seed = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Text = Annotated[str, Field(min_length=1)]
 
 
 @dataclass(frozen=True, config=STRICT)
 class ModelRef:
-    """A checkpoint: a hub repository at a revision, or a local folder; both empty for a lab model.
+    """A checkpoint: a hub repository at a revision, or a local folder.
 
     `revision: locked` is resolved at the first fetch and kept in `conf/revisions.lock.json`.
     """
@@ -37,7 +41,7 @@ class Pair:
 
     `family` is the MLLM's `model_type`: what the lab builds at its size, and what a checkpoint's own config.json must
     say. `distance` is the lab's knob of how far the expert lies from its base (pipelines.lab.config.DISTANCES); a
-    published expert lies where it lies. `keep_layers` is Layer Swap's k: the paper's 5 of 28 layers, 0 of the lab's 3.
+    published expert lies where it lies.
     """
 
     name: str
@@ -48,7 +52,6 @@ class Pair:
     expert: ModelRef
     base: ModelRef
     prior_base: ModelRef
-    keep_layers: int
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -57,135 +60,96 @@ class Method:
 
     name: str
     stage: Literal["none", "merge", "train"]
-    start: Literal["mllm", "matched_merge"]
+    start: Literal["mllm", "matched_merge"] = "mllm"
 
 
 @dataclass(frozen=True, config=STRICT)
-class Prior:
-    """Which direction is injected (paper, section 3.3 and Table 10) or, as a control, what stands in for it."""
+class Choose:
+    """What `injection.alpha: auto` chooses from, by the mean validation score over all seeds.
 
-    kind: Literal["direct", "hierarchical", "random", "shuffled", "reversed"]
-    seed: int
-
-
-@dataclass(frozen=True, config=STRICT)
-class Selection:
-    """The module groups that the prior covers (Table 4)."""
-
-    groups: tuple[Group, ...]
-
-
-@dataclass(frozen=True, config=STRICT)
-class Injection:
-    """The injection; `alpha: auto` picks from `candidates` by the mean validation score over all seeds.
-
-    The choice is made per scale, with the groups of `chosen_with` and the direct prior; one candidate is no choice.
+    The choice is made per scale, with the direct prior over the groups named here; one value is no choice.
     """
 
-    scale: Literal["none", "absolute", "gradnorm", "adaptive"]
-    alpha: float | Literal["auto"]
-    semantics: Literal["step", "micro_batch"]
-    rescale_to_parameter: bool
-    alpha_schedule: Literal["constant", "linear", "cosine"]
-    candidates: tuple[float, ...]
-    chosen_with: tuple[Group, ...]
+    alpha: Annotated[tuple[float, ...], Field(min_length=1)]
+    selection: Selection
 
 
 @dataclass(frozen=True, config=STRICT)
-class Merge:
-    """A merging baseline; hyperparameter names are the method's own (drift.merging.config).
+class Merge(MergeConfig):
+    """A merging baseline. `method` is `none` where nothing is merged.
 
     `coefficient: auto` picks one of `candidates`, each laid over `hyperparameters`, by the mean validation score over
     all seeds; `given` takes `hyperparameters` as they are.
     """
 
-    method: str
-    variant: Literal["br2v", "paper", "mergekit"]
-    hyperparameters: Mapping[str, float | int | str]
-    coefficient: Literal["given", "auto"]
-    candidates: tuple[Mapping[str, float | int | str], ...]
-    seed: int
+    coefficient: Literal["given", "auto"] = "given"
+    candidates: tuple[Mapping[str, float | int | str], ...] = ()
 
 
 @dataclass(frozen=True, config=STRICT)
 class Data:
-    """The SFT examples, in sharegpt format; `root` is a local folder for whatever is read from one.
+    """The SFT examples, in sharegpt format: a lab world's, a hub repository's, or a folder's.
 
     `unfiltered` adds as many rationales again that no filter has seen (Table 7), which only the lab can draw.
     """
 
     name: str
     source: Source
-    repo: str
-    revision: str
-    root: str
-    unfiltered: bool
-
-
-@dataclass(frozen=True, config=STRICT)
-class Zero:
-    """DeepSpeed ZeRO."""
-
-    stage: Literal[0, 1, 2, 3]
-    offload: Literal["none", "cpu"]
+    repo: str = ""
+    revision: str = ""
+    root: str = ""
+    unfiltered: bool = False
 
 
 @dataclass(frozen=True, config=STRICT)
 class Suite:
-    """The benchmarks of a score, by the paper's column names, and where their TSVs come from."""
+    """The benchmarks of a score, by the paper's column names, and where their tables come from.
+
+    `root` is the folder of a suite whose source is one, `revision` the digest of what lies in it.
+    """
 
     name: str
     source: Source
-    benchmarks: Mapping[str, str]
-    split: Literal["validation", "test"]
-    variant: str
+    benchmarks: Annotated[Mapping[str, str], Field(min_length=1)]
+    split: Literal["validation", "test"] = "test"
+    variant: Literal["default", "direct", "boxed"] = "default"
+    root: str = ""
+    revision: str = ""
 
 
 @dataclass(frozen=True, config=STRICT)
-class Engine:
-    """What generates: `transformers`, `vllm` or `openai`, and the settings that are part of every score."""
+class Native:
+    """This project's own scoring alone."""
 
-    name: Literal["transformers", "vllm", "openai"]
-    dtype: Literal["float32", "bfloat16"]
-    image_backend: Literal["auto", "pil"]
-    settings: GenerationSettings
-    url: str
+    name: Literal["native"]
 
 
 @dataclass(frozen=True, config=STRICT)
-class Judge:
-    """Who decides where rules can't: `rules` alone, or an OpenAI-compatible endpoint (key in OPENAI_API_KEY).
+class VLMEvalKit:
+    """The real toolkit's verdicts beside ours, item by item, at a commit or at whichever is `installed`.
 
-    Prices are of a million tokens; they count the cost and change no score.
+    `model` is the toolkit's own judge, at `url` unless it is one that needs none.
     """
 
-    name: Literal["rules", "openai"]
-    mode: Literal["official", "semantic"]
+    name: Literal["vlmevalkit"]
+    revision: str
     model: str
     url: str
-    prompt_price: float
-    completion_price: float
 
 
 @dataclass(frozen=True, config=STRICT)
-class Evaluator:
-    """`native` is this project's own scoring; `vlmevalkit` sets the real toolkit's verdicts beside it, item by item.
+class NoTracker:
+    """Nothing is recorded."""
 
-    `revision` is the toolkit's commit, `installed` whichever is found; `judge` is the toolkit's own judge model.
-    """
-
-    name: Literal["native", "vlmevalkit"]
-    revision: str
-    judge: str
-    judge_url: str
+    mode: Literal["disabled"]
 
 
 @dataclass(frozen=True, config=STRICT)
-class Tracker:
-    """wandb: offline (the default), online, or disabled."""
+class Wandb:
+    """wandb, writing to this disk or to its server."""
 
-    mode: Literal["offline", "online", "disabled"]
-    project: str
+    mode: Literal["offline", "online"]
+    project: Text
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -193,9 +157,9 @@ class Launcher:
     """How work is put on the machine; `processes` is the data-parallel size and so part of a training's identity."""
 
     kind: Literal["local", "torchrun", "deepspeed"]
-    processes: int
-    workers: int
-    threads: int
+    processes: Count
+    workers: Count
+    threads: Count
     offline: bool
 
 
@@ -204,30 +168,39 @@ class Config:
     """One run: a checkpoint made by `method` in the world `seed`, scored on `suite`.
 
     `validation` is the suite whose validation draw hyper-parameters are chosen on, whatever `suite` is.
+    `image_backend` and `dtype` are one word for the components that the YAML hands them to.
     """
 
     profile: Literal["smoke", "lab", "paper"]
-    seed: int
-    seeds: tuple[int, ...]
-    store: str
-    results: str
+    seed: Seed
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    store: Text
+    results: Text
+    image_backend: Literal["auto", "pil"]
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
     pair: Pair
     world: WorldConfig
     method: Method
-    prior: Prior
+    prior: PriorConfig
     selection: Selection
-    injection: Injection
+    injection: InjectionConfig
+    choose: Choose
     merge: Merge
     data: Data
     train: TrainingConfig
-    zero: Zero
     suite: Suite
     validation: Suite
-    engine: Engine
-    judge: Judge
-    evaluator: Evaluator
-    tracker: Tracker
+    engine: Annotated[EngineConfig, Field(discriminator="name")]
+    judge: Annotated[JudgeConfig, Field(discriminator="name")]
+    evaluator: Annotated[Native | VLMEvalKit, Field(discriminator="name")]
+    tracker: Annotated[NoTracker | Wandb, Field(discriminator="mode")]
     launcher: Launcher
+
+    @model_validator(mode="after")
+    def _seeds_are_distinct(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {list(self.seeds)} name one twice, and what is repeated is no sample")
+        return self
 
 
 _CONFIG = TypeAdapter(Config)
@@ -237,7 +210,7 @@ def typed(raw: Mapping[str, Any]) -> Config:
     """The composed config as dataclasses.
 
     Raises:
-        ConfigError: lists every unknown key, missing value and value of a wrong type.
+        ConfigError: lists every unknown key, missing value, value of a wrong type or out of its range.
     """
     try:
         return _CONFIG.validate_python(raw)

@@ -29,7 +29,6 @@ def scheduler(config: Config) -> Scheduler:
         launcher=config.launcher.kind,
         cache=store / ".cache",
         offline=config.launcher.offline,
-        judge_prices=(config.judge.prompt_price, config.judge.completion_price),
     )
     return Scheduler(runtime, config.launcher.workers, Recorder(config.tracker, store / ".tracker", config.profile))
 

@@ -24,7 +24,6 @@ class Runtime:
         launcher: local | torchrun | deepspeed: what starts a job of several processes.
         cache: where downloads are kept between runs.
         offline: refuse every download with an error.
-        judge_prices: of a million tokens read and written by the judge; they only count its cost.
     """
 
     store: Path
@@ -32,7 +31,6 @@ class Runtime:
     launcher: str = "local"
     cache: Path = Path("artifacts/.cache")
     offline: bool = False
-    judge_prices: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The tables of conf/table: which runs each needs, and which cell each run fills."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from pipelines.report.spec import Cell, Row, Table
 from pipelines.schema import Config
 from pipelines.stage import Call
 
+log = logging.getLogger(__name__)
 PUBLISHED = compose.ROOT / "results" / "published"
 
 
@@ -45,12 +47,14 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
     """The report over these tables: one call that needs every cell's scores, and knows which is which."""
     inputs: dict[str, Call] = {}
     cells: list[Cell] = []
-    profile = compose.load(overrides)
+    profile, _ = compose.load_fitting([], overrides)
     tables = _made_in(profile.profile, tables)
     run = [(table, row) for table in tables for row in table.rows if row.overrides]
-    settings = [[*row.overrides, *table.in_profile.get(profile.profile, ()), *overrides] for table, row in run]
-    configs = compose.load_all(settings)
-    for (table, row), composed in zip(run, configs, strict=True):
+    settings = [[*row.overrides, *table.in_profile.get(profile.profile, ())] for table, row in run]
+    configs = compose.load_all(settings, overrides)
+    for (table, row), (composed, foreign) in zip(run, configs, strict=True):
+        if foreign:
+            log.info("%s, %s: without %s, which it has no use for", table.name, row.label, " ".join(foreign))
         config = revisions.resolve(composed, online)
         cells += [_cell(table, row, replace(config, seed=seed), inputs) for seed in config.seeds]
     params = stages.ReportParams(

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pipelines.schema import Tracker
+from pipelines.schema import NoTracker, Wandb
 from pipelines.store import MANIFEST, Artifact
 
 log = logging.getLogger(__name__)
@@ -23,12 +23,12 @@ class Recorder:
         group: gathers the runs of one profile in the dashboard.
     """
 
-    def __init__(self, tracker: Tracker, folder: Path, group: str) -> None:
+    def __init__(self, tracker: Wandb | NoTracker, folder: Path, group: str) -> None:
         self.tracker, self.folder, self.group = tracker, folder, group
 
     def __call__(self, artifact: Artifact) -> None:
         """Records one artifact; does nothing where tracking is disabled."""
-        if self.tracker.mode == "disabled":
+        if isinstance(self.tracker, NoTracker):
             return
         import wandb
 

@@ -76,7 +76,7 @@ def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
         "version": job.stage.version,
         "fingerprint": job.fingerprint,
         "label": job.label,
-        "params": canonical(job.params),
+        "params": canonical(job.params, whole=True),
         "inputs": {name: artifact.fingerprint for name, artifact in job.inputs.items()},
         "values": canonical(values),
         "started": started.isoformat(timespec="seconds"),

@@ -7,21 +7,19 @@ A job travels to the worker processes as JSON; unknown keys are refused.
 
 import dataclasses
 import json
-import os
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
 
+from drift.config import STRICT, Group
 from drift.errors import TrainingError, closest
+from drift.files import write_whole
 
-PRECISIONS = ("bf16", "fp32")
-SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup")
-OVERLONG = ("truncate", "drop", "error")
-OFFLOADS = ("none", "cpu")
-IMAGE_BACKENDS = ("auto", "pil")
-ATTENTION = ("sdpa", "eager", "flash_attention_2")
-SCALES = ("none", "absolute", "gradnorm", "adaptive")
-SEMANTICS = ("step", "micro_batch")
+AUTO = "auto"
+GROUPS = get_args(Group)
+LARGEST_ALPHA = 1e6  # far beyond any that leaves a model; a typing error is meant to stop here
 
 
 @dataclass(frozen=True)
@@ -29,13 +27,14 @@ class TrainingConfig:
     """The schedule of one full fine-tuning of the language model.
 
     overlong says what happens to an example of more than cutoff_len tokens: "truncate" cuts its end, "drop" leaves it
-    out, "error" stops; the first two are counted in summary.json. save_steps 0 writes no checkpoint.
+    out, "error" stops; the first two are counted in summary.json. save_steps 0 writes no checkpoint; max_grad_norm 0
+    does not clip.
     Differs from LLaMA-Factory: it cuts prompt and reply each in part; at the paper's cutoff hardly any example is cut.
     """
 
     epochs: int = 3
     learning_rate: float = 1e-6
-    scheduler: str = "cosine"
+    scheduler: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     warmup_ratio: float = 0.05
     weight_decay: float = 0.0
     adam_beta1: float = 0.9
@@ -43,13 +42,13 @@ class TrainingConfig:
     max_grad_norm: float = 1.0
     per_device_batch_size: int = 1
     gradient_accumulation_steps: int = 1
-    zero_stage: int = 2
-    offload: str = "none"
-    precision: str = "bf16"
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    offload: Literal["none", "cpu"] = "none"
+    precision: Literal["bf16", "fp32"] = "bf16"
     cutoff_len: int = 32768
     image_max_pixels: int | None = 262144
     image_min_pixels: int | None = None
-    overlong: str = "truncate"
+    overlong: Literal["truncate", "drop", "error"] = "truncate"
     add_tokens: tuple[str, ...] = ("<think>", "</think>")
     train_vision: bool = False
     train_projector: bool = False
@@ -57,62 +56,90 @@ class TrainingConfig:
     save_steps: int = 500
     logging_steps: int = 10
     seed: int = 42
-    image_backend: str = "auto"
-    attn_implementation: str = "sdpa"
+    image_backend: Literal["auto", "pil"] = "auto"
+    attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+
+    __pydantic_config__ = STRICT
 
     def __post_init__(self) -> None:
-        """Raises:
-        TrainingError: every field that is out of range, in one message.
-        """
-        _raise_all("training", [*self._choice_errors(), *self._range_errors()])
+        """Refuse what can't be trained with.
 
-    def _choice_errors(self) -> list[str]:
-        choices: dict[str, Sequence[object]] = {
-            "scheduler": SCHEDULERS,
-            "zero_stage": (0, 1, 2, 3),
-            "offload": OFFLOADS,
-            "precision": PRECISIONS,
-            "overlong": OVERLONG,
-            "image_backend": IMAGE_BACKENDS,
-            "attn_implementation": ATTENTION,
-        }
-        errors = _unknown_choices(dataclasses.asdict(self), choices)
-        if self.offload == "cpu" and self.zero_stage == 0:
-            errors.append("offload 'cpu' needs zero_stage 1, 2 or 3, found 0")
-        return errors
+        Raises:
+            TrainingError: every field that is out of range, in one message.
+        """
+        _raise_all("training", [*_unknown_choices(self), *self._range_errors(), *self._pairs_that_do_not_fit()])
 
     def _range_errors(self) -> list[str]:
-        positive = ("epochs", "per_device_batch_size", "gradient_accumulation_steps", "cutoff_len", "logging_steps")
-        fields = dataclasses.asdict(self)
-        errors = [f"{name} must be at least 1, found {fields[name]}" for name in positive if fields[name] < 1]
-        for name in ("learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm", "save_steps"):
-            if not fields[name] >= 0:
-                errors.append(f"{name} must not be negative, found {fields[name]}")
-        if self.warmup_ratio >= 1:
-            errors.append(f"warmup_ratio is a share of the steps in [0, 1), found {self.warmup_ratio}")
+        at_least = dict.fromkeys(
+            ("epochs", "per_device_batch_size", "gradient_accumulation_steps", "cutoff_len", "logging_steps"), 1
+        ) | dict.fromkeys(("weight_decay", "max_grad_norm", "save_steps", "seed"), 0)
+        values = dataclasses.asdict(self)
+        errors = [
+            f"{name} must be at least {low}, found {values[name]}"
+            for name, low in at_least.items()
+            if not low <= values[name] < math.inf
+        ]
+        if not 0 < self.learning_rate < math.inf:
+            errors.append(f"learning_rate must be a number above 0, found {self.learning_rate}")
+        for name in ("warmup_ratio", "adam_beta1", "adam_beta2"):
+            if not 0 <= values[name] < 1:
+                errors.append(f"{name} must lie in [0, 1), found {values[name]}")
+        for name in ("image_max_pixels", "image_min_pixels"):
+            if values[name] is not None and values[name] < 1:
+                errors.append(f"{name} must be at least 1, or null for the processor's own, found {values[name]}")
+        return errors
+
+    def _pairs_that_do_not_fit(self) -> list[str]:
+        errors = []
+        if self.offload == "cpu" and self.zero_stage == 0:
+            errors.append("offload 'cpu' needs zero_stage 1, 2 or 3, found 0")
         if self.logging_steps >= 1 and self.save_steps % self.logging_steps:
             # The logged loss is a mean since the last line; a checkpoint inside that window would lose its start.
             errors.append(f"save_steps {self.save_steps} must be a multiple of logging_steps {self.logging_steps}")
+        if (self.image_min_pixels or 0) > (self.image_max_pixels or math.inf):
+            errors.append(f"image_min_pixels {self.image_min_pixels} exceeds image_max_pixels {self.image_max_pixels}")
+        if "" in self.add_tokens or len(set(self.add_tokens)) < len(self.add_tokens):
+            errors.append(f"add_tokens must be distinct and not empty, found {list(self.add_tokens)}")
         return errors
 
 
 @dataclass(frozen=True)
 class InjectionConfig:
-    """How the prior enters the gradient; scale "none" is plain SFT and registers nothing."""
+    """How the prior enters the gradient; scale "none" is plain SFT and registers nothing.
 
-    scale: str = "none"
-    alpha: float = -1.0
-    semantics: str = "step"
+    Attributes:
+        alpha: strength, negative toward Delta; "auto" is a value that a plan chooses on validation, and no training
+            takes it.
+        semantics: micro_batch is the authors' release, the reference for the paper's numbers; step is weaker.
+        rescale_to_parameter: Delta is given the parameter's norm, as in the release; changes `absolute` alone.
+        group_alpha: alpha by module group, where it is not `alpha`.
+    """
+
+    scale: Literal["none", "absolute", "gradnorm", "adaptive"] = "none"
+    alpha: float | Literal["auto"] = -1.0
+    semantics: Literal["step", "micro_batch"] = "micro_batch"
     rescale_to_parameter: bool = False
-    alpha_schedule: str = "constant"
+    alpha_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    group_alpha: Mapping[str, float] = field(default_factory=dict)
+
+    __pydantic_config__ = STRICT
 
     def __post_init__(self) -> None:
-        """Raises:
-        TrainingError: an unknown scale or semantics, or an alpha that is no finite number.
+        """Refuse what can't be injected.
+
+        Raises:
+            TrainingError: an unknown choice, or an alpha that is no finite number.
         """
-        errors = _unknown_choices(dataclasses.asdict(self), {"scale": SCALES, "semantics": SEMANTICS})
-        if not isinstance(self.alpha, int | float) or self.alpha != self.alpha or abs(self.alpha) == float("inf"):
-            errors.append(f"alpha must be a finite number, found {self.alpha!r}")
+        errors = _unknown_choices(self)
+        for name, alpha in {
+            "alpha": self.alpha,
+            **{f"group_alpha.{g}": a for g, a in self.group_alpha.items()},
+        }.items():
+            if name == "alpha" and alpha == AUTO:
+                continue
+            if not isinstance(alpha, int | float) or not abs(alpha) <= LARGEST_ALPHA:
+                errors.append(f"{name} must be a finite number, found {alpha!r} (at most {LARGEST_ALPHA:g} in size)")
+        errors += [f"unknown group_alpha {g!r}; {closest(g, GROUPS)}" for g in self.group_alpha if g not in GROUPS]
         _raise_all("injection", errors)
 
 
@@ -134,15 +161,14 @@ class TrainingJob:
         """
         if self.injection.scale != "none" and self.prior is None:
             raise TrainingError(f"injection.scale is {self.injection.scale!r} but no prior folder is given")
+        if self.injection.alpha == AUTO:
+            raise TrainingError("injection.alpha is 'auto', which a plan chooses; give a training its number")
         if self.processes < 1:
             raise TrainingError(f"processes must be at least 1, found {self.processes}")
 
     def write(self, path: Path) -> None:
         """The job as JSON, whole or not at all."""
-        fields = json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n"
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(fields)
-        temporary.replace(path)
+        write_whole(path, json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "TrainingJob":
@@ -197,12 +223,14 @@ _NESTED: dict[str, Callable] = {
 }
 
 
-def _unknown_choices(fields: Mapping[str, object], choices: Mapping[str, Sequence[object]]) -> list[str]:
-    return [
-        f"unknown {name} {fields[name]!r}; {closest(str(fields[name]), known)}"
-        for name, known in choices.items()
-        if fields[name] not in known
-    ]
+def _unknown_choices(config: object) -> list[str]:
+    """What a `Literal` field holds that it does not name."""
+    errors = []
+    for name, kind in get_type_hints(type(config)).items():
+        known, found = get_args(kind), vars(config)[name]
+        if get_origin(kind) is Literal and found not in known:
+            errors.append(f"unknown {name} {found!r}; {closest(str(found), known)}")
+    return errors
 
 
 def _raise_all(what: str, errors: Sequence[str]) -> None:

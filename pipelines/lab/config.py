@@ -1,8 +1,8 @@
 """Everything that defines a laboratory world, as frozen dataclasses that can be hashed; no torch in here.
 
-Two presets: `LAB`, the world the tables are made in, and `SMOKE`, the same path at toy size with its gates lowered to
-"it ran" (a smoke world has learnt next to nothing, so no number from it means anything). `seed` drives what a world
-draws: initial weights, training problems, benchmark problems. Renderer, digit pools, templates and schedules are fixed.
+The values are in conf/world: `lab`, the world the tables are made in, and `smoke`, the same path at toy size with its
+gates lowered to "it ran" (a smoke world has learnt next to nothing, so no number from it means anything). `seed` drives
+what a world draws: initial weights, training problems, benchmark problems. Renderer, pools and templates are fixed.
 
 Differs from the recipe this world was designed with:
 - The tower's learning rate in the MLLM stage is 3e-4 for 1e-3, and its first stage has 300 steps for 150.
@@ -13,8 +13,11 @@ Differs from the recipe this world was designed with:
 """
 
 import hashlib
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 
+from drift.config import STRICT
 from drift.errors import DriftError
 
 SPLITS = ("validation", "test")
@@ -46,23 +49,27 @@ DISTANCES = {
 class LanguageShape:
     """The LM of base, expert and MLLM. theta is small because a head of 16 at 1e4 has no frequency left for width."""
 
-    hidden: int = 64
-    layers: int = 3
-    heads: int = 4
-    kv_heads: int = 2
-    feed_forward: int = 128
-    rope_theta: float = 20.0
-    mrope_section: tuple[int, int, int] = (1, 1, 6)
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    feed_forward: int
+    rope_theta: float
+    mrope_section: tuple[int, int, int]
+
+    __pydantic_config__ = STRICT
 
 
 @dataclass(frozen=True)
 class VisionShape:
     """The vision tower: patches of 4 merged 2x2, so that one 8x8 cell is one token; every layer attends to all."""
 
-    hidden: int = 48
-    depth: int = 2
-    heads: int = 4
-    feed_forward: int = 96
+    hidden: int
+    depth: int
+    heads: int
+    feed_forward: int
+
+    __pydantic_config__ = STRICT
 
 
 @dataclass(frozen=True)
@@ -71,12 +78,20 @@ class Schedule:
 
     steps: int
     learning_rate: float
-    batch: int = 32
-    vision_learning_rate: float = 0.0
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.98)
-    warmup: float = 0.05
-    clip: float = 1.0
+    batch: int
+    weight_decay: float
+    betas: tuple[float, float]
+    warmup: float
+    clip: float
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class TunedSchedule(Schedule):
+    """The MLLM's schedule: the vision tower has a learning rate of its own."""
+
+    vision_learning_rate: float
 
 
 @dataclass(frozen=True)
@@ -84,65 +99,88 @@ class Gates:
     """What a world must reach, as fractions in [0, 1], each measured on `problems` validation problems.
 
     Floors that a broken world misses by far, with room for another machine's last bits to move a sound one. The recipe
-    asks for .98 on cells, .90 on four digits and at most .60 thinking.
+    asks for .98 on cells, .90 on four digits and at most .60 thinking. The MLLM's suites are drawn anew for its gates,
+    `suite_items` problems and `wemath_groups` groups, so that the size of a benchmark decides nothing about a model.
     """
 
-    expert_text: float = 0.95
-    near_expert_text: float = 0.85
-    cell_accuracy: float = 0.95
-    reads_four: float = 0.65
-    think_low: float = 0.25
-    think_high: float = 0.70
-    problems: int = 200
+    expert_text: float
+    near_expert_text: float
+    cell_accuracy: float
+    reads_four: float
+    think_low: float
+    think_high: float
+    problems: int
+    suite_items: int
+    wemath_groups: int
+
+    __pydantic_config__ = STRICT
 
 
 @dataclass(frozen=True)
 class WorldConfig:
-    """One world: its name, its seed and its sizes. `dataclasses.asdict` of it is its identity."""
+    """One world: its name, its sizes and its seed, which is the run's own and no key of conf/world.
 
-    name: str = "lab"
+    A size of 0 is one that does not count for what is made (see `counting`).
+
+    Raises:
+        DriftError: every number that is out of range, in one message.
+    """
+
+    name: str
+    language: LanguageShape
+    vision: VisionShape
+    base: Schedule
+    expert: Schedule
+    cells: Schedule
+    mllm: TunedSchedule
+    sft_items: int
+    suite_items: int
+    wemath_groups: int
+    gates: Gates
     seed: int = 0
-    language: LanguageShape = field(default_factory=LanguageShape)
-    vision: VisionShape = field(default_factory=VisionShape)
-    base: Schedule = field(default_factory=lambda: Schedule(steps=2500, learning_rate=3e-3))
-    expert: Schedule = field(default_factory=lambda: Schedule(steps=1500, learning_rate=2e-3))
-    cells: Schedule = field(
-        default_factory=lambda: Schedule(steps=300, learning_rate=3e-3, batch=64, weight_decay=0.05)
-    )
-    mllm: Schedule = field(
-        default_factory=lambda: Schedule(steps=1000, learning_rate=1.5e-3, vision_learning_rate=3e-4)
-    )
-    sft_items: int = 600
-    suite_items: int = 100
-    wemath_groups: int = 30
-    gates: Gates = field(default_factory=Gates)
+
+    __pydantic_config__ = STRICT
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise DriftError(f"a world's seed is a number from 0 up, found {self.seed}")
+        """Refuse numbers out of range.
+
+        Raises:
+            DriftError: every one of them, in one message.
+        """
+        faults = list(_faults("world", asdict(self)))
+        if faults:
+            raise DriftError("\n".join(faults))
+
+    def counting(self, *sizes: str) -> "WorldConfig":
+        """The world with, of its data sizes, only those named: changing another one then makes nothing anew."""
+        others = {name: 0 for name in ("sft_items", "suite_items", "wemath_groups") if name not in sizes}
+        return replace(self, **others)
 
 
-LAB = WorldConfig()
+_COUNTS = ("steps", "batch", "hidden", "depth", "layers", "heads", "kv_heads", "feed_forward", "problems")
+_ABOVE_ZERO = ("learning_rate", "vision_learning_rate", "clip", "rope_theta")
+_SHARES = ("warmup", "expert_text", "near_expert_text", "cell_accuracy", "reads_four", "think_low", "think_high")
 
-SMOKE = WorldConfig(
-    name="smoke",
-    base=Schedule(steps=120, learning_rate=3e-3),
-    expert=Schedule(steps=60, learning_rate=2e-3),
-    cells=Schedule(steps=40, learning_rate=3e-3, batch=64, weight_decay=0.05),
-    mllm=Schedule(steps=60, learning_rate=1.5e-3, vision_learning_rate=1e-3),
-    sft_items=48,
-    suite_items=12,
-    wemath_groups=4,
-    gates=Gates(
-        expert_text=0.0,
-        near_expert_text=0.0,
-        cell_accuracy=0.3,
-        reads_four=0.0,
-        think_low=0.0,
-        think_high=1.0,
-        problems=24,
-    ),
-)
+
+def _faults(place: str, fields: Mapping[str, object]) -> Iterator[str]:
+    """What is out of range below one config, as `place.name is value; expected ...`."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _faults(f"{place}.{name}", value)
+        elif isinstance(value, int | float):
+            ok, expected = _range_of(name, value)
+            if not (ok and math.isfinite(value)):
+                yield f"{place}.{name} is {value}; expected {expected}"
+
+
+def _range_of(name: str, value: float) -> tuple[bool, str]:
+    if name in _COUNTS:
+        return value >= 1, "1 or more"
+    if name in _ABOVE_ZERO:
+        return value > 0, "a number above 0"
+    if name in _SHARES:
+        return 0 <= value <= 1, "a share in [0, 1]"
+    return value >= 0, "0 or more"
 
 
 def sub_seed(seed: int, purpose: str) -> int:

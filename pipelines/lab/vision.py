@@ -7,6 +7,7 @@ The result is a real checkpoint folder of the family with tokenizer, chat templa
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -143,6 +144,7 @@ def _tune(config: WorldConfig, parts: Parts) -> None:
 def measure(config: WorldConfig, parts: Parts) -> list[Figure]:
     """The MLLM's figures on validation images: reading four digits, think and direct scores, perception."""
     gates = config.gates
+    config = replace(config, suite_items=gates.suite_items, wemath_groups=gates.wemath_groups)
     rng = Random(sub_seed(config.seed, "validation reading"))
     pixels = np.random.default_rng(sub_seed(config.seed, "validation reading"))
     four = [Exercise(draw_reading(rng, 4), think=False, image=True) for _ in range(gates.problems)]

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evaluation.judging.config import JudgeConfig
+
+from drift.config import MergeConfig, PriorConfig, Selection
 from drift.training.config import InjectionConfig, TrainingConfig
-from evaluation.engines.base import GenerationSettings
+from evaluation.engines.config import EngineConfig, TransformersConfig
 from pipelines.lab.config import WorldConfig
 from pipelines.report.spec import Cell, Table
 from pipelines.stage import Stage
@@ -57,9 +60,8 @@ class BenchmarksParams:
 class PriorParams:
     """The reasoning prior: drift.prior."""
 
-    kind: str
-    groups: tuple[str, ...]
-    seed: int
+    prior: PriorConfig
+    selection: Selection
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,7 @@ class GeometryParams:
 class MergeParams:
     """A merge: drift.merging. `matched` (bound to a run's w_eff) sets both weights of a linear merge."""
 
-    method: str
-    variant: str
-    hyperparameters: Mapping[str, float | int | str]
-    seed: int
+    merge: MergeConfig
     matched: float | None = None
 
 
@@ -95,22 +94,15 @@ class GenerateParams:
 
     benchmarks: tuple[str, ...]
     variant: str
-    engine: str
-    url: str
-    dtype: str
-    image_backend: str
-    settings: GenerationSettings
+    engine: EngineConfig
 
 
 @dataclass(frozen=True)
 class ScoreParams:
-    """Verdicts and scores of responses."""
+    """Verdicts and scores of responses, by column."""
 
     benchmarks: Mapping[str, str]
-    mode: str
-    judge: str
-    judge_model: str
-    judge_url: str
+    judge: JudgeConfig
 
 
 @dataclass(frozen=True)
@@ -120,9 +112,7 @@ class SecondOpinionParams:
     commit: str
     benchmarks: tuple[str, ...]
     variant: str
-    dtype: str
-    image_backend: str
-    settings: GenerationSettings
+    engine: TransformersConfig
     judge: str
     judge_url: str
 
@@ -150,7 +140,7 @@ DATA = Stage("data", 1, "pipelines.stages.models:make_data", 3)
 BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3)
 PRIOR = Stage("prior", 1, "pipelines.stages.checkpoints:extract_prior", 1)
 GEOMETRY = Stage("geometry", 1, "pipelines.stages.checkpoints:measure_geometry", 1)
-MERGE = Stage("merge", 1, "pipelines.stages.checkpoints:merge", 1)
+MERGE = Stage("merge", 1, "pipelines.stages.checkpoints:merge_models", 1)
 TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13)
 GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2)
 SCORE = Stage("score", 3, "pipelines.stages.evaluate:score_responses", 0.2)

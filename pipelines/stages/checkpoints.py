@@ -26,9 +26,10 @@ def extract_prior(params: PriorParams, runtime: Runtime, inputs: Mapping[str, Pa
         inputs["expert"] / CHECKPOINT,
         out / PRIOR,
         base=inputs["base"] / CHECKPOINT if "base" in inputs else None,
-        kind=params.kind,
-        groups=params.groups,
-        seed=params.seed,
+        kind=params.prior.kind,
+        groups=params.selection.groups,
+        layers=params.selection.layers,
+        seed=params.prior.seed,
     )
     return {"parameters": len(prior.names), "norm": sum(prior.norm(name) ** 2 for name in prior.names) ** 0.5}
 
@@ -46,20 +47,21 @@ def measure_geometry(params: GeometryParams, runtime: Runtime, inputs: Mapping[s
     return {key: summary["total"][0][key] for key in ("l2", "relative_l2", "cosine", "n")} | bars
 
 
-def merge(params: MergeParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+def merge_models(params: MergeParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """A merged checkpoint `model/`; values: the hyper-parameters it was merged with."""
-    hyperparameters: dict[str, Any] = dict(params.hyperparameters)
+    merge = params.merge
+    hyperparameters: dict[str, Any] = dict(merge.hyperparameters)
     if params.matched is not None:
         hyperparameters = {"weight_mllm": 1.0 - params.matched, "weight_expert": params.matched}
     shutil.rmtree(out / CHECKPOINT, ignore_errors=True)
     merge_checkpoints(
-        params.method,
+        merge.method,
         out / CHECKPOINT,
         mllm=inputs["mllm"] / CHECKPOINT,
         expert=inputs["expert"] / CHECKPOINT,
         base=inputs["base"] / CHECKPOINT if "base" in inputs else None,
-        variant=params.variant,
-        seed=params.seed,
+        variant=merge.variant,
+        seed=merge.seed,
         **hyperparameters,
     )
     return {"hyperparameters": hyperparameters}

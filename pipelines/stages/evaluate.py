@@ -7,12 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from evaluation.judging.config import RulesJudge
+
 from evaluation.benchmarks.base import get_benchmark
 from evaluation.benchmarks.prompts import build_prompt
 from evaluation.data.tsv import load_items
 from evaluation.engines.base import Request
-from evaluation.engines.chat import Endpoint
-from evaluation.engines.config import EngineConfig, load_engine
+from evaluation.engines.config import load_engine
 from evaluation.engines.generate import read_jsonl, run_generation
 from evaluation.judging.http import HttpJudge
 from evaluation.judging.scoring import score, summarise
@@ -27,23 +28,15 @@ SCORES = "scores.json"
 
 def generate(params: GenerateParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """A JSONL of responses per benchmark; one that was interrupted goes on where its file ends."""
-    engine = load_engine(
-        EngineConfig(
-            name=params.engine,
-            model=str(inputs["model"] / CHECKPOINT),
-            dtype=params.dtype,
-            image_backend=params.image_backend,
-            base_url=params.url,
-        )
-    )
+    engine = load_engine(params.engine, inputs["model"] / CHECKPOINT)
     counts = {}
     for name in params.benchmarks:
         benchmark = get_benchmark(name)
         items = load_items(inputs["benchmarks"] / benchmark.tsv, benchmark)
         requests = [Request(item.index, build_prompt(benchmark, item, params.variant), item.images) for item in items]
-        responses = run_generation(engine, requests, params.settings, out / f"{name}.jsonl")
+        responses = run_generation(engine, requests, params.engine.settings, out / f"{name}.jsonl")
         counts[name] = {"n": len(responses), "cut": sum(r.finish_reason == "length" for r in responses)}
-    return {"responses": counts, "settings_sha256": params.settings.sha256()}
+    return {"responses": counts, "settings_sha256": params.engine.settings.sha256()}
 
 
 def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -60,10 +53,10 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
         items = load_items(inputs["benchmarks"] / benchmark.tsv, benchmark, with_images=False)
         lines = read_jsonl(inputs["responses"] / f"{name}.jsonl")
         responses = {line["index"]: line["response"] for line in lines}
-        verdicts = score(benchmark, items, responses, params.mode, judge)
+        verdicts = score(benchmark, items, responses, params.judge.mode, judge)
         if judge is not None and judge.is_lost:
             raise StageError(
-                f"judge {params.judge_model} at {params.judge_url} stopped answering on {name}; last: "
+                f"judge {judge.model} stopped answering on {name}; last: "
                 f"{next(v.judge_raw for v in verdicts if v.correct is None)}. Run again to ask only for the rest"
             )
         records = (json.dumps(verdict.as_record(), ensure_ascii=False) + "\n" for verdict in verdicts)
@@ -72,22 +65,16 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
         scores[column]["cut"] = sum(line["finish_reason"] == "length" for line in lines)
     (out / SCORES).write_text(json.dumps(scores, indent=2))
     values: dict[str, Any] = {"scores": {column: summary["score"] for column, summary in scores.items()}}
-    return values if judge is None else values | {"judge": params.judge_model, "judge_usage": asdict(judge.usage())}
+    return values if judge is None else values | {"judge": judge.model, "judge_usage": asdict(judge.usage())}
 
 
 def _judge(params: ScoreParams, runtime: Runtime) -> HttpJudge | None:
     """The judge, with one cache of replies for all runs: what was paid for once is not asked again."""
-    if params.judge == "rules":
+    config = params.judge
+    if isinstance(config, RulesJudge):
         return None
-    place = hashlib.sha256(f"{params.judge_url}\0{params.judge_model}".encode()).hexdigest()[:20]
-    prompt_price, completion_price = runtime.judge_prices
-    return HttpJudge(
-        Endpoint(params.judge_url, params.judge_model),
-        cache=runtime.cache / "judge" / f"{place}.jsonl",
-        mode=params.mode,
-        prompt_price=prompt_price,
-        completion_price=completion_price,
-    )
+    place = hashlib.sha256(f"{config.url}\0{config.model}".encode()).hexdigest()[:20]
+    return HttpJudge(config, cache=runtime.cache / "judge" / place)
 
 
 def mean_score(folder: Path) -> float:

@@ -147,7 +147,7 @@ def _hyperparameters(
 
 def _settings(manifest: Mapping[str, Any]) -> str:
     used = ", ".join(f"{key} = {value}" for key, value in manifest["values"]["hyperparameters"].items())
-    return f"{manifest['params']['variant']}: {used}"
+    return f"{manifest['params']['merge']['variant']}: {used}"
 
 
 def _runs(cells: Sequence[Cell], sources: Mapping[str, Source]) -> pandas.DataFrame:

@@ -66,9 +66,7 @@ def _job(params: SecondOpinionParams, runtime: Runtime, inputs: Mapping[str, Pat
         model=str(inputs["model"] / CHECKPOINT),
         judge=params.judge,
         judge_base_url=params.judge_url,
-        dtype=params.dtype,
-        image_backend=params.image_backend,
-        settings=params.settings,
+        engine=params.engine,
         variant=params.variant,
         threads=runtime.threads,
     )

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines import compose, plan, tables
 from pipelines.errors import ConfigError
-from pipelines.stage import Call, ordered
+from pipelines.stage import Call, ordered, with_value
 
 
 def stages_of(*calls: Call) -> Counter[str]:
@@ -35,9 +35,9 @@ def test_two_alphas_share_everything_but_the_training() -> None:
     }  # fmt: skip
 
 
-def test_plain_sft_is_one_run_whatever_the_injection_would_have_been() -> None:
-    keys = {plan.train(compose.load(["method=sft", f"injection.semantics={s}"])).key for s in ("step", "micro_batch")}
-    assert len(keys) == 1
+def test_plain_sft_has_no_injection_to_set() -> None:
+    with pytest.raises(ConfigError, match=r"injection\.semantics is no key .* only method=drift injects"):
+        compose.load(["method=sft", "injection.semantics=step"])
 
 
 def test_only_what_is_drawn_at_random_depends_on_the_seed_of_its_own() -> None:
@@ -56,8 +56,8 @@ def test_more_test_items_train_nothing_anew() -> None:
 
 def test_benchmarks_from_a_folder_leave_the_lab_models_as_they_are() -> None:
     lab = compose.load(["method=sft"])
-    real = compose.load(["method=sft", "suite=real", "data.root=/somewhere"])
-    real = replace(real, data=replace(real.data, revision="digest of the folder"))
+    real = compose.load(["method=sft", "suite=real", "suite.root=/somewhere"])
+    real = replace(real, suite=replace(real.suite, revision="digest of the folder"))
     assert plan.train(lab).key == plan.train(real).key
     assert plan.score(lab).key != plan.score(real).key
 
@@ -66,9 +66,9 @@ def test_alpha_is_chosen_on_the_validation_draw_over_all_seeds_with_the_direct_p
     config = compose.load(["method=drift", "prior=random", "selection=mlp", "injection.alpha=auto"])
     choice = plan.alpha_choice(config)
     assert isinstance(choice, Call)
-    assert len(choice.inputs) == len(config.injection.candidates) * len(config.seeds)
+    assert len(choice.inputs) == len(config.choose.alpha) * len(config.seeds)
     drawn = {c.params.split for c in ordered([choice]) if c.stage.name == "benchmarks"}
-    priors = {(c.params.kind, c.params.groups) for c in ordered([choice]) if c.stage.name == "prior"}
+    priors = {(c.params.prior.kind, c.params.selection.groups) for c in ordered([choice]) if c.stage.name == "prior"}
     assert drawn == {"validation"}
     assert priors == {("direct", ("attn", "mlp"))}
 
@@ -85,9 +85,11 @@ def test_a_tuned_merge_is_chosen_on_the_validation_draw_and_equals_the_merge_tha
     assert len(choice.inputs) == len(config.merge.candidates) * len(config.seeds)
     assert {c.params.split for c in ordered([choice]) if c.stage.name == "benchmarks"} == {"validation"}
     tuned = plan.merge(config)
-    assert tuned.binds["hyperparameters"].source.key == choice.key
+    assert tuned.binds["merge.hyperparameters"].source.key == choice.key
     tried = {c.key for c in ordered([choice]) if c.stage.name == "merge"}
-    settled = replace(tuned, params=replace(tuned.params, hyperparameters=choice.params.values[1]), binds={})
+    settled = replace(
+        tuned, params=with_value(tuned.params, "merge.hyperparameters", choice.params.values[1]), binds={}
+    )
     assert settled.key in tried
     assert plan.merge(compose.load(["method=ties"])).key in tried
 

@@ -1,0 +1,93 @@
+"""What configs share: marks on fields, and the small choices that several components take. Light: no torch.
+
+A component owns a frozen dataclass; `conf/` composes that very class and a stage's parameters hold it whole. A field
+marked RUNTIME says how a thing runs, never what comes out, so it is no part of an artifact's identity.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from drift.errors import DriftError
+
+RUNTIME = {"identity": False}
+"""Metadata of a field that changes no result: `field(default=8, metadata=RUNTIME)`."""
+
+STRICT = {"extra": "forbid"}
+"""For `__pydantic_config__`: whoever types a config with pydantic refuses keys that the class does not have."""
+
+Group = Literal["attn", "mlp", "norm", "lm_head"]
+PriorKind = Literal["direct", "hierarchical", "random", "shuffled", "reversed"]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which LM parameters a prior covers: module groups (Table 4), and layer numbers from 0; None for all layers."""
+
+    groups: tuple[Group, ...] = ("attn", "mlp")
+    layers: tuple[int, ...] | None = None
+
+    __pydantic_config__ = STRICT
+
+    def __post_init__(self) -> None:
+        """Refuse a selection that is empty or names a thing twice.
+
+        Raises:
+            DriftError: what is empty, repeated or below 0.
+        """
+        for name, chosen in (("groups", self.groups), ("layers", self.layers)):
+            if chosen is not None and (not chosen or len(set(chosen)) < len(chosen)):
+                raise DriftError(f"selection.{name} is {list(chosen)}; expected at least one, each once")
+        if self.layers is not None and min(self.layers) < 0:
+            raise DriftError(f"selection.layers is {list(self.layers)}; layers are numbered from 0")
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """Which direction is injected (section 3.3, Table 10) or, as a control, what stands in for it.
+
+    `seed` draws the `random` and `shuffled` controls; the others draw nothing.
+    """
+
+    kind: PriorKind = "direct"
+    seed: int = 0
+
+    __pydantic_config__ = STRICT
+
+    def __post_init__(self) -> None:
+        """Refuse a negative seed.
+
+        Raises:
+            DriftError: it is below 0.
+        """
+        if self.seed < 0:
+            raise DriftError(f"prior.seed is {self.seed}; expected 0 or more")
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the seed decides what comes out."""
+        return self.kind in ("random", "shuffled")
+
+
+@dataclass(frozen=True)
+class MergeConfig:
+    """A merge: a method of drift.merging in a variant, and those of its hyper-parameters that are not its defaults.
+
+    `seed` draws DARE's masks; the other methods draw nothing.
+    """
+
+    method: str
+    variant: Literal["br2v", "paper", "mergekit"] = "br2v"
+    hyperparameters: Mapping[str, float | int | str] = field(default_factory=dict)
+    seed: int = 0
+
+    __pydantic_config__ = STRICT
+
+    def __post_init__(self) -> None:
+        """Refuse a negative seed; method and hyper-parameters are checked where the method's row is looked up.
+
+        Raises:
+            DriftError: it is below 0.
+        """
+        if self.seed < 0:
+            raise DriftError(f"merge.seed is {self.seed}; expected 0 or more")

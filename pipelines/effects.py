@@ -1,0 +1,63 @@
+"""Each override changes what a command does, or is refused.
+
+A switch that is accepted and wired to nothing is worse than none: whoever set it believes that it was obeyed. So what a
+command would do is planned with and without each override, and the two are compared.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from drift.errors import DriftError
+from pipelines import compose, plan, stages
+from pipelines.errors import ConfigError
+from pipelines.fingerprint import canonical
+from pipelines.overrides import parse, remedy
+from pipelines.schema import Config
+from pipelines.stage import Call, ordered
+
+Planner = Callable[[Sequence[str]], tuple[Any, Any]]
+"""Overrides -> (the config that they make, what would be done with it): both are only compared."""
+
+
+def of_run(words: Sequence[str]) -> tuple[Any, Any]:
+    """What one run would do."""
+    config = compose.load(words)
+    return config, effect(config, plan.targets(config))
+
+
+def effect(config: Config, targets: Sequence[Call]) -> tuple[Any, ...]:
+    """Everything that decides what is done: the calls with all that they are told, and how they are run."""
+    calls, launcher = ordered(list(targets)), config.launcher
+    is_launched = any(call.stage is stages.TRAIN and call.params.processes > 1 for call in calls)
+    is_fetched = "hub" in (config.pair.source, config.data.source, config.suite.source)
+    return (
+        {call.key: canonical(call.params, whole=True) for call in calls},
+        (config.store, config.tracker, launcher.workers, launcher.threads),
+        launcher.kind if is_launched else "",
+        launcher.offline if is_fetched else False,
+    )
+
+
+def refuse_idle(words: Sequence[str], *planners: Planner) -> None:
+    """Refuses overrides that change the config and nothing of what would be done.
+
+    Args:
+        planners: the cheapest first: the next is asked only about what the one before saw no effect of.
+    Raises:
+        ConfigError: lists them, with what to do instead.
+    """
+    idle = list(words)
+    for planner in planners:
+        idle = [word for word in idle if _is_idle(words, word, planner)]
+    if idle:
+        faults = [f"{word} would change nothing here{remedy(parse(word).key_or_group)}" for word in idle]
+        raise ConfigError("\n".join(faults))
+
+
+def _is_idle(words: Sequence[str], word: str, planner: Planner) -> bool:
+    config, done = planner(words)
+    try:
+        other_config, other_done = planner([other for other in words if other != word])
+    except DriftError:
+        return False  # without it there is nothing to do at all
+    return bool(config != other_config and done == other_done)

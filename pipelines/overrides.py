@@ -1,0 +1,113 @@
+"""Overrides as typed on a command line: each names a known key or choice, else the closest one is named."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
+
+from drift.errors import closest
+from pipelines.errors import ConfigError
+from pipelines.schema import Config
+
+# Mappings whose keys the chosen YAML names.
+_OPEN = ("merge.hyperparameters", "suite.benchmarks", "validation.benchmarks", "injection.group_alpha")
+
+REMEDIES: Mapping[str, str] = {
+    "world.seed": "seed=7 draws another world, seeds=[0,1] says which ones a table has",
+    "zero": "zero=stage3, or train.zero_stage=3 and train.offload=cpu",
+    "data.root": "data=folder trains on a folder's train.json; benchmarks in a folder are suite=real suite.root=...",
+    "data": "only a method that trains reads SFT examples: method=sft, method=drift",
+    "train": "only a method that trains has a schedule: method=sft, method=drift",
+    "injection": "only method=drift injects; method=sft and the merges don't",
+    "prior": "method=drift follows a prior; only the random and shuffled ones draw anything by prior.seed",
+    "merge": "a merge is a method: method=ties; only DARE draws by merge.seed, and merge.candidates are chosen from "
+    "where merge.coefficient=auto",
+    "choose": "values are chosen where injection.alpha=auto",
+    "validation": "the validation draw is scored where injection.alpha=auto or merge.coefficient=auto",
+    "pair": "a lab world builds its own models and reads no repository (pair.source=hub or folder does); only there "
+    "does pair.distance count",
+    "world": "only what is made in a lab world has its sizes (pair.source, data.source, suite.source)",
+    "seeds": "this is one run, in the world of `seed`; -m seed=0,1,2 makes three",
+    "results": "only tables are written there",
+    "launcher": "launcher.kind starts a training of several processes: launcher.processes=2",
+    "engine": "see conf/engine for the keys of each engine",
+}
+
+
+def parse(word: str) -> Override:
+    """One override.
+
+    Raises:
+        ConfigError: it is not of the form key=value.
+    """
+    try:
+        return OverridesParser.create().parse_override(word)
+    except OverrideParseException as error:
+        raise ConfigError(f"{word!r} is not of the form key=value: {error}") from None
+
+
+def openly(words: Iterable[str]) -> list[str]:
+    """The overrides, those into a mapping with open keys marked so that Hydra adds the key where it is new."""
+    return [f"++{word}" if word.startswith(tuple(f"{key}." for key in _OPEN)) else word for word in words]
+
+
+def check_names(words: Iterable[str], conf: Path) -> None:
+    """Every override names a known group, choice or key.
+
+    Raises:
+        ConfigError: lists all that don't, each with the closest match.
+    """
+    faults = []
+    keys = known_keys()
+    for word in words:
+        try:
+            override = parse(word)
+        except ConfigError as error:
+            faults.append(str(error))
+            continue
+        name = override.key_or_group
+        if name.startswith("hydra") or override.is_force_add():
+            continue
+        if (conf / name).is_dir():
+            faults += _unknown_choices(override, [path.stem for path in (conf / name).glob("[!_]*.yaml")])
+        elif name not in keys and not name.startswith(tuple(f"{key}." for key in _OPEN)):
+            faults.append(f"unknown key {name!r}: {closest(name, _near(name, keys))}{remedy(name)}")
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def known_keys(node: Any = Config, prefix: str = "") -> set[str]:
+    """Every dotted key of a config class, of all its alternatives where a field has several."""
+    found = set()
+    hints = get_type_hints(node)
+    for item in fields(node):
+        found.add(f"{prefix}{item.name}")
+        for kind in (hints[item.name], *get_args(hints[item.name])):
+            if isinstance(kind, type) and is_dataclass(kind):
+                found |= known_keys(kind, f"{prefix}{item.name}.")
+    return found
+
+
+def _unknown_choices(override: Override, choices: Collection[str]) -> list[str]:
+    values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
+    group = override.key_or_group
+    return [f"{group} has no choice {v!r}: {closest(str(v), choices)}" for v in values if str(v) not in choices]
+
+
+def remedy(name: str) -> str:
+    """What to do in place of an override that names no key, or changes nothing."""
+    key = name.partition("@")[0]
+    while key and key not in REMEDIES:
+        key = key.rpartition(".")[0]
+    return f"; {REMEDIES[key]}" if key else ""
+
+
+def _near(name: str, keys: set[str]) -> list[str]:
+    """The keys beside `name`, so that the list in an error stays readable."""
+    parent = name.rpartition(".")[0]
+    siblings = [key for key in keys if key.rpartition(".")[0] == parent]
+    return siblings or sorted({key.split(".")[0] for key in keys})
