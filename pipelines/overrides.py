@@ -19,6 +19,8 @@ _OPEN = ("merge.hyperparameters", "suite.benchmarks", "validation.benchmarks", "
 REMEDIES: Mapping[str, str] = {
     "world.seed": "seed=7 draws another world, seeds=[0,1] says which ones a table has",
     "zero": "zero=stage3, or train.zero_stage=3 and train.offload=cpu",
+    "data.unfiltered": "only a lab world draws unfiltered rationales, for a method that trains; yours go into a folder "
+    "with the others: data=folder",
     "data.root": "data=folder trains on a folder's train.json; benchmarks in a folder are suite=real suite.root=...",
     "data": "only a method that trains reads SFT examples: method=sft, method=drift",
     "train": "only a method that trains has a schedule: method=sft, method=drift",

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from drift.config import MergeConfig, PriorConfig, Selection
 from drift.training.config import InjectionConfig, TrainingConfig
-from evaluation.engines.config import EngineConfig
+from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
 from pipelines.errors import ConfigError
 from pipelines.lab.config import WorldConfig
 
@@ -190,7 +190,7 @@ class Config:
     train: TrainingConfig
     suite: Suite
     validation: Suite
-    engine: Annotated[EngineConfig, Field(discriminator="name")]
+    engine: Annotated[TransformersConfig | VLLMConfig | OpenAIConfig, Field(discriminator="name")]
     judge: Annotated[JudgeConfig, Field(discriminator="name")]
     evaluator: Annotated[Native | VLMEvalKit, Field(discriminator="name")]
     tracker: Annotated[NoTracker | Wandb, Field(discriminator="mode")]

@@ -87,9 +87,8 @@ def test_a_tuned_merge_is_chosen_on_the_validation_draw_and_equals_the_merge_tha
     tuned = plan.merge(config)
     assert tuned.binds["merge.hyperparameters"].source.key == choice.key
     tried = {c.key for c in ordered([choice]) if c.stage.name == "merge"}
-    settled = replace(
-        tuned, params=with_value(tuned.params, "merge.hyperparameters", choice.params.values[1]), binds={}
-    )
+    params = with_value(tuned.params, "merge.hyperparameters", choice.params.values[1])
+    settled = replace(tuned, params=params, binds={})
     assert settled.key in tried
     assert plan.merge(compose.load(["method=ties"])).key in tried
 
@@ -166,8 +165,10 @@ def test_a_choice_does_not_depend_on_what_the_row_is_tested_on_or_on_unfiltered_
 
 
 def test_only_a_lab_world_draws_unfiltered_rationales() -> None:
+    with pytest.raises(ConfigError, match="only a lab world draws unfiltered rationales"):
+        compose.load(["profile=paper", "data.unfiltered=true"])
     with pytest.raises(ConfigError, match=r"only a lab world can, and data\.source is hub"):
-        plan.data(compose.load(["profile=paper", "data.unfiltered=true"]))
+        plan.data(compose.load(["profile=paper", "+data.unfiltered=true"]))
 
 
 def test_a_table_may_have_another_suite_at_another_scale() -> None:
