@@ -20,7 +20,8 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 
 from drift.processing import load_processor, set_pixel_limits
 from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response
-from evaluation.engines.identity import folder_sha256
+from evaluation.engines.config import TransformersConfig
+from evaluation.engines.identity import checkpoint_folder, folder_sha256
 
 log = logging.getLogger(__name__)
 
@@ -28,25 +29,13 @@ log = logging.getLogger(__name__)
 class TransformersEngine(Engine):
     """A checkpoint folder opened by from_pretrained, answering in batches."""
 
-    def __init__(self, folder: Path, *, dtype: str = "auto", device: str = "auto", image_backend: str = "auto") -> None:
-        """Load the model and its processor.
-
-        Args:
-            folder: model, tokenizer and processor files.
-            dtype: `auto` (the checkpoint's own), or a torch name such as `float32`.
-            device: `auto` (CUDA where there is one), or a torch device.
-            image_backend: as `drift.processing.load_processor` takes it.
-        Raises:
-            EngineError: no such folder, or an unknown dtype.
-        """
-        if not (folder / "config.json").is_file():
-            raise EngineError(f"{folder} is no checkpoint: it has no config.json")
-        if dtype != "auto" and not isinstance(vars(torch).get(dtype), torch.dtype):
-            raise EngineError(f"dtype {dtype!r} is no torch dtype; expected auto, float32, bfloat16 or float16")
+    def __init__(self, config: TransformersConfig, folder: Path) -> None:
+        """Load the model and its processor; a folder without a checkpoint is refused (EngineError)."""
+        device = config.device
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(checkpoint_folder(folder), dtype=config.dtype)
         self._network = loaded.to(chosen).eval()
-        self._processor = load_processor(folder, image_backend)
+        self._processor = load_processor(folder, config.image_backend)
         self._default_size = self._processor.image_processor.size
         self._end_ids, self._pad_id = _special_tokens(self._network.generation_config, self._processor.tokenizer)
         self._network.generation_config = GenerationConfig(

@@ -11,9 +11,16 @@ from evaluation.benchmarks.base import get_benchmark
 from evaluation.benchmarks.prompts import build_prompt
 from evaluation.data.tsv import load_items
 from evaluation.engines.base import Request
-from evaluation.engines.chat import Endpoint
-from evaluation.engines.config import EngineConfig, load_engine
+from evaluation.engines.config import (
+    Endpoint,
+    EngineConfig,
+    OpenAIConfig,
+    TransformersConfig,
+    VLLMConfig,
+    load_engine,
+)
 from evaluation.engines.generate import read_jsonl, run_generation
+from evaluation.judging.config import OpenAIJudge
 from evaluation.judging.http import HttpJudge
 from evaluation.judging.scoring import score, summarise
 from pipelines.errors import StageError
@@ -27,15 +34,7 @@ SCORES = "scores.json"
 
 def generate(params: GenerateParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """A JSONL of responses per benchmark; one that was interrupted goes on where its file ends."""
-    engine = load_engine(
-        EngineConfig(
-            name=params.engine,
-            model=str(inputs["model"] / CHECKPOINT),
-            dtype=params.dtype,
-            image_backend=params.image_backend,
-            base_url=params.url,
-        )
-    )
+    engine = load_engine(_engine(params), inputs["model"] / CHECKPOINT)
     counts = {}
     for name in params.benchmarks:
         benchmark = get_benchmark(name)
@@ -44,6 +43,16 @@ def generate(params: GenerateParams, runtime: Runtime, inputs: Mapping[str, Path
         responses = run_generation(engine, requests, params.settings, out / f"{name}.jsonl")
         counts[name] = {"n": len(responses), "cut": sum(r.finish_reason == "length" for r in responses)}
     return {"responses": counts, "settings_sha256": params.settings.sha256()}
+
+
+def _engine(params: GenerateParams) -> EngineConfig:
+    """The engine; an address serves the checkpoint, so the server is vLLM's own."""
+    config: dict[str, Any] = {"name": params.engine, "settings": params.settings}
+    if params.engine == "openai":
+        return OpenAIConfig(**config, endpoint=Endpoint(params.url), server="vllm")
+    if params.engine == "vllm":
+        return VLLMConfig(**config, dtype=params.dtype)  # type: ignore[arg-type]
+    return TransformersConfig(**config, dtype=params.dtype, image_backend=params.image_backend)  # type: ignore[arg-type]
 
 
 def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -80,14 +89,9 @@ def _judge(params: ScoreParams, runtime: Runtime) -> HttpJudge | None:
     if params.judge == "rules":
         return None
     place = hashlib.sha256(f"{params.judge_url}\0{params.judge_model}".encode()).hexdigest()[:20]
-    prompt_price, completion_price = runtime.judge_prices
-    return HttpJudge(
-        Endpoint(params.judge_url, params.judge_model),
-        cache=runtime.cache / "judge" / f"{place}.jsonl",
-        mode=params.mode,
-        prompt_price=prompt_price,
-        completion_price=completion_price,
-    )
+    endpoint = Endpoint(params.judge_url, params.judge_model)
+    config = OpenAIJudge("openai", params.mode, endpoint, *runtime.judge_prices)  # type: ignore[arg-type]
+    return HttpJudge(config, cache=runtime.cache / "judge" / f"{place}.sqlite")
 
 
 def mean_score(folder: Path) -> float:

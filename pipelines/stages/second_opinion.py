@@ -9,6 +9,7 @@ from typing import Any
 
 from evaluation.benchmarks.base import Benchmark, get_benchmark
 from evaluation.data.tsv import load_items
+from evaluation.engines.config import TransformersConfig
 from evaluation.engines.generate import read_jsonl
 from evaluation.judging.scoring import summarise
 from evaluation.judging.verdicts import Verdict
@@ -65,10 +66,8 @@ def _job(params: SecondOpinionParams, runtime: Runtime, inputs: Mapping[str, Pat
         benchmarks=params.benchmarks,
         model=str(inputs["model"] / CHECKPOINT),
         judge=params.judge,
-        judge_base_url=params.judge_url,
-        dtype=params.dtype,
-        image_backend=params.image_backend,
-        settings=params.settings,
+        judge_url=params.judge_url,
+        engine=TransformersConfig("transformers", params.settings, params.dtype, params.image_backend),  # type: ignore[arg-type]
         variant=params.variant,
         threads=runtime.threads,
     )

@@ -102,7 +102,7 @@ def test_the_artifact_holds_agreement_differences_and_both_scores(
     kept = {path.name for path in (out / "toolkit").iterdir()}
     assert kept == {"job.json", "log.txt", "toolkit.json", "MathVista_MINI.jsonl", "WeMath.jsonl"}
     job = json.loads((out / "toolkit" / "job.json").read_text())
-    assert job["settings"]["max_new_tokens"] == 52
+    assert job["engine"]["settings"]["max_new_tokens"] == 52
     assert job["model"] == str(inputs["model"] / "model")
 
 
@@ -139,7 +139,7 @@ def test_what_the_toolkit_cannot_do_is_refused_before_anything_runs() -> None:
         planned("suite=lab_perception")
     with pytest.raises(DataError, match="boxed-rules reads the lab's answers only"):
         planned("profile=paper")
-    with pytest.raises(DataError, match="judge=gpt-4o-mini needs judge_base_url"):
+    with pytest.raises(DataError, match="judge=gpt-4o-mini needs judge_url"):
         planned("profile=paper", "evaluator.judge=gpt-4o-mini")
     with pytest.raises(ConfigError, match="engine=transformers inside the toolkit, not vllm"):
         planned("engine=vllm")
