@@ -104,6 +104,12 @@ class GenerationSettings:
         """Sampling is exactly a temperature above zero."""
         return self.temperature > 0
 
+    @property
+    def pixel_limits(self) -> dict[str, int]:
+        """The limits that are set, by name."""
+        limits = {"min_pixels": self.min_pixels, "max_pixels": self.max_pixels}
+        return {name: value for name, value in limits.items() if value is not None}
+
     def sha256(self) -> str:
         """The identity of the settings: equal for equal meaning, blind to batch size and, when greedy, seed."""
         fields = identity_of(self)
@@ -131,6 +137,14 @@ class Response:
     tokens: int | None
     prompt_sha256: str
     settings_sha256: str
+
+
+def answered(
+    request: Request, settings: GenerationSettings, text: str, finish_reason: str, tokens: int | None
+) -> Response:
+    """The response to a request; a finish reason that is none of ours is `unknown`."""
+    finish_reason = finish_reason if finish_reason in FINISH_REASONS else "unknown"
+    return Response(request.index, text, finish_reason, tokens, request.prompt_sha256, settings.sha256())
 
 
 Batch = tuple[Request, ...]

@@ -14,14 +14,12 @@ from typing import Any
 
 from PIL import Image
 
-from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response
+from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response, answered
 from evaluation.engines.chat import ChatClient, ChatError, ChatReply
 from evaluation.engines.config import OpenAIConfig, check_sendable
 from evaluation.engines.identity import checkpoint_folder, folder_sha256
 
 log = logging.getLogger(__name__)
-
-_FINISH = {"stop": "stop", "length": "length"}
 
 
 class OpenAIEngine(Engine):
@@ -66,14 +64,7 @@ class OpenAIEngine(Engine):
 
     def _answer(self, request: Request, settings: GenerationSettings, options: dict[str, Any]) -> Response:
         reply: ChatReply = self._client.complete(messages(request, settings.system_prompt), options)
-        return Response(
-            index=request.index,
-            text=reply.text,
-            finish_reason=_FINISH.get(reply.finish_reason, "unknown"),
-            tokens=reply.completion_tokens or None,
-            prompt_sha256=request.prompt_sha256,
-            settings_sha256=settings.sha256(),
-        )
+        return answered(request, settings, reply.text, reply.finish_reason, reply.completion_tokens or None)
 
 
 def messages(request: Request, system_prompt: str = "") -> list[dict[str, Any]]:
@@ -101,9 +92,9 @@ def _options(settings: GenerationSettings, server: str) -> dict[str, Any]:
 
 
 def _vllm_options(settings: GenerationSettings) -> dict[str, Any]:
-    pixels = {"min_pixels": settings.min_pixels, "max_pixels": settings.max_pixels}
-    limits = {name: value for name, value in pixels.items() if value is not None}
-    extra: dict[str, Any] = {"skip_special_tokens": False} | ({"mm_processor_kwargs": limits} if limits else {})
+    extra: dict[str, Any] = {"skip_special_tokens": False}
+    if limits := settings.pixel_limits:
+        extra["mm_processor_kwargs"] = limits
     if settings.do_sample and settings.top_k:
         extra["top_k"] = settings.top_k
     if settings.repetition_penalty != 1:

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from drift.errors import DataError
-from drift.files import sha256_of
-from evaluation.data.predictions import read_predictions, read_records
-from evaluation.engines.base import Batch, Engine, GenerationSettings, Request, Response
+from drift.files import read_jsonl, sha256_of
+from evaluation.data.predictions import read_predictions
+from evaluation.engines.base import Batch, Engine, GenerationSettings, Request, Response, answered
 from evaluation.engines.config import PrecomputedConfig
 
 
@@ -17,7 +17,7 @@ class PrecomputedEngine(Engine):
         """Read all lines; a repeated index or a line without text is refused (DataError)."""
         self.path = Path(config.responses)
         self._texts = read_predictions(self.path)
-        self._lines = {str(line["index"]): line for line in read_records(self.path, "responses")}
+        self._lines = {str(line["index"]): line for line in read_jsonl(self.path, "responses")}
         self.model = f"precomputed/sha256:{sha256_of(self.path)}"
 
     def plan(self, requests: Sequence[Request], settings: GenerationSettings) -> list[Batch]:
@@ -42,11 +42,5 @@ class PrecomputedEngine(Engine):
     def _response(self, request: Request, settings: GenerationSettings) -> Response:
         line = self._lines[request.index]
         tokens = line.get("tokens")
-        return Response(
-            index=request.index,
-            text=self._texts[request.index],
-            finish_reason=str(line.get("finish_reason", "unknown")),
-            tokens=tokens if isinstance(tokens, int) else None,
-            prompt_sha256=request.prompt_sha256,
-            settings_sha256=settings.sha256(),
-        )
+        known = tokens if isinstance(tokens, int) else None
+        return answered(request, settings, self._texts[request.index], str(line.get("finish_reason")), known)

@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
 from drift.processing import load_processor, set_pixel_limits
-from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response
+from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response, answered
 from evaluation.engines.config import TransformersConfig
 from evaluation.engines.identity import checkpoint_folder, folder_sha256
 
@@ -69,7 +69,7 @@ class TransformersEngine(Engine):
             EngineError: an image cannot be opened.
         """
         self._processor.image_processor.size = self._default_size
-        set_pixel_limits(self._processor, min_pixels=settings.min_pixels, max_pixels=settings.max_pixels)
+        set_pixel_limits(self._processor, **settings.pixel_limits)
         config = self._generation_config(settings)
         for batch in batches:
             yield self._answer(batch, settings, config)
@@ -118,14 +118,7 @@ class TransformersEngine(Engine):
         end = next((i for i, token in enumerate(new_tokens) if token in self._end_ids), None)
         kept = new_tokens[:end] if end is not None else new_tokens
         text = self._processor.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return Response(
-            index=request.index,
-            text=text,
-            finish_reason="length" if end is None else "stop",
-            tokens=len(kept),
-            prompt_sha256=request.prompt_sha256,
-            settings_sha256=settings.sha256(),
-        )
+        return answered(request, settings, text, "length" if end is None else "stop", len(kept))
 
 
 def _messages(request: Request, system_prompt: str) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response
+from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response, answered
 from evaluation.engines.config import VLLMConfig
 from evaluation.engines.identity import checkpoint_folder, folder_sha256
 from evaluation.engines.openai import messages
@@ -61,14 +61,12 @@ class VLLMEngine(Engine):
 
     def run(self, batches: Sequence[Batch], settings: GenerationSettings) -> Iterator[list[Response]]:
         """The responses of each chunk, in order."""
-        pixels = {"min_pixels": settings.min_pixels, "max_pixels": settings.max_pixels}
-        limits = {name: value for name, value in pixels.items() if value is not None}
         for batch in batches:
             outputs = self._model.chat(
                 [messages(request, settings.system_prompt) for request in batch],
                 self._sampling(settings),
                 use_tqdm=False,
-                mm_processor_kwargs=limits or None,
+                mm_processor_kwargs=settings.pixel_limits or None,
             )
             yield [_response(r, output.outputs[0], settings) for r, output in zip(batch, outputs, strict=True)]
 
@@ -85,13 +83,6 @@ class VLLMEngine(Engine):
 
 
 def _response(request: Request, completion: Any, settings: GenerationSettings) -> Response:
-    is_stopped = completion.finish_reason == "stop"
-    return Response(
-        index=request.index,
-        text=completion.text,
-        finish_reason=completion.finish_reason if completion.finish_reason in {"stop", "length"} else "unknown",
-        # vLLM counts the end token that its text leaves out.
-        tokens=len(completion.token_ids) - is_stopped,
-        prompt_sha256=request.prompt_sha256,
-        settings_sha256=settings.sha256(),
-    )
+    # vLLM counts the end token that its text leaves out.
+    tokens = len(completion.token_ids) - (completion.finish_reason == "stop")
+    return answered(request, settings, completion.text, completion.finish_reason, tokens)

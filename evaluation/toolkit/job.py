@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from drift.errors import DataError, DriftError
+from drift.files import read_jsonl
 from evaluation.benchmarks.base import Benchmark, get_benchmark
 from evaluation.engines.config import TransformersConfig
-from evaluation.engines.generate import read_jsonl
 from evaluation.toolkit.boxed_judge import MODEL as BOXED_JUDGE
 from evaluation.toolkit.boxed_judge import serve_boxed_judge
 from evaluation.toolkit.tables import ADAPTERS, PROMPT_COLUMN, toolkit_dataset, write_table

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from drift.files import read_jsonl
 from evaluation.benchmarks.base import get_benchmark
 from evaluation.benchmarks.prompts import build_prompt
 from evaluation.data.tsv import load_items
@@ -19,7 +20,7 @@ from evaluation.engines.config import (
     VLLMConfig,
     load_engine,
 )
-from evaluation.engines.generate import read_jsonl, run_generation
+from evaluation.engines.generate import run_generation
 from evaluation.judging.config import OpenAIJudge
 from evaluation.judging.http import HttpJudge
 from evaluation.judging.scoring import score, summarise

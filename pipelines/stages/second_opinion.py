@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from drift.files import read_jsonl
 from evaluation.benchmarks.base import Benchmark, get_benchmark
 from evaluation.data.tsv import load_items
 from evaluation.engines.config import TransformersConfig
-from evaluation.engines.generate import read_jsonl
 from evaluation.judging.scoring import summarise
 from evaluation.judging.verdicts import Verdict
 from evaluation.toolkit.agreement import Agreement, compare_verdicts, write_agreement
