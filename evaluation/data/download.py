@@ -19,7 +19,8 @@ from evaluation.benchmarks.base import Benchmark
 
 log = logging.getLogger(__name__)
 
-# A transfer that is cut loses its last incomplete block, so blocks are small.
+# A transfer that is cut loses its last incomplete block, so blocks are small. (huggingface_hub's http_get has blocks of
+# 10 MB and takes a complete part for an error; pooch begins anew after every cut.)
 _BLOCK = 1 << 16
 _PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_PAUSE = 30.0

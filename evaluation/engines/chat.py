@@ -2,9 +2,9 @@
 
 The official client makes the calls and tries again, with growing pauses, what may pass: no connection, a timeout, 408,
 409, 425, 429, 5xx, a reply that is no chat completion. What can't is an error at once (400, 401, 403, 404: the body
-says why; a Retry-After above two minutes). Added here: the whole of an attempt has a deadline, so a server that drips
-one byte a minute can't hold a run; and after several failed calls in a row the client gives up for good, so a dead
-endpoint costs seconds, not retries times items.
+says why; a Retry-After above two minutes). Added here: a deadline for the whole body of a reply, since the client's
+timeout is of one silence, so that a server that drips one byte a minute can't hold a run; and a breaker: after several
+failed calls in a row no further one is made, so a dead endpoint costs seconds, not retries times items.
 """
 
 import json
@@ -61,7 +61,10 @@ class ChatClient:
         self.model = model or endpoint.model
         if not self.model:
             raise ChatError(f"{endpoint.url} needs `model`, the name under which the server knows it")
-        self._client = _Client(endpoint)
+        try:
+            self._client = _Client(endpoint)
+        except httpx2.InvalidURL as error:
+            raise ChatError(f"url {endpoint.url!r} is no address: {error}") from error
         self._lock = threading.Lock()
         self._failures_in_a_row = 0
 
@@ -136,13 +139,14 @@ class _Client(openai.OpenAI):
     ) -> float:
         # The client's own pauses (half a second to eight) can't be set, and a server that restarts takes longer.
         asked = self._parse_retry_after_header(response_headers)
-        pause = self._pause * 2 ** (self.max_retries - remaining_retries) if asked is None else asked
+        own = self._pause * 2 ** (self.max_retries - remaining_retries)
+        pause = min(asked if asked is not None and asked > 0 else own, _LONGEST_PAUSE)
         log.warning("an attempt at %s failed, %d left; next in %.1f s", self.base_url, remaining_retries, pause)
-        return min(max(pause, 0.0), _LONGEST_PAUSE)
+        return pause
 
 
 class _Http(openai.DefaultHttpxClient):
-    """One attempt: from the request to the last byte within `timeout`; a good status comes with a chat completion."""
+    """One attempt: the body is whole within `timeout`, and with a good status it is a chat completion."""
 
     def __init__(self, timeout: float) -> None:
         super().__init__(timeout=timeout)

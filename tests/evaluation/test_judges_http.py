@@ -314,5 +314,7 @@ def test_a_key_is_sent_from_the_environment_and_an_address_is_checked(monkeypatc
         Endpoint("localhost:8000", "m", attempts=0)
     with pytest.raises(EngineError, match=r"unknown mode 'oficial'; did you mean 'official'.*the judge's name"):
         OpenAIJudge("openai", "oficial", Endpoint("http://x/v1"))
+    with pytest.raises(ChatError, match="url 'http://x:port/v1' is no address"):
+        ChatClient(Endpoint("http://x:port/v1", "m"))
     with pytest.raises(ChatError, match="needs `model`"):
         ChatClient(Endpoint("http://x/v1"))
