@@ -5,16 +5,37 @@ marked RUNTIME says how a thing runs, never what comes out, so it is no part of 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from drift.errors import DriftError
+from drift.errors import DriftError, closest
 
-RUNTIME = {"identity": False}
+RUNTIME: Mapping[str, bool] = {"identity": False}
 """Metadata of a field that changes no result: `field(default=8, metadata=RUNTIME)`."""
 
-STRICT = {"extra": "forbid"}
-"""For `__pydantic_config__`: whoever types a config with pydantic refuses keys that the class does not have."""
+
+def identity_of(config: Any) -> dict[str, Any]:
+    """The fields of a config by name, those marked RUNTIME left out; nested configs stay as they are."""
+    return {f.name: getattr(config, f.name) for f in fields(config) if f.metadata.get("identity", True)}
+
+
+def faults(config: Any, *ranges: tuple[str, bool, str]) -> list[str]:
+    """What is wrong with a config: values that their Literal does not name, and ranges that don't hold.
+
+    Args:
+        ranges: (field, whether its value is fine, what is expected).
+    """
+    values = vars(config)
+    choices = {
+        name: get_args(kind) for name, kind in get_type_hints(type(config)).items() if get_origin(kind) is Literal
+    }
+    unknown = [
+        f"unknown {name} {values[name]!r}; {closest(str(values[name]), known)}"
+        for name, known in choices.items()
+        if values[name] not in known
+    ]
+    return unknown + [f"{name} is {values[name]!r}, expected {expected}" for name, ok, expected in ranges if not ok]
+
 
 Group = Literal["attn", "mlp", "norm", "lm_head"]
 PriorKind = Literal["direct", "hierarchical", "random", "shuffled", "reversed"]
@@ -26,8 +47,6 @@ class Selection:
 
     groups: tuple[Group, ...] = ("attn", "mlp")
     layers: tuple[int, ...] | None = None
-
-    __pydantic_config__ = STRICT
 
     def __post_init__(self) -> None:
         """Refuse a selection that is empty or names a thing twice.
@@ -51,8 +70,6 @@ class PriorConfig:
 
     kind: PriorKind = "direct"
     seed: int = 0
-
-    __pydantic_config__ = STRICT
 
     def __post_init__(self) -> None:
         """Refuse a negative seed.
@@ -80,8 +97,6 @@ class MergeConfig:
     variant: Literal["br2v", "paper", "mergekit"] = "br2v"
     hyperparameters: Mapping[str, float | int | str] = field(default_factory=dict)
     seed: int = 0
-
-    __pydantic_config__ = STRICT
 
     def __post_init__(self) -> None:
         """Refuse a negative seed; method and hyper-parameters are checked where the method's row is looked up.

@@ -4,11 +4,10 @@ Arguments: benchmark, data (a TSV, images not needed), predictions (JSON lines o
 to write one verdict a line), mode=official|semantic, judge=rules|openai, allow_missing=false|true. Prints one JSON
 object. An item without a response is an error; with allow_missing=true it is wrong and counted as `missing`.
 judge=openai asks any OpenAI-compatible server: judge_url=http://127.0.0.1:8000/v1 judge_model=NAME, and if wanted
-judge_key_env (the variable that holds the key), judge_cache (a JSON-lines file of replies, kept between runs), and
+judge_key_env (the variable that holds the key), judge_cache (an SQLite file of replies, kept between runs), and
 judge_prompt_price with judge_completion_price (per million tokens). `judge_usage` then counts calls, tokens and cost.
 """
 
-import hashlib
 import json
 import logging
 import sys
@@ -17,11 +16,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from drift.errors import DataError, DriftError, closest
+from drift.files import md5_of
 from evaluation.arguments import parse_arguments, parse_switch
 from evaluation.benchmarks.base import get_benchmark
 from evaluation.data.predictions import check_coverage, read_predictions, write_records
 from evaluation.data.tsv import load_items
-from evaluation.engines.chat import Endpoint
+from evaluation.judging.config import OpenAIJudge
 from evaluation.judging.http import HttpJudge
 from evaluation.judging.judge import Judge
 from evaluation.judging.scoring import score, summarise
@@ -67,7 +67,7 @@ def score_files(
     results = score(row, items, responses, mode, judge)
     summary = summarise(row, items, results)
     write_records(verdicts, (result.as_record() for result in results))
-    return {**summary, "judge": judge_name, "extra": extra, "data_md5": file_md5(data)}
+    return {**summary, "judge": judge_name, "extra": extra, "data_md5": md5_of(data)}
 
 
 def make_judge(values: Mapping[str, str]) -> tuple[HttpJudge | None, str]:
@@ -83,27 +83,20 @@ def make_judge(values: Mapping[str, str]) -> tuple[HttpJudge | None, str]:
         return None, name
     if not values["judge_url"] or not values["judge_model"]:
         raise DataError("judge=openai needs judge_url=http://host:port/v1 and judge_model=NAME")
-    endpoint = Endpoint(values["judge_url"], values["judge_model"], values["judge_key_env"])
     cache = Path(values["judge_cache"]) if values["judge_cache"] else None
     prices = [_price(key, values[key]) for key in ("judge_prompt_price", "judge_completion_price")]
-    judge = HttpJudge(endpoint, cache=cache, mode=values["mode"], prompt_price=prices[0], completion_price=prices[1])
-    return judge, values["judge_model"]
+    config = OpenAIJudge(
+        values["judge_url"], values["judge_model"], values["judge_key_env"],
+        name="openai", mode=values["mode"], prompt_price=prices[0], completion_price=prices[1],  # type: ignore[arg-type]
+    )  # fmt: skip
+    return HttpJudge(config, cache=cache), values["judge_model"]
 
 
-def _price(key: str, text: str) -> float | None:
+def _price(key: str, text: str) -> float:
     try:
-        return float(text) if text else None
+        return float(text) if text else 0.0
     except ValueError:
         raise DataError(f"{key}={text!r}; expected a number, the price of a million tokens") from None
-
-
-def file_md5(path: Path) -> str:
-    """The file's md5, as benchmark tables are published with."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def main(words: Sequence[str]) -> int:

@@ -5,7 +5,7 @@
         variants=default,direct max_new_tokens=16,52
 
 The first value of each axis is the baseline. By default one axis is changed at a time; `grid=full` takes all
-combinations. A judge is `rules` or MODEL@BASE_URL. `spread` in the second table is the largest score minus the smallest
+combinations. A judge is `rules` or MODEL@URL. `spread` in the second table is the largest score minus the smallest
 along one axis: a gain between two models that is smaller than it may be protocol and not reasoning.
 """
 
@@ -25,9 +25,15 @@ from evaluation.command_line import parse, run
 from evaluation.data.predictions import check_coverage, read_predictions
 from evaluation.data.tsv import Item, load_items
 from evaluation.engines.base import Engine, GenerationSettings, Request
-from evaluation.engines.chat import Endpoint
-from evaluation.engines.config import EngineConfig, load_engine
+from evaluation.engines.config import (
+    EngineConfig,
+    OpenAIConfig,
+    TransformersConfig,
+    VLLMConfig,
+    load_engine,
+)
 from evaluation.engines.generate import run_generation
+from evaluation.judging.config import OpenAIJudge
 from evaluation.judging.http import HttpJudge
 from evaluation.judging.judge import Judge
 from evaluation.judging.scoring import score, summarise
@@ -71,7 +77,7 @@ class Command:
     engine: str = "transformers"
     dtype: str = "auto"
     image_backend: str = "auto"
-    base_url: str = "http://127.0.0.1:8000/v1"
+    url: str = "http://127.0.0.1:8000/v1"
     batch_size: int = 16
     limit: int = 0
     grid: str = "one"
@@ -212,10 +218,19 @@ def _judges(out: Path) -> Callable[[Setting], Judge | None]:
             return None
         model, separator, url = setting.judge.partition("@")
         if not separator:
-            raise DataError(f"judge {setting.judge!r} is neither {RULES!r} nor MODEL@BASE_URL")
-        return HttpJudge(Endpoint(url, model), cache=out / "judge.jsonl", mode=setting.mode)
+            raise DataError(f"judge {setting.judge!r} is neither {RULES!r} nor MODEL@URL")
+        return HttpJudge(OpenAIJudge(url, model, name="openai", mode=setting.mode), cache=out / "judge.sqlite")  # type: ignore[arg-type]
 
     return judge_for
+
+
+def _engine(command: Command) -> EngineConfig:
+    settings = GenerationSettings(batch_size=command.batch_size)
+    if command.engine == "openai":
+        return OpenAIConfig(command.url, command.model, name="openai", settings=settings)
+    if command.engine == "vllm":
+        return VLLMConfig("vllm", settings, command.dtype)  # type: ignore[arg-type]
+    return TransformersConfig("transformers", settings, command.dtype, command.image_backend)  # type: ignore[arg-type]
 
 
 def _axes(command: Command) -> dict[str, Sequence[Any]]:
@@ -252,14 +267,7 @@ def main(words: Sequence[str]) -> str:
     if command.predictions:
         respond = _stored(command, items, axes)
     else:
-        config = EngineConfig(
-            name=command.engine,
-            model=command.model,
-            dtype=command.dtype,
-            image_backend=command.image_backend,
-            base_url=command.base_url,
-        )
-        respond = _respond_with(load_engine(config), benchmark, items, command)
+        respond = _respond_with(load_engine(_engine(command), command.model), benchmark, items, command)
     rows = measure(benchmark, items, settings, respond, _judges(command.out))
     write_tables(rows, command.out)
     return json.dumps({"benchmark": benchmark.name, "settings": len(rows), "spread": spread(rows)})

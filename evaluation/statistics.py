@@ -1,7 +1,8 @@
 """Intervals and tests for scores: per score, per pair of models, over groups, over benchmarks, over seeds.
 
 Shapes: `items` is the number of questions, `seeds` the number of repeated runs. Shares are in [0, 1]; a caller turns
-them into percent. Every random draw is seeded, so a table repeats.
+them into percent. Every random draw is seeded, so a table repeats. scipy and statsmodels are imported where they are
+used: they take a second, and light code imports this module.
 """
 
 import math
@@ -10,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from drift.errors import DataError
 
@@ -46,7 +45,10 @@ def wilson(successes: float, n: int, confidence: float = 0.95) -> tuple[float, f
     """
     if n < 1 or not 0 <= successes <= n:
         raise DataError(f"{successes} successes out of {n}; expected n >= 1 and successes between 0 and n")
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    from scipy.stats import norm
+
+    # statsmodels' proportion_confint writes the same formula another way, and its last bit differs from the tables'.
+    z = float(norm.ppf(0.5 + confidence / 2))
     share = successes / n
     spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     centre, scale = share + z * z / (2 * n), 1 + z * z / n
@@ -59,10 +61,12 @@ def mcnemar_exact(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
     Raises:
         DataError: the two lists have different lengths or are empty.
     """
+    from scipy.stats import binomtest
+
     a, b = _paired(first, second)
     only_first, only_second = int(np.sum((a == 1) & (b == 0))), int(np.sum((a == 0) & (b == 1)))
     differing = only_first + only_second
-    p_value = float(stats.binomtest(only_first, differing, 0.5).pvalue) if differing else 1.0
+    p_value = float(binomtest(only_first, differing, 0.5).pvalue) if differing else 1.0
     return McNemar(only_first, only_second, p_value)
 
 
@@ -117,6 +121,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values, in the order given: comparing each to alpha keeps the family's error rate below it."""
     if not p_values:
         return []
+    from statsmodels.stats.multitest import multipletests
+
     return [float(p) for p in multipletests(list(p_values), method="holm")[1]]
 
 
@@ -132,7 +138,10 @@ def seeds_interval(values: Sequence[float], confidence: float = 0.95) -> Interva
     if n == 1:
         return Interval(mean, -math.inf, math.inf, 1)
     error = float(np.std(values, ddof=1)) / math.sqrt(n)
-    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * error
+    from scipy.stats import t
+
+    # scipy's ttest_1samp gives the same interval but for its last bit, which committed tables hold.
+    half = float(t.ppf(0.5 + confidence / 2, n - 1)) * error
     return Interval(mean, mean - half, mean + half, n)
 
 
@@ -151,36 +160,10 @@ def paired_over_seeds(first: Sequence[float], second: Sequence[float], confidenc
     if error == 0.0:
         p_value = 1.0 if interval.mean == 0.0 else 0.0
     else:
-        p_value = float(2 * stats.t.sf(abs(interval.mean) / error, len(difference) - 1))
+        from scipy.stats import t
+
+        p_value = float(2 * t.sf(abs(interval.mean) / error, len(difference) - 1))
     return Interval(interval.mean, interval.low, interval.high, interval.n, p_value)
-
-
-def nested_bootstrap(
-    first: Sequence[Sequence[float]],
-    second: Sequence[Sequence[float]],
-    resamples: int = 2_000,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> Interval:
-    """Percentile interval of the mean gain when seeds are drawn first and items second.
-
-    Args:
-        first: verdicts of the first method, (seeds, items).
-        second: verdicts of the second, same shape; seed k and item i are paired.
-    Raises:
-        DataError: the shapes differ or are not two-dimensional.
-    """
-    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    if a.shape != b.shape or a.ndim != 2 or a.size == 0:
-        raise DataError(f"verdicts have shapes {a.shape} and {b.shape}; expected the same (seeds, items)")
-    difference = b - a
-    seeds, items = difference.shape
-    rng = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for k in range(resamples):
-        drawn = difference[rng.integers(0, seeds, seeds)]
-        means[k] = drawn[np.arange(seeds)[:, None], rng.integers(0, items, (seeds, items))].mean()
-    return _percentiles(float(difference.mean()), means, seeds, confidence)
 
 
 def detectable_difference(n: int, discordance: float, power: float = 0.8, alpha: float = 0.05) -> float:
@@ -196,7 +179,9 @@ def detectable_difference(n: int, discordance: float, power: float = 0.8, alpha:
     """
     if n < 1 or not 0 <= discordance <= 1:
         raise DataError(f"n={n}, discordance={discordance}; expected n >= 1 and a discordance in [0, 1]")
-    z_alpha, z_beta = float(stats.norm.ppf(1 - alpha / 2)), float(stats.norm.ppf(power))
+    from scipy.stats import norm
+
+    z_alpha, z_beta = float(norm.ppf(1 - alpha / 2)), float(norm.ppf(power))
     low, high = 0.0, discordance
     for _ in range(60):
         middle = (low + high) / 2

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -73,7 +75,8 @@ def to_config(composed: DictConfig) -> Config:
 
 @cache
 def _compose(overrides: tuple[str, ...]) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    inside = GlobalHydra.instance().is_initialized()  # of a run that Hydra itself started, with the same folder
+    with nullcontext() if inside else initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             return compose("config", overrides=openly(overrides))
         except (HydraException, OmegaConfBaseException) as error:

@@ -248,12 +248,14 @@ def second_opinion(config: Config) -> Call | None:
     if not isinstance(toolkit, VLMEvalKit):
         return None
     names = tuple(suite.benchmarks.values())
-    check_comparable(names, toolkit.model, toolkit.url)
+    check_comparable(names, toolkit.judge, toolkit.judge_url)
     if not isinstance(engine, TransformersConfig):
         raise ConfigError(
             f"evaluator=vlmevalkit generates with engine=transformers inside the toolkit, not {engine.name}"
         )
-    params = stages.SecondOpinionParams(toolkit.revision, names, suite.variant, engine, toolkit.model, toolkit.url)
+    params = stages.SecondOpinionParams(
+        toolkit.revision, names, suite.variant, engine, toolkit.judge, toolkit.judge_url
+    )
     scores = score(config)
     inputs = {"scores": scores, "model": checkpoint(config), **scores.inputs}
     return Call(stages.SECOND_OPINION, params, inputs, label=scores.label)

@@ -7,13 +7,13 @@ DictConfig. Light on purpose: planning imports no torch.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from evaluation.judging.config import JudgeConfig
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from drift.config import MergeConfig, PriorConfig, Selection
 from drift.training.config import InjectionConfig, TrainingConfig
 from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
+from evaluation.judging.config import JudgeConfig
 from pipelines.errors import ConfigError
 from pipelines.lab.config import WorldConfig
 
@@ -128,13 +128,13 @@ class Native:
 class VLMEvalKit:
     """The real toolkit's verdicts beside ours, item by item, at a commit or at whichever is `installed`.
 
-    `model` is the toolkit's own judge, at `url` unless it is one that needs none.
+    `judge` is the toolkit's own judge model, at `judge_url` unless it is one that needs none.
     """
 
     name: Literal["vlmevalkit"]
     revision: str
-    model: str
-    url: str
+    judge: str
+    judge_url: str
 
 
 @dataclass(frozen=True, config=STRICT)

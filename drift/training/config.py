@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal, get_args
 
-from drift.config import STRICT, Group
+from drift.config import Group, faults
 from drift.errors import TrainingError, closest
 from drift.files import write_whole
 
@@ -59,15 +59,13 @@ class TrainingConfig:
     image_backend: Literal["auto", "pil"] = "auto"
     attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
 
-    __pydantic_config__ = STRICT
-
     def __post_init__(self) -> None:
         """Refuse what can't be trained with.
 
         Raises:
             TrainingError: every field that is out of range, in one message.
         """
-        _raise_all("training", [*_unknown_choices(self), *self._range_errors(), *self._pairs_that_do_not_fit()])
+        _raise_all("training", [*faults(self), *self._range_errors(), *self._pairs_that_do_not_fit()])
 
     def _range_errors(self) -> list[str]:
         at_least = dict.fromkeys(
@@ -122,15 +120,13 @@ class InjectionConfig:
     alpha_schedule: Literal["constant", "linear", "cosine"] = "constant"
     group_alpha: Mapping[str, float] = field(default_factory=dict)
 
-    __pydantic_config__ = STRICT
-
     def __post_init__(self) -> None:
         """Refuse what can't be injected.
 
         Raises:
             TrainingError: an unknown choice, or an alpha that is no finite number.
         """
-        errors = _unknown_choices(self)
+        errors = faults(self)
         for name, alpha in {
             "alpha": self.alpha,
             **{f"group_alpha.{g}": a for g, a in self.group_alpha.items()},
@@ -221,16 +217,6 @@ _NESTED: dict[str, Callable] = {
     "training": lambda fields: _build(TrainingConfig, fields, {"add_tokens": tuple}),
     "injection": lambda fields: _build(InjectionConfig, fields, {}),
 }
-
-
-def _unknown_choices(config: object) -> list[str]:
-    """What a `Literal` field holds that it does not name."""
-    errors = []
-    for name, kind in get_type_hints(type(config)).items():
-        known, found = get_args(kind), vars(config)[name]
-        if get_origin(kind) is Literal and found not in known:
-            errors.append(f"unknown {name} {found!r}; {closest(str(found), known)}")
-    return errors
 
 
 def _raise_all(what: str, errors: Sequence[str]) -> None:

@@ -9,6 +9,8 @@ letter nor an option is mapped to the option at the smallest edit distance. `sem
 import re
 from collections.abc import Iterable
 
+from rapidfuzz.distance import Levenshtein
+
 from evaluation.answers.letters import choose, plain
 from evaluation.answers.numbers import find_number, parse_number
 from evaluation.answers.text import is_refusal, last_answer_tag, last_boxed, own_answer, sentences, split_think
@@ -19,7 +21,7 @@ from evaluation.judging.verdicts import Outcome
 _MARKED = re.compile(r"\(([a-zA-Z])\)")
 _LABEL = re.compile(r"\(?[A-Z]\)")
 _LIST = re.compile(r"\[[^\[\]]{1,200}\]")
-_DISTANCE_LIMIT = 2_000
+_TEXT_LIMIT = 2_000
 # A longer text than this argues both ways; its first sentence no longer tells its stance.
 _STANCE_SENTENCES = 6
 
@@ -89,26 +91,9 @@ def precision(item: Item) -> int:
         return len(item.answer.partition(".")[2])
 
 
-def edit_distance(left: str, right: str) -> int:
-    """Levenshtein's distance; texts are cut at 2,000 characters, which bounds the time."""
-    left, right = left[:_DISTANCE_LIMIT], right[:_DISTANCE_LIMIT]
-    previous = list(range(len(right) + 1))
-    for row, a in enumerate(left, 1):
-        current = [row]
-        for column, b in enumerate(right, 1):
-            current.append(min(previous[column] + 1, current[-1] + 1, previous[column - 1] + (a != b)))
-        previous = current
-    return previous[-1]
-
-
 def nearest_option(text: str, options: Iterable[str]) -> str:
     """The option at the smallest edit distance from `text`, the first of equals."""
-    best, least = "", _DISTANCE_LIMIT * 2
-    for option in options:
-        # No distance is below the difference in length: most options need no table.
-        if abs(len(text) - len(option)) < least and (distance := edit_distance(text, option)) < least:
-            best, least = option, distance
-    return best
+    return min(options, key=lambda option: Levenshtein.distance(text, option))
 
 
 def _extract_choice(item: Item, text: str, commits: bool) -> tuple[str, str] | None:
@@ -146,7 +131,7 @@ def _official_option(item: Item, extraction: str) -> str:
         text = marked[0].upper()
     if text in item.options:
         return item.options[text]
-    return nearest_option(text[:_DISTANCE_LIMIT], item.options.values())
+    return nearest_option(text[:_TEXT_LIMIT], item.options.values())
 
 
 def _gold_option(item: Item) -> str:

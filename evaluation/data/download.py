@@ -5,7 +5,6 @@ never half there under that name. A local file with another md5 is refused by de
 published one gives scores that can't be compared.
 """
 
-import hashlib
 import logging
 import os
 import time
@@ -15,11 +14,13 @@ import requests
 from tqdm import tqdm
 
 from drift.errors import DataError
+from drift.files import md5_of
 from evaluation.benchmarks.base import Benchmark
 
 log = logging.getLogger(__name__)
 
-# A transfer that is cut loses its last incomplete block, so blocks are small.
+# A transfer that is cut loses its last incomplete block, so blocks are small. (huggingface_hub's http_get has blocks of
+# 10 MB and takes a complete part for an error; pooch begins anew after every cut.)
 _BLOCK = 1 << 16
 _PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_PAUSE = 30.0
@@ -108,12 +109,6 @@ def download(
     os.replace(part, path)
     log.info("downloaded %s (%d bytes, md5 %s)", path, path.stat().st_size, found)
     return path
-
-
-def md5_of(path: Path) -> str:
-    """The md5 of a file's bytes, as benchmarks publish it."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _fetch(url: str, part: Path, timeout: float) -> None:

@@ -9,8 +9,10 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+from drift.config import RUNTIME, faults, identity_of
 from drift.errors import DriftError
 
 FINISH_REASONS = ("stop", "length", "unknown")
@@ -18,6 +20,12 @@ FINISH_REASONS = ("stop", "length", "unknown")
 
 class EngineError(DriftError):
     """A model could not be loaded, an endpoint could not be reached, or an answer has no usable form."""
+
+
+def refuse(config: Any, *ranges: tuple[str, bool, str]) -> None:
+    """Raise one EngineError with all that `drift.config.faults` finds, if it finds anything."""
+    if found := faults(config, *ranges):
+        raise EngineError(f"{type(config).__name__}: {'; '.join(found)}")
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ class GenerationSettings:
     min_pixels: int | None = None
     max_pixels: int | None = None
     system_prompt: str = ""
-    batch_size: int = 16
+    batch_size: int = field(default=16, metadata=RUNTIME)
 
     def __post_init__(self) -> None:
         """Refuse values that no engine can honour.
@@ -81,30 +89,33 @@ class GenerationSettings:
         Raises:
             EngineError: a count below one, a negative temperature or top_k, top_p outside (0, 1].
         """
-        problems = [
-            f"{name} is {value}, expected {expected}"
-            for name, value, ok, expected in (
-                ("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 1, "at least 1"),
-                ("batch_size", self.batch_size, self.batch_size >= 1, "at least 1"),
-                ("temperature", self.temperature, self.temperature >= 0, "0 (greedy) or more"),
-                ("top_k", self.top_k, self.top_k >= 0, "0 (all tokens) or more"),
-                ("top_p", self.top_p, 0 < self.top_p <= 1, "a share in (0, 1]"),
-                ("repetition_penalty", self.repetition_penalty, self.repetition_penalty > 0, "above 0; 1 is none"),
-            )
-            if not ok
-        ]
-        if problems:
-            raise EngineError("generation settings: " + "; ".join(problems))
+        refuse(
+            self,
+            ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
+            ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("temperature", self.temperature >= 0, "0 (greedy) or more"),
+            ("top_k", self.top_k >= 0, "0 (all tokens) or more"),
+            ("top_p", 0 < self.top_p <= 1, "a share in (0, 1]"),
+            ("repetition_penalty", self.repetition_penalty > 0, "above 0; 1 is none"),
+            ("seed", self.seed >= 0, "0 or more"),
+            ("min_pixels", self.min_pixels is None or self.min_pixels >= 1, "at least 1, or null"),
+            ("max_pixels", self.max_pixels is None or self.max_pixels >= (self.min_pixels or 1), "at least min_pixels"),
+        )
 
     @property
     def do_sample(self) -> bool:
         """Sampling is exactly a temperature above zero."""
         return self.temperature > 0
 
+    @property
+    def pixel_limits(self) -> dict[str, int]:
+        """The limits that are set, by name."""
+        limits = {"min_pixels": self.min_pixels, "max_pixels": self.max_pixels}
+        return {name: value for name, value in limits.items() if value is not None}
+
     def sha256(self) -> str:
         """The identity of the settings: equal for equal meaning, blind to batch size and, when greedy, seed."""
-        fields = asdict(self)
-        del fields["batch_size"]
+        fields = identity_of(self)
         if not self.do_sample:
             for name in ("seed", "top_k", "top_p"):
                 del fields[name]
@@ -129,6 +140,14 @@ class Response:
     tokens: int | None
     prompt_sha256: str
     settings_sha256: str
+
+
+def answered(
+    request: Request, settings: GenerationSettings, text: str, finish_reason: str, tokens: int | None
+) -> Response:
+    """The response to a request; a finish reason that is none of ours is `unknown`."""
+    finish_reason = finish_reason if finish_reason in FINISH_REASONS else "unknown"
+    return Response(request.index, text, finish_reason, tokens, request.prompt_sha256, settings.sha256())
 
 
 Batch = tuple[Request, ...]

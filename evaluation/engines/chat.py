@@ -1,9 +1,10 @@
 """A client for any OpenAI-compatible chat endpoint: a local vLLM server, a hosted model, a test server on 127.0.0.1.
 
-What may pass is tried again with growing pauses (no connection, a timeout, 408, 409, 425, 429, 5xx, a reply that is no
-chat completion); what can't is an error at once (400, 401, 403, 404: the body says why). The whole of an attempt has a
-deadline, so a server that drips one byte a minute can't hold a run. After several failed calls in a row the client
-gives up for good: a dead endpoint then costs seconds, not retries times items.
+The official client makes the calls and tries again, with growing pauses, what may pass: no connection, a timeout, 408,
+409, 425, 429, 5xx, a reply that is no chat completion. What can't is an error at once (400, 401, 403, 404: the body
+says why; a Retry-After above two minutes). Added here: a deadline for the whole body of a reply, since the client's
+timeout is of one silence, so that a server that drips one byte a minute can't hold a run; and a breaker: after several
+failed calls in a row no further one is made, so a dead endpoint costs seconds, not retries times items.
 """
 
 import json
@@ -15,13 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import requests
+import httpx2
+import openai
 
 from evaluation.engines.base import EngineError
+from evaluation.engines.config import Endpoint
 
 log = logging.getLogger(__name__)
 
-_PASSING_STATUS = frozenset({408, 409, 425, 429})
 _LONGEST_PAUSE = 60.0
 _LONGEST_REPLY = 64 * 2**20
 
@@ -35,40 +37,6 @@ class EndpointLostError(ChatError):
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """Where a chat model answers, and how patient to be with it.
-
-    Attributes:
-        base_url: up to and including the version, `http://127.0.0.1:8000/v1`.
-        model: the name under which the server knows it.
-        api_key_env: environment variable with the key; empty, or not set, sends none.
-        concurrency: calls under way at the same time.
-        timeout: seconds for one attempt, from the request to the last byte.
-        attempts: tries for one call, the first included.
-        pause: seconds before the second try; doubles each time, at most 60.
-        failures_in_a_row: failed calls (each with all its attempts) after which the endpoint counts as lost.
-    """
-
-    base_url: str
-    model: str
-    api_key_env: str = "OPENAI_API_KEY"
-    concurrency: int = 8
-    timeout: float = 300.0
-    attempts: int = 5
-    pause: float = 1.0
-    failures_in_a_row: int = 8
-
-    def __post_init__(self) -> None:
-        """Refuse an address without a scheme or a model name, and counts below one (EngineError)."""
-        if not self.base_url.startswith(("http://", "https://")) or not self.model:
-            raise EngineError(
-                f"endpoint base_url={self.base_url!r}, model={self.model!r}: expected http(s)://host/v1 and a name"
-            )
-        if min(self.concurrency, self.attempts, self.failures_in_a_row) < 1 or self.timeout <= 0 or self.pause < 0:
-            raise EngineError(f"{self}: counts must be at least 1, timeout above 0, pause at least 0")
-
-
-@dataclass(frozen=True)
 class ChatReply:
     """One completion; token counts are 0 where the server gives none."""
 
@@ -78,21 +46,25 @@ class ChatReply:
     completion_tokens: int
 
 
-class _PassingError(Exception):
-    """A failed attempt that another attempt may mend; `wait` is the server's own Retry-After in seconds."""
-
-    def __init__(self, reason: str, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
-
-
 class ChatClient:
     """Makes calls to one endpoint; safe to share between threads."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        """No connection is made before the first call."""
+    def __init__(self, endpoint: Endpoint, model: str = "") -> None:
+        """No connection is made before the first call.
+
+        Args:
+            model: the name under which the server knows the model; empty takes the endpoint's.
+        Raises:
+            ChatError: nobody names a model, or the address is none.
+        """
         self.endpoint = endpoint
-        self._local = threading.local()
+        self.model = model or endpoint.model
+        if not self.model:
+            raise ChatError(f"{endpoint.url} needs `model`, the name under which the server knows it")
+        try:
+            self._client = _Client(endpoint)
+        except httpx2.InvalidURL as error:
+            raise ChatError(f"url {endpoint.url!r} is no address: {error}") from error
         self._lock = threading.Lock()
         self._failures_in_a_row = 0
 
@@ -108,96 +80,118 @@ class ChatClient:
         """
         if self.is_lost:
             raise EndpointLostError(
-                f"{self.endpoint.base_url} was given up: {self._failures_in_a_row} calls in a row failed"
+                f"{self.endpoint.url} was given up: {self._failures_in_a_row} calls in a row failed"
             )
-        body = {"model": self.endpoint.model, "messages": list(messages), **options}
+        body = {"model": self.model, "messages": list(messages), **options}
         try:
-            reply = self._attempts(body)
-        except ChatError:
+            response = self._client.ask(body)
+        except openai.OpenAIError as error:
             with self._lock:
                 self._failures_in_a_row += 1
-            raise
+            raise ChatError(f"{self.endpoint.url} ({self.model}) {self._reason(error)}") from error
         with self._lock:
             self._failures_in_a_row = 0
-        return reply
+        return _parse(response)
 
     @property
     def is_lost(self) -> bool:
         """Whether so many calls failed in a row that no further one is made."""
         return self._failures_in_a_row >= self.endpoint.failures_in_a_row
 
-    def _attempts(self, body: dict[str, Any]) -> ChatReply:
-        for attempt in range(1, self.endpoint.attempts + 1):
-            try:
-                return _parse(self._post(body))
-            except _PassingError as error:
-                if attempt == self.endpoint.attempts:
-                    raise ChatError(
-                        f"{self.endpoint.base_url} ({self.endpoint.model}) failed {attempt} times, last: {error}; "
-                        "is the server up, and its model name right?"
-                    ) from error
-                log.warning("attempt %d of %d failed: %s", attempt, self.endpoint.attempts, error)
-                pause = self.endpoint.pause * 2 ** (attempt - 1) if error.wait is None else error.wait
-                time.sleep(min(pause, _LONGEST_PAUSE))
-        raise AssertionError("attempts is at least 1, and the last attempt returns or raises")
+    def _reason(self, error: openai.OpenAIError) -> str:
+        if not isinstance(error, openai.APIError):
+            return str(error)
+        last = f"{type(error.__cause__).__name__}: {error.__cause__}"
+        if isinstance(error, openai.APIStatusError):
+            said = error.response.text[:300]
+            if not _may_pass(error.status_code):
+                return f"answered HTTP {error.status_code}, which no retry mends: {said}"
+            last = f"HTTP {error.status_code}: {said}"
+        tries = 1 + int(error.request.headers["x-stainless-retry-count"])
+        return f"failed {tries} times, last: {last}; is the server up, and its model name right?"
 
-    def _post(self, body: dict[str, Any]) -> bytes:
-        deadline = time.monotonic() + self.endpoint.timeout
-        url = self.endpoint.base_url.rstrip("/") + "/chat/completions"
+
+class _TooLongError(openai.OpenAIError):
+    """A reply so long that it is no chat completion; the official client lets its own errors pass."""
+
+
+class _Client(openai.OpenAI):
+    """The official client with the endpoint's patience."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        key = os.environ.get(endpoint.key_env, "") if endpoint.key_env else ""
+        super().__init__(
+            api_key=key or "none",
+            base_url=endpoint.url,
+            max_retries=endpoint.attempts - 1,
+            timeout=endpoint.timeout,
+            http_client=_Http(endpoint.timeout),
+        )
+        self._pause = endpoint.pause
+        self._without_key: Any = {} if key else {"headers": {"Authorization": openai.omit}}
+
+    def ask(self, body: Mapping[str, Any]) -> httpx2.Response:
+        """The answer to one call, retries included; raises the official client's errors."""
+        return self.post("/chat/completions", cast_to=httpx2.Response, body=body, options=self._without_key)
+
+    def _calculate_retry_timeout(
+        self, remaining_retries: int, options: Any, response_headers: httpx2.Headers | None = None
+    ) -> float:
+        # The client's own pauses (half a second to eight) can't be set, and a server that restarts takes longer.
+        asked = self._parse_retry_after_header(response_headers)
+        own = self._pause * 2 ** (self.max_retries - remaining_retries)
+        pause = min(asked if asked is not None and asked > 0 else own, _LONGEST_PAUSE)
+        log.warning("an attempt at %s failed, %d left; next in %.1f s", self.base_url, remaining_retries, pause)
+        return pause
+
+
+class _Http(openai.DefaultHttpxClient):
+    """One attempt: the body is whole within `timeout`, and with a good status it is a chat completion."""
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__(timeout=timeout)
+        self._seconds = timeout
+
+    def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        deadline = time.monotonic() + self._seconds
+        parts: list[bytes] = []
+        size = 0
+        streamed = super().send(request, **{**options, "stream": True})
         try:
-            with self._session().post(
-                url, json=body, headers=self._headers(), stream=True, timeout=self.endpoint.timeout
-            ) as response:
-                content = _read_until(response, deadline)
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-            raise _PassingError(f"{type(error).__name__}: {error}") from error
-        except requests.RequestException as error:
-            raise ChatError(f"{url}: {error}; check base_url") from error
-        excerpt = content[:300].decode(errors="replace")
-        if response.status_code in _PASSING_STATUS or response.status_code >= 500:
-            raise _PassingError(f"HTTP {response.status_code}: {excerpt}", _retry_after(response))
-        if response.status_code != 200:
-            raise ChatError(f"{url} answered HTTP {response.status_code}, which no retry mends: {excerpt}")
-        return content
-
-    def _session(self) -> requests.Session:
-        # requests does not promise that one session may serve several threads.
-        if not hasattr(self._local, "session"):
-            self._local.session = requests.Session()
-        return self._local.session
-
-    def _headers(self) -> dict[str, str]:
-        key = os.environ.get(self.endpoint.api_key_env, "") if self.endpoint.api_key_env else ""
-        return {"Authorization": f"Bearer {key}"} if key else {}
+            for part in streamed.iter_bytes():
+                parts.append(part)
+                size += len(part)
+                if time.monotonic() > deadline:
+                    raise httpx2.ReadTimeout(f"the reply was not complete in time ({size} bytes so far)")
+                if size > _LONGEST_REPLY:
+                    raise _TooLongError(f"sent a reply of more than {_LONGEST_REPLY} bytes; that is no chat completion")
+        finally:
+            streamed.close()
+        headers = {name: value for name, value in streamed.headers.items() if name != "content-encoding"}
+        response = httpx2.Response(streamed.status_code, headers=headers, content=b"".join(parts), request=request)
+        if response.is_success:
+            _parse(response)
+        elif _may_pass(response.status_code):
+            response.headers["x-should-retry"] = "true"  # for 425, which the client would not try again
+        return response
 
 
-def _read_until(response: requests.Response, deadline: float) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    for part in response.iter_content(chunk_size=65536):
-        parts.append(part)
-        size += len(part)
-        if time.monotonic() > deadline:
-            raise _PassingError(f"the reply was not complete in time ({size} bytes so far)")
-        if size > _LONGEST_REPLY:
-            raise ChatError(f"the reply is longer than {_LONGEST_REPLY} bytes; that is no chat completion")
-    return b"".join(parts)
+def _may_pass(status: int) -> bool:
+    return status in (408, 409, 425, 429) or status >= 500
 
 
-def _retry_after(response: requests.Response) -> float | None:
-    value = response.headers.get("Retry-After", "")
-    return float(value) if value.replace(".", "", 1).isdigit() else None
-
-
-def _parse(content: bytes) -> ChatReply:
+def _parse(response: httpx2.Response) -> ChatReply:
+    """The reply; a DecodingError where there is none, which the official client takes for a failed attempt."""
     try:
-        reply = json.loads(content)
+        reply = json.loads(response.content)
         choice = reply["choices"][0]
         text = choice["message"]["content"]
         usage = reply.get("usage") or {}
         counts = int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise _PassingError(f"no chat completion ({type(error).__name__}): {content[:200]!r}") from error
+        raise httpx2.DecodingError(
+            f"no chat completion ({type(error).__name__}): {response.content[:200]!r}"
+        ) from error
     if not isinstance(text, str):
-        raise _PassingError(f"a completion without text: {content[:200]!r}")
+        raise httpx2.DecodingError(f"a completion without text: {response.content[:200]!r}")
     return ChatReply(text, str(choice.get("finish_reason") or "unknown"), *counts)

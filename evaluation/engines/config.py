@@ -1,65 +1,175 @@
-"""One typed description of an engine for command lines and pipelines, and the engine itself. Light: no torch."""
+"""What each engine is told, and the engine itself: a component owns its config whole. Light: no torch, no HTTP client.
 
-from dataclasses import dataclass
+A field marked RUNTIME changes no response. What decides is who answers and what is asked: so `dtype` counts (other
+rounding, other words), and `batch_size`, `device` and `tensor_parallel` do not, though their last bits may differ.
+"""
+
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
 
-from drift.errors import closest
-from evaluation.engines.base import Engine, EngineError
-from evaluation.engines.chat import Endpoint
-from evaluation.engines.openai import OpenAIEngine
-from evaluation.engines.precomputed import PrecomputedEngine
+from drift.config import RUNTIME
+from evaluation.engines.base import Engine, EngineError, GenerationSettings, refuse
 
-ENGINES = ("transformers", "vllm", "openai", "precomputed")
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
-class EngineConfig:
-    """Which engine, and what it needs.
+class Endpoint:
+    """Where a chat model answers, and how patient to be with it.
 
     Attributes:
-        name: a key of ENGINES.
-        model: a checkpoint folder (transformers, vllm), a model name (openai), or a JSONL of responses (precomputed).
-        dtype: transformers and vllm; `auto` is the checkpoint's own.
-        device: transformers; `auto` is CUDA where there is one.
-        image_backend: transformers; as `drift.processing.load_processor` takes it.
-        base_url: openai; up to and including the version.
-        server: openai; `openai` or `vllm`, whichever set of settings the server understands.
-        concurrency: openai; calls under way at the same time.
-        tensor_parallel: vllm; GPUs that share one model.
+        url: up to and including the version, `http://127.0.0.1:8000/v1`.
+        model: the name under which the server knows it; empty where the caller knows it (a checkpoint's own folder).
+        key_env: environment variable with the key; empty, or not set, sends none.
+        concurrency: calls under way at the same time.
+        timeout: seconds for one attempt, from the request to the last byte.
+        attempts: tries for one call, the first included.
+        pause: seconds before the second try; doubles each time, at most 60.
+        failures_in_a_row: failed calls (each with all its attempts) after which the endpoint counts as lost.
     """
 
-    name: str = "transformers"
+    url: str  # counts: one name may stand for different models on two servers
     model: str = ""
-    dtype: str = "auto"
-    device: str = "auto"
-    image_backend: str = "auto"
-    base_url: str = "http://127.0.0.1:8000/v1"
-    server: str = "openai"
-    concurrency: int = 8
-    tensor_parallel: int = 1
+    key_env: str = field(default="OPENAI_API_KEY", metadata=RUNTIME)
+    concurrency: int = field(default=8, metadata=RUNTIME)
+    timeout: float = field(default=300.0, metadata=RUNTIME)
+    attempts: int = field(default=5, metadata=RUNTIME)
+    pause: float = field(default=1.0, metadata=RUNTIME)
+    failures_in_a_row: int = field(default=8, metadata=RUNTIME)
+
+    def __post_init__(self) -> None:
+        """Refuse an address without a scheme or host, and counts below one (EngineError)."""
+        refuse(self, *self._ranges())
+
+    def _ranges(self) -> tuple[tuple[str, bool, str], ...]:
+        parts = urlsplit(self.url)
+        return (
+            ("url", parts.scheme in ("http", "https") and bool(parts.netloc), "http(s)://host/v1"),
+            ("concurrency", self.concurrency >= 1, "at least 1"),
+            ("timeout", self.timeout > 0, "seconds above 0"),
+            ("attempts", self.attempts >= 1, "at least 1"),
+            ("pause", self.pause >= 0, "0 seconds or more"),
+            ("failures_in_a_row", self.failures_in_a_row >= 1, "at least 1"),
+        )
 
 
-def load_engine(config: EngineConfig) -> Engine:
+@dataclass(frozen=True)
+class TransformersConfig:
+    """A checkpoint folder opened by transformers in this process.
+
+    Attributes:
+        dtype: `auto` is the checkpoint's own.
+        image_backend: as `drift.processing.load_processor` takes it; the two resize differently.
+        device: `auto` is CUDA where there is one.
+    """
+
+    name: Literal["transformers"]
+    settings: GenerationSettings
+    dtype: Dtype = "auto"
+    image_backend: Literal["auto", "pil"] = "auto"
+    device: str = field(default="auto", metadata=RUNTIME)
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown choice (EngineError)."""
+        refuse(self)
+
+
+@dataclass(frozen=True)
+class VLLMConfig:
+    """A checkpoint folder opened by vLLM in this process.
+
+    Attributes:
+        dtype: `auto` is the checkpoint's own.
+        tensor_parallel: GPUs that share one model.
+        memory_share: of each GPU's memory, in (0, 1].
+        max_model_len: prompt and answer together, in tokens, which may cut an answer; None is the model's own limit.
+        images_per_prompt: the most images of any request, for which memory is reserved; one with more is refused.
+    """
+
+    name: Literal["vllm"]
+    settings: GenerationSettings
+    dtype: Dtype = "auto"
+    tensor_parallel: int = field(default=1, metadata=RUNTIME)
+    memory_share: float = field(default=0.9, metadata=RUNTIME)
+    max_model_len: int | None = None
+    images_per_prompt: int = field(default=1, metadata=RUNTIME)
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown choice, counts below one and a share outside (0, 1] (EngineError)."""
+        refuse(
+            self,
+            ("tensor_parallel", self.tensor_parallel >= 1, "at least 1 GPU"),
+            ("memory_share", 0 < self.memory_share <= 1, "a share in (0, 1]"),
+            ("max_model_len", self.max_model_len is None or self.max_model_len >= 1, "at least 1 token, or null"),
+            ("images_per_prompt", self.images_per_prompt >= 0, "0 or more"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenAIConfig(Endpoint):
+    """An endpoint that answers for a checkpoint; `server` says which settings it understands.
+
+    `openai` has no top_k, repetition penalty or pixel limits, and asking for them is refused; `vllm` (vLLM's own
+    server) takes all of them and keeps special markup in the text. Without a model's name the checkpoint goes by its
+    own folder's path, as under `vllm serve FOLDER`.
+    """
+
+    name: Literal["openai"]
+    settings: GenerationSettings
+    server: Literal["openai", "vllm"] = "openai"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown server, and settings that it can't honour (EngineError)."""
+        super().__post_init__()
+        check_sendable(self.settings, self.server)
+
+
+@dataclass(frozen=True)
+class PrecomputedConfig:
+    """Responses that somebody else made: `responses` is a JSONL of {index, response}; the settings are not applied."""
+
+    name: Literal["precomputed"]
+    settings: GenerationSettings
+    responses: str
+
+    def __post_init__(self) -> None:
+        """Refuse an empty path (EngineError)."""
+        refuse(self, ("responses", bool(self.responses), "the path of a JSONL file"))
+
+
+EngineConfig = TransformersConfig | VLLMConfig | OpenAIConfig | PrecomputedConfig
+
+
+def check_sendable(settings: GenerationSettings, server: str) -> None:
+    """Refuse what a plain `openai` server has no field for (EngineError)."""
+    plain = GenerationSettings()
+    names = ["min_pixels", "max_pixels", "repetition_penalty", *(["top_k"] if settings.do_sample else [])]
+    extra = [name for name in names if getattr(settings, name) != getattr(plain, name)]
+    if server == "openai" and extra:
+        raise EngineError(
+            f"{extra} can't be sent to a plain OpenAI endpoint; say engine.server=vllm where vLLM serves the model, or "
+            "leave them at their defaults"
+        )
+
+
+_ENGINES = {
+    "transformers": "evaluation.engines.transformers:TransformersEngine",
+    "vllm": "evaluation.engines.vllm:VLLMEngine",
+    "openai": "evaluation.engines.openai:OpenAIEngine",
+    "precomputed": "evaluation.engines.precomputed:PrecomputedEngine",
+}
+
+
+def load_engine(config: EngineConfig, model: Path | str = "") -> Engine:
     """The engine, loaded and ready; heavy libraries are imported only by the engine that needs them.
 
+    Args:
+        model: a checkpoint folder, for every engine that does not say itself who answers.
     Raises:
-        EngineError: an unknown name, no model given, or whatever the engine itself refuses.
+        EngineError: no checkpoint where one is needed, or whatever the engine itself refuses.
     """
-    if config.name not in ENGINES:
-        raise EngineError(f"unknown engine {config.name!r}; {closest(config.name, ENGINES)}")
-    if not config.model:
-        raise EngineError(f"engine {config.name!r} needs `model`: a checkpoint folder, a model name or a JSONL file")
-    if config.name == "precomputed":
-        return PrecomputedEngine(Path(config.model))
-    if config.name == "openai":
-        endpoint = Endpoint(config.base_url, config.model, concurrency=config.concurrency)
-        return OpenAIEngine(endpoint, server=config.server)
-    folder = Path(config.model)
-    if config.name == "vllm":
-        vllm = import_module("evaluation.engines.vllm")
-        return vllm.VLLMEngine(folder, dtype=config.dtype, tensor_parallel=config.tensor_parallel)
-    local = import_module("evaluation.engines.transformers")
-    return local.TransformersEngine(
-        folder, dtype=config.dtype, device=config.device, image_backend=config.image_backend
-    )
+    module, name = _ENGINES[config.name].split(":")
+    return getattr(import_module(module), name)(config, Path(model))

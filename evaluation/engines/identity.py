@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from drift.files import sha256_of
 from evaluation.engines.base import EngineError
 
 _WEIGHTS = frozenset({".safetensors", ".bin"})
@@ -24,6 +25,13 @@ _CONFIGS = frozenset(
 )  # fmt: skip
 # Written by whoever saved the file, read by nothing that answers.
 _PROVENANCE = frozenset({"transformers_version", "_name_or_path", "name_or_path", "is_local", "local_files_only"})
+
+
+def checkpoint_folder(model: Path) -> Path:
+    """The folder, if there is a checkpoint in it; else an EngineError."""
+    if not (model / "config.json").is_file():
+        raise EngineError(f"{str(model)!r} is no checkpoint: it has no config.json; the engine needs `model`, a folder")
+    return model
 
 
 def folder_sha256(folder: Path) -> str:
@@ -43,8 +51,7 @@ def folder_sha256(folder: Path) -> str:
         if path.name in _CONFIGS:
             digest.update(f"{path.name}\0{_meaning(path)}\0".encode())
         elif path.name in _NAMES or path.suffix in _WEIGHTS | _VOCABULARIES:
-            with path.open("rb") as stream:
-                digest.update(f"{path.name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\0".encode())
+            digest.update(f"{path.name}\0{sha256_of(path)}\0".encode())
     return digest.hexdigest()
 
 

@@ -9,34 +9,28 @@ import io
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from drift.errors import closest
-from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response
-from evaluation.engines.chat import ChatClient, ChatError, ChatReply, Endpoint
+from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response, answered
+from evaluation.engines.chat import ChatClient, ChatError, ChatReply
+from evaluation.engines.config import OpenAIConfig, check_sendable
+from evaluation.engines.identity import checkpoint_folder, folder_sha256
 
 log = logging.getLogger(__name__)
 
-SERVERS = ("openai", "vllm")
-_FINISH = {"stop": "stop", "length": "length"}
-
 
 class OpenAIEngine(Engine):
-    """A chat model behind HTTP; `server` says which settings it understands.
+    """A chat model behind HTTP, named by its endpoint, or else a checkpoint that is served under its folder's path."""
 
-    `openai` has no top_k, repetition penalty or pixel limits, and asking for them is refused; `vllm` (vLLM's own
-    server) takes all of them and keeps special markup in the text.
-    """
-
-    def __init__(self, endpoint: Endpoint, *, server: str = "openai") -> None:
-        """No connection is made before the first request; an unknown `server` is refused (EngineError)."""
-        if server not in SERVERS:
-            raise EngineError(f"unknown server {server!r}; {closest(server, SERVERS)}")
-        self._client = ChatClient(endpoint)
-        self._server = server
-        self.model = f"{server}/{endpoint.model}"
+    def __init__(self, config: OpenAIConfig, folder: Path) -> None:
+        """No connection is made before the first request; without a name there must be a checkpoint (EngineError)."""
+        name = config.model
+        self._client = ChatClient(config, name or str(checkpoint_folder(folder)))
+        self._server = config.server
+        self.model = f"{config.server}/{name or f'sha256:{folder_sha256(folder)}'}"
 
     def plan(self, requests: Sequence[Request], settings: GenerationSettings) -> list[Batch]:
         """Each request alone: calls don't share anything."""
@@ -70,14 +64,7 @@ class OpenAIEngine(Engine):
 
     def _answer(self, request: Request, settings: GenerationSettings, options: dict[str, Any]) -> Response:
         reply: ChatReply = self._client.complete(messages(request, settings.system_prompt), options)
-        return Response(
-            index=request.index,
-            text=reply.text,
-            finish_reason=_FINISH.get(reply.finish_reason, "unknown"),
-            tokens=reply.completion_tokens or None,
-            prompt_sha256=request.prompt_sha256,
-            settings_sha256=settings.sha256(),
-        )
+        return answered(request, settings, reply.text, reply.finish_reason, reply.completion_tokens or None)
 
 
 def messages(request: Request, system_prompt: str = "") -> list[dict[str, Any]]:
@@ -97,23 +84,17 @@ def _data_url(data: bytes, index: str) -> str:
 
 
 def _options(settings: GenerationSettings, server: str) -> dict[str, Any]:
+    check_sendable(settings, server)
     options: dict[str, Any] = {"max_tokens": settings.max_new_tokens, "temperature": settings.temperature}
     if settings.do_sample:
         options |= {"top_p": settings.top_p, "seed": settings.seed}
-    extra = _vllm_options(settings)
-    if server == "vllm":
-        return options | extra | {"skip_special_tokens": False}
-    if extra:
-        raise EngineError(
-            f"{sorted(extra)} can't be sent to a plain OpenAI endpoint; use server=vllm or leave them at their defaults"
-        )
-    return options
+    return options if server == "openai" else options | _vllm_options(settings)
 
 
 def _vllm_options(settings: GenerationSettings) -> dict[str, Any]:
-    pixels = {"min_pixels": settings.min_pixels, "max_pixels": settings.max_pixels}
-    limits = {name: value for name, value in pixels.items() if value is not None}
-    extra: dict[str, Any] = {"mm_processor_kwargs": limits} if limits else {}
+    extra: dict[str, Any] = {"skip_special_tokens": False}
+    if limits := settings.pixel_limits:
+        extra["mm_processor_kwargs"] = limits
     if settings.do_sample and settings.top_k:
         extra["top_k"] = settings.top_k
     if settings.repetition_penalty != 1:

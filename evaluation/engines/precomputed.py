@@ -1,23 +1,24 @@
 """Responses that somebody else made, from a JSONL file: the engine for published outputs. No model is loaded."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from drift.errors import DataError
-from evaluation.data.predictions import read_predictions, read_records
-from evaluation.engines.base import Batch, Engine, GenerationSettings, Request, Response
+from drift.files import read_jsonl, sha256_of
+from evaluation.data.predictions import read_predictions
+from evaluation.engines.base import Batch, Engine, GenerationSettings, Request, Response, answered
+from evaluation.engines.config import PrecomputedConfig
 
 
 class PrecomputedEngine(Engine):
     """Answers from a JSONL of {index, response}, optionally with finish_reason and tokens; settings are not applied."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, config: PrecomputedConfig, _folder: Path) -> None:
         """Read all lines; a repeated index or a line without text is refused (DataError)."""
-        self.path = path
-        self._texts = read_predictions(path)
-        self._lines = {str(line["index"]): line for line in read_records(path, "responses")}
-        self.model = f"precomputed/sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+        self.path = Path(config.responses)
+        self._texts = read_predictions(self.path)
+        self._lines = {str(line["index"]): line for line in read_jsonl(self.path, "responses")}
+        self.model = f"precomputed/sha256:{sha256_of(self.path)}"
 
     def plan(self, requests: Sequence[Request], settings: GenerationSettings) -> list[Batch]:
         """One batch with everything: there is nothing to compute.
@@ -41,11 +42,5 @@ class PrecomputedEngine(Engine):
     def _response(self, request: Request, settings: GenerationSettings) -> Response:
         line = self._lines[request.index]
         tokens = line.get("tokens")
-        return Response(
-            index=request.index,
-            text=self._texts[request.index],
-            finish_reason=str(line.get("finish_reason", "unknown")),
-            tokens=tokens if isinstance(tokens, int) else None,
-            prompt_sha256=request.prompt_sha256,
-            settings_sha256=settings.sha256(),
-        )
+        known = tokens if isinstance(tokens, int) else None
+        return answered(request, settings, self._texts[request.index], str(line.get("finish_reason")), known)

@@ -19,8 +19,9 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
 from drift.processing import load_processor, set_pixel_limits
-from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response
-from evaluation.engines.identity import folder_sha256
+from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response, answered
+from evaluation.engines.config import TransformersConfig
+from evaluation.engines.identity import checkpoint_folder, folder_sha256
 
 log = logging.getLogger(__name__)
 
@@ -28,25 +29,13 @@ log = logging.getLogger(__name__)
 class TransformersEngine(Engine):
     """A checkpoint folder opened by from_pretrained, answering in batches."""
 
-    def __init__(self, folder: Path, *, dtype: str = "auto", device: str = "auto", image_backend: str = "auto") -> None:
-        """Load the model and its processor.
-
-        Args:
-            folder: model, tokenizer and processor files.
-            dtype: `auto` (the checkpoint's own), or a torch name such as `float32`.
-            device: `auto` (CUDA where there is one), or a torch device.
-            image_backend: as `drift.processing.load_processor` takes it.
-        Raises:
-            EngineError: no such folder, or an unknown dtype.
-        """
-        if not (folder / "config.json").is_file():
-            raise EngineError(f"{folder} is no checkpoint: it has no config.json")
-        if dtype != "auto" and not isinstance(vars(torch).get(dtype), torch.dtype):
-            raise EngineError(f"dtype {dtype!r} is no torch dtype; expected auto, float32, bfloat16 or float16")
+    def __init__(self, config: TransformersConfig, folder: Path) -> None:
+        """Load the model and its processor; a folder without a checkpoint is refused (EngineError)."""
+        device = config.device
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(checkpoint_folder(folder), dtype=config.dtype)
         self._network = loaded.to(chosen).eval()
-        self._processor = load_processor(folder, image_backend)
+        self._processor = load_processor(folder, config.image_backend)
         self._default_size = self._processor.image_processor.size
         self._end_ids, self._pad_id = _special_tokens(self._network.generation_config, self._processor.tokenizer)
         self._network.generation_config = GenerationConfig(
@@ -80,7 +69,7 @@ class TransformersEngine(Engine):
             EngineError: an image cannot be opened.
         """
         self._processor.image_processor.size = self._default_size
-        set_pixel_limits(self._processor, min_pixels=settings.min_pixels, max_pixels=settings.max_pixels)
+        set_pixel_limits(self._processor, **settings.pixel_limits)
         config = self._generation_config(settings)
         for batch in batches:
             yield self._answer(batch, settings, config)
@@ -129,14 +118,7 @@ class TransformersEngine(Engine):
         end = next((i for i, token in enumerate(new_tokens) if token in self._end_ids), None)
         kept = new_tokens[:end] if end is not None else new_tokens
         text = self._processor.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return Response(
-            index=request.index,
-            text=text,
-            finish_reason="length" if end is None else "stop",
-            tokens=len(kept),
-            prompt_sha256=request.prompt_sha256,
-            settings_sha256=settings.sha256(),
-        )
+        return answered(request, settings, text, "length" if end is None else "stop", len(kept))
 
 
 def _messages(request: Request, system_prompt: str) -> list[dict[str, Any]]:

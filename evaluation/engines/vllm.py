@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response
-from evaluation.engines.identity import folder_sha256
+from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response, answered
+from evaluation.engines.config import VLLMConfig
+from evaluation.engines.identity import checkpoint_folder, folder_sha256
 from evaluation.engines.openai import messages
 
 _SMALLEST_CHUNK = 256
@@ -20,25 +21,9 @@ _SMALLEST_CHUNK = 256
 class VLLMEngine(Engine):
     """A checkpoint folder served by vLLM inside this process."""
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        dtype: str = "auto",
-        tensor_parallel: int = 1,
-        memory_share: float = 0.9,
-        max_model_len: int | None = None,
-        images_per_prompt: int = 1,
-    ) -> None:
+    def __init__(self, config: VLLMConfig, folder: Path) -> None:
         """Load the model onto the GPUs.
 
-        Args:
-            folder: a checkpoint with its tokenizer and processor.
-            dtype: `auto` or a torch name, as vLLM takes it.
-            tensor_parallel: GPUs that share one model.
-            memory_share: of each GPU's memory, in (0, 1].
-            max_model_len: prompt and answer together, in tokens; None is the model's own limit.
-            images_per_prompt: the most images of any request; vLLM reserves memory for them.
         Raises:
             EngineError: vLLM is not installed, or the folder is no checkpoint.
         """
@@ -46,21 +31,19 @@ class VLLMEngine(Engine):
             raise EngineError(
                 "vllm is not installed; `pip install .[vllm]` on a GPU machine, or use engine=transformers"
             )
-        if not (folder / "config.json").is_file():
-            raise EngineError(f"{folder} is no checkpoint: it has no config.json")
         self._vllm: Any = importlib.import_module("vllm")
-        self._images_per_prompt = images_per_prompt
+        self._images_per_prompt = config.images_per_prompt
         self._model: Any = self._vllm.LLM(
-            model=str(folder),
-            dtype=dtype,
-            tensor_parallel_size=tensor_parallel,
-            gpu_memory_utilization=memory_share,
-            max_model_len=max_model_len,
-            limit_mm_per_prompt={"image": images_per_prompt},
+            model=str(checkpoint_folder(folder)),
+            dtype=config.dtype,
+            tensor_parallel_size=config.tensor_parallel,
+            gpu_memory_utilization=config.memory_share,
+            max_model_len=config.max_model_len,
+            limit_mm_per_prompt={"image": config.images_per_prompt},
             # The checkpoint's generation_config would bring its own repetition penalty and temperature.
             generation_config="vllm",
         )
-        self.model = f"vllm/sha256:{folder_sha256(folder)}/{dtype}"
+        self.model = f"vllm/sha256:{folder_sha256(folder)}/{config.dtype}"
 
     def plan(self, requests: Sequence[Request], settings: GenerationSettings) -> list[Batch]:
         """Chunks in request order, at least 256 each, so that the scheduler is never short of work.
@@ -78,14 +61,12 @@ class VLLMEngine(Engine):
 
     def run(self, batches: Sequence[Batch], settings: GenerationSettings) -> Iterator[list[Response]]:
         """The responses of each chunk, in order."""
-        pixels = {"min_pixels": settings.min_pixels, "max_pixels": settings.max_pixels}
-        limits = {name: value for name, value in pixels.items() if value is not None}
         for batch in batches:
             outputs = self._model.chat(
                 [messages(request, settings.system_prompt) for request in batch],
                 self._sampling(settings),
                 use_tqdm=False,
-                mm_processor_kwargs=limits or None,
+                mm_processor_kwargs=settings.pixel_limits or None,
             )
             yield [_response(r, output.outputs[0], settings) for r, output in zip(batch, outputs, strict=True)]
 
@@ -102,13 +83,6 @@ class VLLMEngine(Engine):
 
 
 def _response(request: Request, completion: Any, settings: GenerationSettings) -> Response:
-    is_stopped = completion.finish_reason == "stop"
-    return Response(
-        index=request.index,
-        text=completion.text,
-        finish_reason=completion.finish_reason if completion.finish_reason in {"stop", "length"} else "unknown",
-        # vLLM counts the end token that its text leaves out.
-        tokens=len(completion.token_ids) - is_stopped,
-        prompt_sha256=request.prompt_sha256,
-        settings_sha256=settings.sha256(),
-    )
+    # vLLM counts the end token that its text leaves out.
+    tokens = len(completion.token_ids) - (completion.finish_reason == "stop")
+    return answered(request, settings, completion.text, completion.finish_reason, tokens)

@@ -5,32 +5,36 @@ the two differ as text). A call that fails, or a reply that makes no sense after
 neither right nor wrong. Only replies that made sense are cached, so running again asks only what is still open.
 """
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
+import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm
 
+from drift.errors import DataError
 from evaluation.benchmarks.base import get_benchmark
 from evaluation.data.tsv import Item
-from evaluation.engines.chat import ChatClient, ChatError, ChatReply, Endpoint
-from evaluation.engines.generate import read_jsonl
+from evaluation.engines.base import EngineError
+from evaluation.judging.config import OpenAIJudge
 from evaluation.judging.judge import JudgeReply, JudgeRequest
 from evaluation.judging.prompts import NO_ANSWER, Protocol, is_from_the_case, protocol_of, read_equality
 from evaluation.judging.scoring import SCORERS
 
+if TYPE_CHECKING:
+    from evaluation.engines.chat import ChatReply
+
 log = logging.getLogger(__name__)
 
 Meaning = TypeVar("Meaning")
+_MAX_TOKENS = 512  # of one reply
+_READINGS = 3  # tries to get a reply that makes sense; the first at temperature 0, later ones warmer
 
 
 @dataclass(frozen=True)
@@ -67,46 +71,23 @@ class _Heard:
 class HttpJudge:
     """Judges responses with a chat model; fits evaluation.judging.judge.BatchJudge."""
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        *,
-        cache: Path | None = None,
-        mode: str = "official",
-        max_tokens: int = 512,
-        readings: int = 3,
-        prompt_price: float | None = None,
-        completion_price: float | None = None,
-    ) -> None:
-        """No connection is made before the first request.
+    def __init__(self, config: OpenAIJudge, *, cache: Path | None = None) -> None:
+        """No connection is made before the first request; `cache` keeps replies between runs, None keeps none."""
+        self._config = config
+        from evaluation.engines.chat import ChatClient  # loads the official client: not for rules alone
 
-        Args:
-            endpoint: where the judge answers, its model name, concurrency and patience.
-            cache: a JSONL of replies, kept between runs; None keeps none.
-            mode: `official` or `semantic`, the rule that compares the answer read with the gold one.
-            max_tokens: of one reply.
-            readings: tries to get a reply that makes sense; the first at temperature 0, later ones warmer.
-            prompt_price, completion_price: per million tokens; without them no cost is counted.
-        """
-        self._client = ChatClient(endpoint)
+        self._client = ChatClient(config)
         self._cache = ReplyCache(cache)
-        self._mode = mode
-        self._max_tokens = max_tokens
-        self._readings = readings
-        self._prices = (prompt_price, completion_price)
         self._lock = threading.Lock()
-        self._counts = {"calls": 0, "cached": 0, "failed": 0, "prompt_tokens": 0, "completion_tokens": 0}
-        self.model = endpoint.model
+        self._usage = Usage()
+        self.model = config.model
 
     def usage(self) -> Usage:
         """Calls, tokens and cost since this judge was made."""
-        with self._lock:
-            counts = dict(self._counts)
-        prompt_price, completion_price = self._prices
-        if prompt_price is None or completion_price is None:
-            return Usage(**counts)
-        spent = counts["prompt_tokens"] * prompt_price + counts["completion_tokens"] * completion_price
-        return Usage(**counts, cost=spent / 1e6)
+        prices, spent = (self._config.prompt_price, self._config.completion_price), self._usage
+        if not any(prices):
+            return spent
+        return replace(spent, cost=(spent.prompt_tokens * prices[0] + spent.completion_tokens * prices[1]) / 1e6)
 
     @property
     def is_lost(self) -> bool:
@@ -137,7 +118,7 @@ class HttpJudge:
             if answer == NO_ANSWER:
                 return self._reply(False, prompts, heard, None)
             extraction = answer
-            verdict = _by_rule(benchmark.scorer, request, answer, self._mode)
+            verdict = _by_rule(benchmark.scorer, request, answer, self._config.mode)
             if not verdict and protocol.compare is not None:
                 prompts.append(protocol.compare(request, answer))
                 verdict, reply = self._ask(prompts[1], read_equality)
@@ -159,15 +140,15 @@ class HttpJudge:
         )
 
     def _ask(self, prompt: str, read: Callable[[str], Meaning | None]) -> tuple[Meaning, _Heard]:
-        """The meaning of a reply that has one, from the cache or from up to `readings` calls."""
-        key = hashlib.sha256(json.dumps([self.model, prompt, self._max_tokens]).encode("utf-8", "replace")).hexdigest()
+        """The meaning of a reply that has one, from the cache or from up to _READINGS calls."""
+        key = hashlib.sha256(json.dumps([self.model, prompt, _MAX_TOKENS]).encode("utf-8", "replace")).hexdigest()
         stored = self._cache.get(key)
         if stored is not None and (meaning := read(stored.text)) is not None:
             self._count(cached=1)
             return meaning, stored
         tokens = 0
         last = ""
-        for reading in range(self._readings):
+        for reading in range(_READINGS):
             reply = self._call(prompt, temperature=min(0.5 * reading, 1.0))
             tokens += reply.prompt_tokens + reply.completion_tokens
             last = reply.text
@@ -176,72 +157,55 @@ class HttpJudge:
                 self._cache.put(key, heard)
                 return meaning, heard
         self._count(failed=1)
-        raise _NoVerdict(f"no usable reply in {self._readings} readings, last: {last[:300]!r}")
+        raise _NoVerdict(f"no usable reply in {_READINGS} readings, last: {last[:300]!r}")
 
-    def _call(self, prompt: str, temperature: float) -> ChatReply:
-        options = {"max_tokens": self._max_tokens, "temperature": temperature}
+    def _call(self, prompt: str, temperature: float) -> "ChatReply":
+        options = {"max_tokens": _MAX_TOKENS, "temperature": temperature}
         try:
             reply = self._client.complete([{"role": "user", "content": prompt}], options)
-        except ChatError as error:
+        except EngineError as error:
             self._count(failed=1)
             raise _NoVerdict(str(error)) from error
         self._count(calls=1, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
         return reply
 
-    def _count(
-        self, calls: int = 0, cached: int = 0, failed: int = 0, prompt_tokens: int = 0, completion_tokens: int = 0
-    ) -> None:
-        added = {"calls": calls, "cached": cached, "failed": failed}
-        added |= {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
+    def _count(self, **added: int) -> None:
         with self._lock:
-            for name, value in added.items():
-                self._counts[name] += value
+            self._usage = replace(self._usage, **{name: vars(self._usage)[name] + n for name, n in added.items()})
 
 
 class ReplyCache:
-    """Replies that made sense, by the hash of model and prompt, appended to a JSONL as they come.
+    """Replies that made sense, by the hash of model and prompt, in an SQLite file that several runs may share.
 
-    Several runs may share one file: every look at it and every line holds a lock on it.
+    A reply is on disk before `put` returns, so a kill loses nothing that was answered.
     """
 
     def __init__(self, path: Path | None) -> None:
-        """Reads what is there; a last line that a kill left torn is dropped from the file."""
+        """Makes the file if there is none; a file that is no SQLite is refused (DataError)."""
         self._path = path
         self._lock = threading.Lock()
-        self._replies: dict[str, _Heard] = {}
-        if path is None or not path.exists():
-            return
-        with _locked(path):
-            for line in read_jsonl(path):
-                self._replies[line["key"]] = _Heard(line["text"], line["tokens"])
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        # One connection, used under the lock; another process that writes is waited for up to a minute.
+        self._rows = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None, check_same_thread=False)
+        self._run("CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID")
 
     def get(self, key: str) -> _Heard | None:
         """The reply stored under `key`."""
-        return self._replies.get(key)
+        found = self._run("SELECT reply FROM replies WHERE key = ?", key)
+        return _Heard(**json.loads(found[0][0])) if found else None
 
     def put(self, key: str, reply: _Heard) -> None:
-        """Store a reply, on disk before this returns."""
-        with self._lock:
-            self._replies[key] = reply
-            if self._path is not None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                line: dict[str, Any] = {"key": key, "text": reply.text, "tokens": reply.tokens}
-                with _locked(self._path) as stream:
-                    stream.write(json.dumps(line).encode("ascii") + b"\n")
+        """Store a reply."""
+        # As ASCII JSON: a lone surrogate, which a reply may hold, has no UTF-8 form.
+        self._run("INSERT OR REPLACE INTO replies VALUES (?, ?)", key, json.dumps(asdict(reply)))
 
-
-@contextmanager
-def _locked(path: Path) -> Iterator[BinaryIO]:
-    """The file, open for appending by this process alone, and cut back to whole lines."""
-    with path.open("a+b") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)  # released when the file is closed
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, size - 1))
-        if stream.read() not in (b"", b"\n"):
-            stream.seek(0)
-            log.warning("%s: dropping an unfinished last line", path)
-            stream.truncate(stream.read().rfind(b"\n") + 1)
-        yield stream
+    def _run(self, statement: str, *values: str) -> list[Any]:
+        try:
+            with self._lock:
+                return self._rows.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise DataError(f"{self._path} can't serve as the cache of replies ({error}); name another file") from error
 
 
 def _read_case(protocol: Protocol, text: str, request: JudgeRequest) -> str | None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from drift.errors import DataError
+from drift.files import read_jsonl
 from evaluation.command_line import parse, run
-from evaluation.engines.generate import read_jsonl
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from drift.errors import DataError, DriftError
+from drift.files import read_jsonl
 from evaluation.benchmarks.base import Benchmark, get_benchmark
-from evaluation.engines.base import GenerationSettings
-from evaluation.engines.generate import read_jsonl
+from evaluation.engines.config import TransformersConfig
 from evaluation.toolkit.boxed_judge import MODEL as BOXED_JUDGE
 from evaluation.toolkit.boxed_judge import serve_boxed_judge
 from evaluation.toolkit.tables import ADAPTERS, PROMPT_COLUMN, toolkit_dataset, write_table
@@ -43,9 +43,10 @@ class ToolkitJob:
         data: folder with the benchmarks' TSVs.
         folder: a new folder for whatever the toolkit reads and writes.
         benchmarks: registry names; lab suites and published benchmarks can't be mixed.
+        engine: generates inside the toolkit's process.
         model: checkpoint folder to generate with. Empty: the JSONL `responses` ({index, response}) is scored.
         judge: the toolkit's judge model; `boxed-rules` is ours for the lab, `exact_matching` none at all.
-        judge_base_url: endpoint of any other judge; its key is read from `judge_key_env`.
+        judge_url: endpoint of any other judge; its key is read from `judge_key_env`.
         variant: prompt variant of lab suites; the toolkit builds the prompts of published benchmarks itself.
         limit: the first so many items of each lab suite; 0 is all.
         threads: compute threads; 0 leaves the environment's.
@@ -55,14 +56,12 @@ class ToolkitJob:
     data: Path
     folder: Path
     benchmarks: tuple[str, ...]
+    engine: TransformersConfig
     model: str = ""
     responses: str = ""
     judge: str = BOXED_JUDGE
-    judge_base_url: str = ""
+    judge_url: str = ""
     judge_key_env: str = "OPENAI_API_KEY"
-    dtype: str = "auto"
-    image_backend: str = "auto"
-    settings: GenerationSettings = field(default_factory=GenerationSettings)
     variant: str = "default"
     limit: int = 0
     threads: int = 0
@@ -96,7 +95,7 @@ def toolkit_commit(python: Path) -> str:
     return done.stdout.strip()
 
 
-def check_comparable(benchmarks: Sequence[str], judge: str, judge_base_url: str) -> list[Benchmark]:
+def check_comparable(benchmarks: Sequence[str], judge: str, judge_url: str) -> list[Benchmark]:
     """The benchmarks, if the toolkit can score them with that judge in one run.
 
     Raises:
@@ -109,9 +108,9 @@ def check_comparable(benchmarks: Sequence[str], judge: str, judge_base_url: str)
     if len(kinds) != 1:
         raise DataError(f"benchmarks={','.join(benchmarks)}: name at least one, all of the lab or none")
     if judge == BOXED_JUDGE and not kinds.pop():
-        raise DataError(f"judge={judge} reads the lab's answers only; give a judge model and judge_base_url")
-    if judge not in (BOXED_JUDGE, NO_JUDGE) and not judge_base_url:
-        raise DataError(f"judge={judge} needs judge_base_url, the address of an OpenAI-compatible endpoint")
+        raise DataError(f"judge={judge} reads the lab's answers only; give a judge model and judge_url")
+    if judge not in (BOXED_JUDGE, NO_JUDGE) and not judge_url:
+        raise DataError(f"judge={judge} needs judge_url, the address of an OpenAI-compatible endpoint")
     return rows
 
 
@@ -124,7 +123,7 @@ def run_toolkit(job: ToolkitJob, python: Path) -> dict[str, Any]:
         DataError: as check_comparable; or a table that the toolkit's class can't score.
         ToolkitError: a run that failed or ran out of time; the end of its log is quoted.
     """
-    rows = check_comparable(job.benchmarks, job.judge, job.judge_base_url)
+    rows = check_comparable(job.benchmarks, job.judge, job.judge_url)
     if job.folder.exists():
         raise ToolkitError(f"{job.folder} is there already; the toolkit reuses what it finds, so give another `out`")
     for row in rows:
@@ -134,13 +133,12 @@ def run_toolkit(job: ToolkitJob, python: Path) -> dict[str, Any]:
             "datasets": [toolkit_dataset(row) for row in rows],
             "model": str(Path(job.model).resolve()) if job.model else "",
             "responses": str(Path(job.responses).resolve()) if job.responses else "",
-            "engine": {"dtype": job.dtype, "image_backend": job.image_backend},
-            "settings": asdict(job.settings),
+            "engine": asdict(job.engine),
             "lmu_data": str((job.folder / "data").resolve()),
             "work": str((job.folder / "work").resolve()),
             "out": str(job.folder.resolve()),
             "judge": job.judge,
-            "judge_base_url": url,
+            "judge_url": url,
             "judge_key_env": job.judge_key_env,
             "prompt_column": PROMPT_COLUMN if rows[0].name in ADAPTERS else "",
         }
@@ -201,7 +199,7 @@ def _call(python: Path, job: ToolkitJob) -> None:
 @contextmanager
 def _judge_url(job: ToolkitJob) -> Iterator[str]:
     if job.judge != BOXED_JUDGE:
-        yield job.judge_base_url
+        yield job.judge_url
         return
     with serve_boxed_judge() as url:
         yield url

@@ -19,7 +19,7 @@ from evaluation.benchmarks.prompts import build_prompt
 from evaluation.command_line import parse, run
 from evaluation.data.tsv import load_items
 from evaluation.engines.base import GenerationSettings, Request
-from evaluation.engines.config import EngineConfig, load_engine
+from evaluation.engines.config import EngineConfig, PrecomputedConfig, TransformersConfig, load_engine
 from evaluation.engines.generate import run_generation
 from evaluation.judging.scoring import score
 from evaluation.toolkit.agreement import Agreement, compare_verdicts, write_agreement
@@ -40,7 +40,7 @@ class Command:
         model: checkpoint folder; both sides generate with it. Empty: `responses` is scored by both.
         responses: folder with `<benchmark>.jsonl` of {index, response}; used instead of generating.
         judge: the toolkit's judge model; `boxed-rules` is ours for the lab, `exact_matching` none at all.
-        judge_base_url: endpoint of any other judge; its key is read from `judge_key_env`.
+        judge_url: endpoint of any other judge; its key is read from `judge_key_env`.
         python: the toolkit's interpreter; empty is VLMEVALKIT_PYTHON, else .venv-vlmevalkit.
         limit: the first so many items of each lab suite; 0 is all.
         timeout: seconds for the toolkit's whole run.
@@ -52,7 +52,7 @@ class Command:
     model: str = ""
     responses: str = ""
     judge: str = BOXED_JUDGE
-    judge_base_url: str = ""
+    judge_url: str = ""
     judge_key_env: str = "OPENAI_API_KEY"
     python: str = ""
     dtype: str = "auto"
@@ -71,7 +71,7 @@ def compare_with_toolkit(command: Command) -> list[Agreement]:
         DataError: lab and published benchmarks mixed, no benchmark, or neither model nor responses.
         ToolkitError: the toolkit is not installed, failed, or left no verdicts.
     """
-    rows = check_comparable(command.benchmarks, command.judge, command.judge_base_url)
+    rows = check_comparable(command.benchmarks, command.judge, command.judge_url)
     _check(command, rows)
     python = toolkit_python(command.python)
     job = _job(command, rows)
@@ -93,11 +93,9 @@ def _job(command: Command, rows: Sequence[Benchmark]) -> ToolkitJob:
         model=command.model,
         responses=str(Path(command.responses) / f"{rows[0].name}.jsonl") if command.responses else "",
         judge=command.judge,
-        judge_base_url=command.judge_base_url,
+        judge_url=command.judge_url,
         judge_key_env=command.judge_key_env,
-        dtype=command.dtype,
-        image_backend=command.image_backend,
-        settings=_settings(command),
+        engine=_engine(command),
         limit=command.limit,
         timeout=command.timeout,
     )
@@ -105,15 +103,16 @@ def _job(command: Command, rows: Sequence[Benchmark]) -> ToolkitJob:
 
 def _run_ours(command: Command, rows: Sequence[Benchmark]) -> Iterator[list[dict[str, Any]]]:
     """Our verdicts with responses, a benchmark at a time; the model is loaded once."""
-    config = EngineConfig(model=command.model, dtype=command.dtype, image_backend=command.image_backend)
-    engine = load_engine(config) if not command.responses else None
+    config: EngineConfig = _engine(command)
+    engine = load_engine(config, command.model) if command.model else None
     for row in rows:
         items = load_items(command.data / row.tsv, row)
         items = items[: command.limit] if command.limit else items
-        chosen = engine or load_engine(EngineConfig("precomputed", str(Path(command.responses) / f"{row.name}.jsonl")))
+        stored = str(Path(command.responses) / f"{row.name}.jsonl")
+        chosen = engine or load_engine(PrecomputedConfig("precomputed", config.settings, stored))
         requests = [Request(item.index, build_prompt(row, item), item.images) for item in items]
         path = command.out / "ours" / f"{row.name}.predictions.jsonl"
-        responses = {r.index: r.text for r in run_generation(chosen, requests, _settings(command), path)}
+        responses = {r.index: r.text for r in run_generation(chosen, requests, config.settings, path)}
         verdicts = score(row, items, responses, mode=command.mode)
         records = [{**verdict.as_record(), "response": responses[verdict.index]} for verdict in verdicts]
         lines = "".join(json.dumps(record) + "\n" for record in records)
@@ -128,8 +127,9 @@ def _check(command: Command, rows: Sequence[Benchmark]) -> None:
         raise DataError(f"responses= takes one benchmark a run, found {len(rows)}: indices repeat between benchmarks")
 
 
-def _settings(command: Command) -> GenerationSettings:
-    return GenerationSettings(max_new_tokens=command.max_new_tokens, batch_size=command.batch_size)
+def _engine(command: Command) -> TransformersConfig:
+    settings = GenerationSettings(max_new_tokens=command.max_new_tokens, batch_size=command.batch_size)
+    return TransformersConfig("transformers", settings, command.dtype, command.image_backend)  # type: ignore[arg-type]
 
 
 def main(arguments: Sequence[str]) -> str:

@@ -79,12 +79,12 @@ class Checkpoint(BaseModel):
 
             self._responses = read_predictions(Path(job["responses"]))
         else:
-            from evaluation.engines.transformers import TransformersEngine
+            from evaluation.engines.base import GenerationSettings
+            from evaluation.engines.config import TransformersConfig, load_engine
 
-            engine = job["engine"]
-            self._engine = TransformersEngine(
-                Path(job["model"]), dtype=engine["dtype"], device="auto", image_backend=engine["image_backend"]
-            )
+            settings = GenerationSettings(**job["engine"].pop("settings"))
+            self._config = TransformersConfig(**job["engine"], settings=settings)
+            self._engine = load_engine(self._config, job["model"])
 
     def use_custom_prompt(self, dataset):
         """Lab tables carry our prompt; stored responses need the item's index, which only a custom prompt gets."""
@@ -100,11 +100,11 @@ class Checkpoint(BaseModel):
         """The response to one item."""
         if self._responses:
             return self._responses[self._index]
-        from evaluation.engines.base import GenerationSettings, Request
+        from evaluation.engines.base import Request
 
         images = tuple(Path(part["value"]).read_bytes() for part in message if part["type"] == "image")
         text = "\n".join(part["value"] for part in message if part["type"] == "text")
-        [response] = self._engine.generate([Request("0", text, images)], GenerationSettings(**self._job["settings"]))
+        [response] = self._engine.generate([Request("0", text, images)], self._config.settings)
         return response.text
 
 
@@ -117,8 +117,8 @@ def main() -> None:
     script = Path(vlmeval.__file__).parents[1] / "run.py"
     sys.argv = [str(script), "--data", *JOB["datasets"], "--model", MODEL_NAME, "--work-dir", JOB["work"]]
     sys.argv += ["--judge", JOB["judge"], "--api-nproc", "4", "--judge-retry", "2"]
-    if JOB["judge_base_url"]:
-        sys.argv += ["--judge-base-url", JOB["judge_base_url"]]
+    if JOB["judge_url"]:
+        sys.argv += ["--judge-base-url", JOB["judge_url"]]
         sys.argv += ["--judge-key", os.environ.get(JOB["judge_key_env"], "") or "none"]
     sys.path.insert(0, str(script.parent))
     runpy.run_path(str(script), run_name="__main__")

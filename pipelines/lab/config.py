@@ -17,7 +17,6 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from drift.config import STRICT
 from drift.errors import DriftError
 
 SPLITS = ("validation", "test")
@@ -57,8 +56,6 @@ class LanguageShape:
     rope_theta: float
     mrope_section: tuple[int, int, int]
 
-    __pydantic_config__ = STRICT
-
 
 @dataclass(frozen=True)
 class VisionShape:
@@ -68,8 +65,6 @@ class VisionShape:
     depth: int
     heads: int
     feed_forward: int
-
-    __pydantic_config__ = STRICT
 
 
 @dataclass(frozen=True)
@@ -83,8 +78,6 @@ class Schedule:
     betas: tuple[float, float]
     warmup: float
     clip: float
-
-    __pydantic_config__ = STRICT
 
 
 @dataclass(frozen=True)
@@ -113,8 +106,6 @@ class Gates:
     suite_items: int
     wemath_groups: int
 
-    __pydantic_config__ = STRICT
-
 
 @dataclass(frozen=True)
 class WorldConfig:
@@ -138,8 +129,6 @@ class WorldConfig:
     wemath_groups: int
     gates: Gates
     seed: int = 0
-
-    __pydantic_config__ = STRICT
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range.

@@ -7,14 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from evaluation.judging.config import RulesJudge
-
 from evaluation.benchmarks.base import get_benchmark
 from evaluation.benchmarks.prompts import build_prompt
 from evaluation.data.tsv import load_items
 from evaluation.engines.base import Request
 from evaluation.engines.config import load_engine
 from evaluation.engines.generate import read_jsonl, run_generation
+from evaluation.judging.config import RulesJudge
 from evaluation.judging.http import HttpJudge
 from evaluation.judging.scoring import score, summarise
 from pipelines.errors import StageError

@@ -65,7 +65,7 @@ def _job(params: SecondOpinionParams, runtime: Runtime, inputs: Mapping[str, Pat
         benchmarks=params.benchmarks,
         model=str(inputs["model"] / CHECKPOINT),
         judge=params.judge,
-        judge_base_url=params.judge_url,
+        judge_url=params.judge_url,
         engine=params.engine,
         variant=params.variant,
         threads=runtime.threads,

@@ -9,7 +9,7 @@ import pytest
 from local_http import send, serve
 
 from evaluation.benchmarks.base import get_benchmark
-from evaluation.data.download import DownloadError, download, find_table, md5_of
+from evaluation.data.download import DownloadError, download, find_table
 
 DATA = random.Random(0).randbytes(300_000)
 MD5 = hashlib.md5(DATA, usedforsecurity=False).hexdigest()
@@ -116,8 +116,3 @@ def test_a_changed_local_table_and_a_lab_table_that_is_nowhere_are_refused(tmp_p
     assert find_table(row, folder=tmp_path, check_md5=False) == tmp_path / row.tsv
     with pytest.raises(DownloadError, match="LabMathVista has no published table"):
         find_table(get_benchmark("LabMathVista"), folder=tmp_path, cache=tmp_path)
-
-
-def test_md5_is_that_of_the_bytes(tmp_path):
-    (tmp_path / "a").write_bytes(DATA)
-    assert md5_of(tmp_path / "a") == MD5

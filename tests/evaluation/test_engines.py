@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from drift.errors import CheckpointError, DataError
 from evaluation.engines.base import Engine, EngineError, GenerationSettings, Request
+from evaluation.engines.config import PrecomputedConfig, TransformersConfig, load_engine
 from evaluation.engines.identity import folder_sha256
-from evaluation.engines.precomputed import PrecomputedEngine
-from evaluation.engines.transformers import TransformersEngine
 
 SETTINGS = GenerationSettings(max_new_tokens=24, batch_size=8)
+CONFIG = TransformersConfig("transformers", SETTINGS, "float32", "pil", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(folder) -> TransformersEngine:
-    return TransformersEngine(folder, dtype="float32", device="cpu", image_backend="pil")
+def engine(folder) -> Engine:
+    return load_engine(CONFIG, folder)
 
 
 def answers(engine: Engine, requests: list[Request], settings: GenerationSettings) -> dict[str, tuple]:
@@ -104,7 +104,7 @@ def test_a_published_repetition_penalty_does_not_touch_greedy_decoding(engine, f
     config = json.loads((other / "generation_config.json").read_text())
     config |= {"repetition_penalty": 5.0, "temperature": 0.1, "do_sample": True, "top_k": 1}
     (other / "generation_config.json").write_text(json.dumps(config))
-    published = TransformersEngine(other, dtype="float32", device="cpu", image_backend="pil")
+    published = load_engine(CONFIG, other)
     requests = pico_vl.requests(8)
     assert answers(published, requests, SETTINGS) == answers(engine, requests, SETTINGS)
     assert answers(published, requests, replace(SETTINGS, repetition_penalty=5.0)) != answers(
@@ -190,9 +190,9 @@ def test_impossible_settings_are_refused(change, message):
 
 def test_unusable_folders_dtypes_images_and_limits_are_refused(engine, folder, tmp_path):
     with pytest.raises(EngineError, match="no checkpoint"):
-        TransformersEngine(tmp_path)
-    with pytest.raises(EngineError, match="expected auto, float32"):
-        TransformersEngine(folder, dtype="float33", image_backend="pil")
+        load_engine(CONFIG, tmp_path)
+    with pytest.raises(EngineError, match=r"unknown dtype 'float33'; did you mean 'float32'.*auto, bfloat16, float16"):
+        replace(CONFIG, dtype="float33")
     with pytest.raises(EngineError, match="item '7': its image"):
         list(engine.generate([Request("7", "sum ?", (b"no image",))], SETTINGS))
     with pytest.raises(CheckpointError, match="above max_pixels"):
@@ -202,7 +202,7 @@ def test_unusable_folders_dtypes_images_and_limits_are_refused(engine, folder, t
 def test_precomputed_answers_come_back_unchanged_and_missing_ones_are_named(tmp_path):
     path = tmp_path / "answers.jsonl"
     path.write_text('{"index": 1, "response": "<think>x</think> 7"}\n{"index": "2", "response": ""}\n')
-    engine = PrecomputedEngine(path)
+    engine = load_engine(PrecomputedConfig("precomputed", SETTINGS, str(path)))
     got = answers(engine, [Request("2", "q"), Request("1", "q")], SETTINGS)
     assert got == {"2": ("", "unknown", None), "1": ("<think>x</think> 7", "unknown", None)}
     with pytest.raises(DataError, match="first missing index: '3'"):

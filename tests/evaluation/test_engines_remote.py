@@ -1,21 +1,34 @@
 """Engines that compute elsewhere: failures are missing answers, never empty ones, and settings are sent or refused."""
 
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Annotated
 
+import pydantic
 import pytest
 from local_http import Server, serve
 from pico_vl import requests as pico_requests
+from pico_vl import save_model
 
-from evaluation.engines.base import EngineError, GenerationSettings, Request
-from evaluation.engines.chat import ChatClient, ChatError, Endpoint, EndpointLostError
-from evaluation.engines.config import EngineConfig, load_engine
+from drift.config import RUNTIME
+from evaluation.engines.base import Engine, EngineError, GenerationSettings, Request
+from evaluation.engines.chat import ChatClient, ChatError, EndpointLostError
+from evaluation.engines.config import (
+    Endpoint,
+    EngineConfig,
+    OpenAIConfig,
+    PrecomputedConfig,
+    TransformersConfig,
+    VLLMConfig,
+    load_engine,
+)
 from evaluation.engines.generate import run_generation
+from evaluation.engines.identity import folder_sha256
 from evaluation.engines.openai import OpenAIEngine
 from evaluation.engines.precomputed import PrecomputedEngine
-from evaluation.engines.vllm import VLLMEngine
+from evaluation.judging.config import JudgeConfig, OpenAIJudge, RulesJudge
 
 PATIENCE = {"pause": 0.0, "timeout": 5.0, "attempts": 3, "concurrency": 4}
 
@@ -23,8 +36,9 @@ PATIENCE = {"pause": 0.0, "timeout": 5.0, "attempts": 3, "concurrency": 4}
 SETTINGS = GenerationSettings(max_new_tokens=7)
 
 
-def engine_at(url: str, **patience) -> OpenAIEngine:
-    return OpenAIEngine(Endpoint(url, "m", **(PATIENCE | patience)), server="vllm")
+def engine_at(url: str, **patience) -> Engine:
+    told = PATIENCE | patience
+    return load_engine(OpenAIConfig(url, "m", name="openai", settings=SETTINGS, server="vllm", **told))
 
 
 def test_generation_sends_images_first_with_the_settings(tmp_path):
@@ -74,12 +88,32 @@ def test_a_lost_endpoint_makes_no_further_call():
     assert len(server.bodies) == 2
 
 
-def test_settings_that_a_plain_endpoint_cannot_honour_are_refused():
-    engine = OpenAIEngine(Endpoint("http://127.0.0.1:9", "m"))
-    with pytest.raises(EngineError, match=r"'repetition_penalty'\] can't be sent"):
-        list(engine.generate([Request("0", "q")], replace(SETTINGS, repetition_penalty=1.2)))
+def test_settings_that_a_plain_endpoint_cannot_honour_are_refused_where_they_are_typed_and_where_they_are_sent():
+    plain = OpenAIConfig("http://127.0.0.1:9", "m", name="openai", settings=SETTINGS)
+    limits = replace(SETTINGS, min_pixels=4, max_pixels=9, repetition_penalty=1.2)
+    names = r"\['min_pixels', 'max_pixels', 'repetition_penalty'\] can't be sent.*say engine\.server=vllm"
+    with pytest.raises(EngineError, match=names):
+        replace(plain, settings=limits)
+    with pytest.raises(EngineError, match=names):
+        list(load_engine(plain).generate([Request("0", "q")], limits))
+    assert replace(plain, settings=limits, server="vllm").settings == limits
+    with pytest.raises(EngineError, match=r"\['top_k'\] can't be sent"):
+        replace(plain, settings=replace(SETTINGS, temperature=1.0, top_k=3))
     with pytest.raises(EngineError, match="unknown server 'vlm'; did you mean 'vllm'"):
-        OpenAIEngine(Endpoint("http://127.0.0.1:9", "m"), server="vlm")
+        replace(plain, server="vlm")
+
+
+def test_an_endpoint_without_a_name_serves_the_checkpoint_under_its_folders_path(tmp_path):
+    save_model(tmp_path / "model")
+    server = Server("7")
+    with serve(server) as url:
+        config = OpenAIConfig(url, name="openai", settings=SETTINGS, server="vllm")
+        engine = load_engine(config, tmp_path / "model")
+        [response] = engine.generate([Request("0", "q")], SETTINGS)
+        with pytest.raises(EngineError, match="no checkpoint"):
+            load_engine(config, tmp_path)
+    assert (response.text, server.bodies[0]["model"]) == ("7", str(tmp_path / "model"))
+    assert engine.model == f"vllm/sha256:{folder_sha256(tmp_path / 'model')}"
 
 
 class FakeLLM:
@@ -101,11 +135,11 @@ def test_vllm_gets_our_settings_and_not_the_checkpoints(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", fake)
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"weights")
-    engine = VLLMEngine(tmp_path)
+    engine = load_engine(VLLMConfig("vllm", SETTINGS, max_model_len=64), tmp_path)
     responses = list(engine.generate(pico_requests(3), replace(SETTINGS, max_pixels=99, top_k=5, seed=3)))
     assert [(r.text, r.finish_reason, r.tokens) for r in responses] == [("<think> 7", "stop", 2)] * 3
     loaded, asked = FakeLLM.calls
-    assert loaded["generation_config"] == "vllm"
+    assert (loaded["generation_config"], loaded["max_model_len"]) == ("vllm", 64)
     assert asked["mm_processor_kwargs"] == {"max_pixels": 99}
     sampling = asked["sampling"]
     assert (sampling["temperature"], sampling["top_k"], sampling["seed"], sampling["max_tokens"]) == (0.0, -1, None, 7)
@@ -114,21 +148,88 @@ def test_vllm_gets_our_settings_and_not_the_checkpoints(tmp_path, monkeypatch):
         engine.plan([Request("0", "q", (b"", b""))], SETTINGS)
 
 
-def test_an_engine_that_is_not_installed_or_not_known_says_so(tmp_path):
+def test_an_engine_that_is_not_installed_or_has_no_checkpoint_says_so(tmp_path):
     with pytest.raises(EngineError, match="vllm is not installed"):
-        load_engine(EngineConfig(name="vllm", model=str(tmp_path)))
-    with pytest.raises(EngineError, match="unknown engine 'vlm'; did you mean 'vllm'"):
-        load_engine(EngineConfig(name="vlm", model="x"))
+        load_engine(VLLMConfig("vllm", SETTINGS), tmp_path)
     with pytest.raises(EngineError, match="needs `model`"):
-        load_engine(EngineConfig())
+        load_engine(TransformersConfig("transformers", SETTINGS))
     with pytest.raises(EngineError, match="no checkpoint"):
-        load_engine(EngineConfig(model=str(tmp_path)))
+        load_engine(TransformersConfig("transformers", SETTINGS), tmp_path)
+
+
+def test_all_faults_of_a_config_come_in_one_error():
+    with pytest.raises(EngineError, match=r"VLLMConfig: unknown name 'vlm'; did you mean 'vllm'.*memory_share is 2"):
+        VLLMConfig("vlm", SETTINGS, tensor_parallel=0, memory_share=2)
+    with pytest.raises(EngineError, match="tensor_parallel is 0, expected at least 1 GPU; memory_share is 2"):
+        VLLMConfig("vllm", SETTINGS, tensor_parallel=0, memory_share=2)
+    with pytest.raises(EngineError, match="responses is '', expected the path"):
+        PrecomputedConfig("precomputed", SETTINGS, "")
 
 
 def test_the_factory_makes_the_engine_that_is_described(tmp_path: Path):
     answers = tmp_path / "a.jsonl"
     answers.write_text('{"index": "0", "response": "7"}\n')
-    assert isinstance(load_engine(EngineConfig(name="precomputed", model=str(answers))), PrecomputedEngine)
-    remote = load_engine(EngineConfig(name="openai", model="m", server="vllm"))
+    assert isinstance(load_engine(PrecomputedConfig("precomputed", SETTINGS, str(answers))), PrecomputedEngine)
+    remote = load_engine(OpenAIConfig("http://127.0.0.1:9", "m", name="openai", settings=SETTINGS, server="vllm"))
     assert isinstance(remote, OpenAIEngine)
     assert remote.model == "vllm/m"
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
+class Run:
+    """A strict config that holds ours whole, as a pipeline's does."""
+
+    engine: Annotated[EngineConfig, pydantic.Field(discriminator="name")]
+    judge: Annotated[JudgeConfig, pydantic.Field(discriminator="name")]
+
+
+def test_a_pipeline_types_the_configs_by_name_and_an_unknown_key_is_refused():
+    engine = {"name": "openai", "settings": {"max_pixels": 9}, "url": "http://x/v1", "server": "vllm"}
+    judge = {"name": "openai", "mode": "official", "url": "http://y/v1", "model": "j", "timeout": 5}
+    run = pydantic.TypeAdapter(Run).validate_python({"engine": engine, "judge": judge})
+    assert run.engine == OpenAIConfig(
+        "http://x/v1", name="openai", settings=GenerationSettings(max_pixels=9), server="vllm"
+    )
+    assert run.judge == OpenAIJudge("http://y/v1", "j", timeout=5.0, name="openai")
+    rules = pydantic.TypeAdapter(Annotated[JudgeConfig, pydantic.Field(discriminator="name")])
+    assert rules.validate_python({"name": "rules"}) == RulesJudge("rules", "official")
+    for changed in (
+        {"engine": engine | {"server_name": 1}, "judge": judge},
+        {"engine": engine | {"base_url": "http://x"}, "judge": judge},
+        {"engine": engine, "judge": judge | {"key": "x"}},
+        {"engine": engine | {"settings": {"max_pixel": 1}}, "judge": judge},
+    ):
+        with pytest.raises(pydantic.ValidationError, match="Unexpected keyword argument"):
+            pydantic.TypeAdapter(Run).validate_python(changed)
+
+
+def test_what_changes_no_response_is_marked_as_runtime():
+    changed = {
+        Endpoint: {"url", "model"},
+        TransformersConfig: {"name", "settings", "dtype", "image_backend"},
+        VLLMConfig: {"name", "settings", "dtype", "max_model_len"},
+        OpenAIConfig: {"url", "model", "name", "settings", "server"},
+        OpenAIJudge: {"url", "model", "name", "mode"},
+    }
+    for config, expected in changed.items():
+        assert {f.name for f in fields(config) if f.metadata != RUNTIME} == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "sha256"),
+    [
+        (GenerationSettings(), "151d8d2ba25f48da9363bf9eac8e3224797e33cb9c73f84cdfe393e7f13b6e49"),
+        (
+            GenerationSettings(max_new_tokens=52, min_pixels=1003520),
+            "a2f77886c4de0ae40160862792794dcce8ada495bb77d00b35e5cfc8f44d9c9b",
+        ),
+        (
+            GenerationSettings(
+                temperature=0.7, top_k=5, seed=3, min_pixels=4, max_pixels=9, system_prompt="x", batch_size=3
+            ),
+            "fa925acdc6f67085e1e5496397bb1d759c04530e21b9fefad54993628a36ffa4",
+        ),
+    ],
+)
+def test_the_hash_of_settings_is_the_one_that_stored_responses_hold(settings, sha256):
+    assert settings.sha256() == sha256

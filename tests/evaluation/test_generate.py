@@ -11,8 +11,8 @@ import pytest
 from drift.errors import DataError
 from evaluation.data.predictions import read_predictions
 from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response
+from evaluation.engines.config import TransformersConfig, load_engine
 from evaluation.engines.generate import run_generation
-from evaluation.engines.transformers import TransformersEngine
 
 SETTINGS = GenerationSettings(max_new_tokens=12, batch_size=4)
 REQUESTS = [Request(str(i), f"question {i}") for i in range(22)]
@@ -126,14 +126,14 @@ def test_repeated_indices_and_damage_in_the_middle_are_refused(tmp_path):
     with pytest.raises(DataError, match="'0' stands at least twice"):
         run_generation(EchoEngine(), [*REQUESTS, REQUESTS[0]], SETTINGS, tmp_path / "a.jsonl")
     (tmp_path / "b.jsonl").write_text('{"index": "0"\n{"index": "1"}\n')
-    with pytest.raises(DataError, match=r"b\.jsonl line 1 is not JSON"):
+    with pytest.raises(DataError, match=r"b\.jsonl:1: not JSON"):
         run_generation(EchoEngine(), REQUESTS, SETTINGS, tmp_path / "b.jsonl")
 
 
 def test_a_model_that_was_cut_resumes_to_the_same_bytes(tmp_path):
     folder = pico_vl.save_model(tmp_path / "model")
     requests = pico_vl.requests(20)
-    engine = TransformersEngine(folder, dtype="float32", device="cpu", image_backend="pil")
+    engine = load_engine(TransformersConfig("transformers", SETTINGS, "float32", "pil", "cpu"), folder)
     run_generation(engine, requests, SETTINGS, tmp_path / "whole.jsonl")
     whole = (tmp_path / "whole.jsonl").read_bytes()
     (tmp_path / "out.jsonl").write_bytes(whole[: len(whole) // 2])

@@ -66,7 +66,7 @@ VERDICTS = {
 def command_line(folder: Path, url: str, capsys: pytest.CaptureFixture, **changes: object) -> tuple[int, str, str]:
     values: dict[str, object] = {"benchmark": NAME, "data": folder / f"{NAME}.tsv", "verdicts": folder / "v.jsonl"}
     values |= {"predictions": folder / f"{NAME}.jsonl", "judge": "openai", "judge_url": f"{url}/v1"}
-    values |= {"judge_model": "judge-1", "judge_cache": folder / "cache.jsonl", **changes}
+    values |= {"judge_model": "judge-1", "judge_cache": folder / "cache.sqlite", **changes}
     status = score.main([f"{key}={value}" for key, value in values.items()])
     captured = capsys.readouterr()
     return status, captured.out, captured.err
@@ -156,18 +156,6 @@ def test_a_judge_that_dies_stops_the_stage_and_the_next_run_asks_only_the_rest(f
         values, _ = stage(folder, url, "official", "a")
     assert len(server.bodies) - before == 25
     assert (values["scores"]["MathVista"], values["judge_usage"]["cached"]) == (100.0, 15)
-
-
-def test_two_runs_share_one_cache_of_replies(folder: Path) -> None:
-    from evaluation.judging.http import ReplyCache, _Heard
-
-    path = folder / "c.jsonl"
-    first, second = ReplyCache(path), ReplyCache(path)
-    first.put("a", _Heard("1", 2))
-    path.write_bytes(path.read_bytes() + b'{"key": "torn", "te')  # a third run was killed here
-    second.put("b", _Heard("3", 4))
-    assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == ["a", "b"]
-    assert ReplyCache(path).get("a") == _Heard("1", 2)
 
 
 def test_prices_come_from_the_config_and_are_no_part_of_a_score() -> None:

@@ -1,6 +1,8 @@
 """A judge's failure is never a verdict, its answers are paid for once, and each benchmark's protocol reads its kind."""
 
-import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -11,9 +13,12 @@ from local_http import Server, completion, send, serve
 from drift.errors import DataError
 from evaluation.benchmarks.base import get_benchmark
 from evaluation.data.tsv import Item
+from evaluation.engines import chat
 from evaluation.engines.base import EngineError
-from evaluation.engines.chat import ChatClient, ChatError, Endpoint
-from evaluation.judging.http import HttpJudge
+from evaluation.engines.chat import ChatClient, ChatError
+from evaluation.engines.config import Endpoint
+from evaluation.judging.config import OpenAIJudge
+from evaluation.judging.http import HttpJudge, ReplyCache, _Heard
 from evaluation.judging.judge import BatchJudge, JudgeRequest
 from evaluation.judging.prompts import NO_ANSWER, PROTOCOLS, protocol_of, read_equality
 from evaluation.judging.scoring import score, summarise
@@ -22,10 +27,10 @@ CASE = JudgeRequest("WeMath", "1", "Which?", {"A": "one", "B": "two"}, "B", "I t
 PATIENCE = {"pause": 0.0, "timeout": 5.0, "attempts": 3, "concurrency": 4}
 
 
-def judge_with(server, requests, **options):
-    patience = PATIENCE | options.pop("patience", {})
+def judge_with(server, requests, *, cache=None, patience=None, **prices):
     with serve(server) as url:
-        judge = HttpJudge(Endpoint(f"{url}/v1", "judge-1", **patience), **options)
+        settings = PATIENCE | (patience or {}) | prices
+        judge = HttpJudge(OpenAIJudge(f"{url}/v1", "judge-1", name="openai", **settings), cache=cache)
         return judge.judge_all(requests), judge
 
 
@@ -122,7 +127,9 @@ def test_chat_of_the_judges_own_is_no_free_form_answer(reply, verdict):
     assert judge_with(Server(reply), [request])[0][0].verdict is verdict
 
 
-@pytest.mark.parametrize("broken", [500, 429, b"<html>", b"{}", b'{"choices": []}', b"[1]", completion(None)])
+@pytest.mark.parametrize(
+    "broken", [500, 429, 425, 408, 409, b"<html>", b"{}", b'{"choices": []}', b"[1]", completion(None)]
+)
 def test_what_may_pass_is_tried_again(broken):
     server = Server(broken, broken, "B")
     assert judge_with(server, [CASE])[0][0].verdict is True
@@ -152,13 +159,42 @@ def test_the_pause_doubles_and_retry_after_is_obeyed(monkeypatch):
     assert [p for p in pauses if p >= 1] == [1.0, 2.0, 7.0, 8.0]
 
 
+def test_a_wait_of_minutes_is_an_error_at_once():
+    seen = []
+
+    def busy(request, _body):
+        seen.append(1)
+        send(request, 429, b"tomorrow", Retry_After="9000")
+
+    with serve(busy) as url, pytest.raises(ChatError, match="failed 1 times, last: HTTP 429: tomorrow"):
+        ChatClient(Endpoint(url, "m", pause=0.0)).complete([], {})
+    assert len(seen) == 1
+
+
+def test_a_reply_that_is_cut_is_tried_again_and_one_without_end_is_not(monkeypatch):
+    seen = []
+
+    def cut(request, _body):
+        seen.append(1)
+        send(request, 200, completion("hi")[: 20 if len(seen) < 3 else None], Content_Length=str(len(completion("hi"))))
+        request.close_connection = True
+
+    with serve(cut) as url:
+        assert ChatClient(Endpoint(url, "m", pause=0.0, attempts=3)).complete([], {}).text == "hi"
+    monkeypatch.setattr(chat, "_LONGEST_REPLY", 1000)
+    server = Server("long " * 300)
+    with serve(server) as url, pytest.raises(ChatError, match="reply of more than 1000 bytes; that is no chat"):
+        ChatClient(Endpoint(url, "m", pause=0.0)).complete([], {})
+    assert len(server.bodies) == 1
+
+
 def test_a_slow_server_is_left_at_the_deadline_even_if_it_drips():
     def drip(request, _body):
         request.send_response(200)
         request.send_header("Content-Length", "1000")
         request.end_headers()
         for _ in range(40):
-            request.wfile.write(b" " * 70_000)
+            request.wfile.write(b" ")
             time.sleep(0.05)
 
     def silent(request, _body):
@@ -186,7 +222,7 @@ def test_calls_run_side_by_side_and_replies_keep_their_order():
 
 def test_a_judge_that_dies_half_way_leaves_the_rest_unjudged_and_the_next_run_asks_only_those(tmp_path):
     requests = [replace(CASE, index=str(i), response=f"I take two. {i}") for i in range(40)]
-    cache = tmp_path / "cache.jsonl"
+    cache = tmp_path / "cache.sqlite"
     dying = Server(*["B"] * 15, 500)
     patience = {"concurrency": 2, "failures_in_a_row": 3, "attempts": 2}
     replies, judge = judge_with(dying, requests, cache=cache, patience=patience)
@@ -205,27 +241,55 @@ def test_unjudged_items_are_outside_the_accuracy_and_counted():
     responses = {"0": r"\boxed{ 3 }", "1": r"\boxed{ 4 }"} | {str(i): f"no box {i}" for i in range(2, 6)}
     server = Server(lambda body: 400 if "no box 5" in str(body) else "3")
     with serve(server) as url:
-        judge = HttpJudge(Endpoint(url, "j", **PATIENCE))
+        judge = HttpJudge(OpenAIJudge(url, "j", **PATIENCE, name="openai"))
         assert isinstance(judge, BatchJudge)
         summary = summarise(benchmark, items, score(benchmark, items, responses, judge=judge))
     assert (summary["n"], summary["unjudged"], summary["accuracy"]) == (6, 1, 80.0)
 
 
-def test_the_cache_survives_a_kill_and_knows_model_and_prompt(tmp_path):
-    cache = tmp_path / "cache.jsonl"
+def test_the_cache_knows_model_and_prompt(tmp_path):
+    cache = tmp_path / "cache.sqlite"
     judge_with(Server("B"), [CASE, replace(CASE, response="other")], cache=cache)
-    cache.write_bytes(cache.read_bytes()[:-9])
     server = Server("B")
-    judge_with(server, [CASE, replace(CASE, response="other")], cache=cache, patience={"concurrency": 1})
-    assert len(server.bodies) == 1
-    assert [len(json.loads(line)["key"]) for line in cache.read_text().splitlines()] == [64, 64]
-    server = Server("B")
+    judge_with(server, [CASE, replace(CASE, response="other")], cache=cache)
+    assert server.bodies == []
     judge_with(server, [replace(CASE, question="Another?")], cache=cache)
     assert len(server.bodies) == 1
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from evaluation.judging.http import ReplyCache, _Heard
+cache = ReplyCache(Path(sys.argv[1]))
+for k in range(20):
+    cache.put(f"{sys.argv[2]} {k}", _Heard("\\ud800 B", k))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_processes_share_a_cache_and_a_kill_loses_nothing_that_was_answered(tmp_path):
+    path = tmp_path / "new" / "cache.sqlite"
+    ours = ReplyCache(path)
+    runs = [subprocess.Popen([sys.executable, "-c", KILLED, str(path), name]) for name in "ab"]
+    ours.put("ours", _Heard("A", 3))
+    assert [run.wait(60) for run in runs] == [-signal.SIGKILL] * 2
+    for cache in (ours, ReplyCache(path)):
+        assert cache.get("ours") == _Heard("A", 3)
+        assert [cache.get(f"{name} {k}") for name in "ab" for k in range(20)] == [
+            _Heard("\ud800 B", k) for k in range(20)
+        ] * 2
+    assert ours.get("other") is None
+
+
+def test_a_file_that_is_no_cache_is_refused(tmp_path):
+    (tmp_path / "cache.jsonl").write_text('{"key": "a", "text": "B", "tokens": 1}\n' * 99)
+    with pytest.raises(DataError, match=r"cache\.jsonl can't serve as the cache of replies .*name another file"):
+        ReplyCache(tmp_path / "cache.jsonl")
+
+
 def test_cost_counts_new_calls_only(tmp_path):
-    options = {"cache": tmp_path / "c.jsonl", "prompt_price": 1.5, "completion_price": 6.0}
+    options = {"cache": tmp_path / "c.sqlite", "prompt_price": 1.5, "completion_price": 6.0}
     _, judge = judge_with(Server("B"), [CASE], **options)
     assert judge.usage().cost == pytest.approx((10 * 1.5 + 2 * 6) / 1e6)
     _, judge = judge_with(Server("B"), [CASE], **options)
@@ -241,10 +305,16 @@ def test_a_key_is_sent_from_the_environment_and_an_address_is_checked(monkeypatc
         send(request, 200, completion("hi"))
 
     with serve(note) as url:
-        ChatClient(Endpoint(url, "m", api_key_env="TEST_KEY")).complete([], {})
-        ChatClient(Endpoint(url, "m", api_key_env="")).complete([], {})
+        ChatClient(Endpoint(url, "m", key_env="TEST_KEY")).complete([], {})
+        ChatClient(Endpoint(url, "m", key_env="")).complete([], {})
     assert seen == ["Bearer abc", None]
-    with pytest.raises(EngineError, match=r"expected http\(s\)://host/v1"):
-        Endpoint("localhost:8000", "m")
-    with pytest.raises(EngineError, match="counts must be at least 1"):
-        Endpoint("http://x", "m", attempts=0)
+    with pytest.raises(
+        EngineError, match=r"url is 'localhost:8000', expected http\(s\)://host/v1; attempts is 0, expected"
+    ):
+        Endpoint("localhost:8000", "m", attempts=0)
+    with pytest.raises(EngineError, match=r"unknown mode 'oficial'; did you mean 'official'.*the judge's name"):
+        OpenAIJudge("http://x/v1", name="openai", mode="oficial")
+    with pytest.raises(ChatError, match="url 'http://x:port/v1' is no address"):
+        ChatClient(Endpoint("http://x:port/v1", "m"))
+    with pytest.raises(ChatError, match="needs `model`"):
+        ChatClient(Endpoint("http://x/v1"))

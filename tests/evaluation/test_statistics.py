@@ -14,7 +14,6 @@ from evaluation.statistics import (
     detectable_difference,
     holm,
     mcnemar_exact,
-    nested_bootstrap,
     paired_bootstrap,
     paired_over_seeds,
     seeds_interval,
@@ -78,15 +77,6 @@ def test_paired_over_seeds_takes_differences_seed_by_seed():
     assert interval.p_value == pytest.approx(ttest_rel([10, 20, 30, 40], [11, 21.5, 31, 41.5]).pvalue)
 
 
-def test_nested_bootstrap_is_wider_than_items_alone_when_seeds_differ():
-    rng = np.random.default_rng(0)
-    first = rng.integers(0, 2, (4, 200))
-    second = np.clip(first + np.array([[1], [0], [0], [1]]), 0, 1)
-    nested = nested_bootstrap(first.tolist(), second.tolist())
-    flat = paired_bootstrap(list(first.ravel()), list(second.ravel()))
-    assert nested.high - nested.low > 2 * (flat.high - flat.low)
-
-
 def test_detectable_difference_shrinks_with_the_root_of_n_and_stays_below_the_discordance():
     assert detectable_difference(1000, 0.2) == pytest.approx(0.039, abs=0.001)
     assert detectable_difference(4000, 0.2) == pytest.approx(detectable_difference(1000, 0.2) / 2, rel=0.01)
@@ -100,5 +90,3 @@ def test_impossible_inputs_are_refused():
         mcnemar_exact([True] * 3, [True] * 2)
     with pytest.raises(DataError, match="no items"):
         cluster_bootstrap([], lambda drawn: 0.0)
-    with pytest.raises(DataError, match="shapes"):
-        nested_bootstrap([[1.0]], [[1.0, 0.0]])

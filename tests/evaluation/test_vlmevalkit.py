@@ -15,7 +15,8 @@ import pytest
 from drift.errors import DataError
 from evaluation.benchmarks.base import get_benchmark
 from evaluation.data.tsv import encode_image, write_rows
-from evaluation.engines.chat import ChatClient, Endpoint
+from evaluation.engines.chat import ChatClient
+from evaluation.engines.config import Endpoint
 from evaluation.toolkit.agreement import compare_verdicts, write_agreement
 from evaluation.toolkit.agreement import main as compare_files
 from evaluation.toolkit.boxed_judge import answer, serve_boxed_judge
@@ -156,7 +157,7 @@ printf '{{"commit": "abc123"}}' > {folder}/toolkit.json"""
     assert "VLMEvalKit commit abc123, judge boxed-rules" in (tmp_path / "out" / "agreement.md").read_text()
     job = json.loads((folder / "job.json").read_text())
     assert (job["datasets"], job["prompt_column"]) == (["MathVista_MINI"], PROMPT_COLUMN)
-    assert job["judge_base_url"].startswith("http://127.0.0.1:")
+    assert job["judge_url"].startswith("http://127.0.0.1:")
 
 
 def test_a_toolkit_that_fails_hangs_or_is_not_there_is_reported(tmp_path, monkeypatch):
@@ -180,7 +181,7 @@ def test_a_toolkit_that_fails_hangs_or_is_not_there_is_reported(tmp_path, monkey
         ({"benchmarks": ()}, "name at least one"),
         ({"model": "m"}, "give exactly one of the two"),
         ({"benchmarks": ("LabMathVista", "LabWeMath")}, "one benchmark a run"),
-        ({"judge": "gpt-4o-mini"}, "needs judge_base_url"),
+        ({"judge": "gpt-4o-mini"}, "needs judge_url"),
     ],
 )
 def test_a_comparison_that_makes_no_sense_is_refused_before_anything_runs(tmp_path, changes, message):

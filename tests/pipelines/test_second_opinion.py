@@ -12,6 +12,7 @@ from test_commands import command
 
 from drift.errors import DataError
 from evaluation.data.tsv import encode_image, write_rows
+from evaluation.judging.config import RulesJudge
 from evaluation.toolkit.job import PYTHON_VARIABLE, ToolkitError
 from pipelines import compose, plan, revisions
 from pipelines.errors import ConfigError, StageError
@@ -70,15 +71,14 @@ def inputs(tmp_path: Path) -> dict[str, Path]:
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (tmp_path / "scores").mkdir()
     found = {"responses": folder, "benchmarks": folder, "model": folder}
-    params = ScoreParams({"MathVista": "LabMathVista", "WeMath": "LabWeMath"}, "official", "rules", "", "")
+    params = ScoreParams({"MathVista": "LabMathVista", "WeMath": "LabWeMath"}, RulesJudge("rules"))
     score_responses(params, Runtime(tmp_path), found, tmp_path / "scores")
     return {**found, "scores": tmp_path / "scores"}
 
 
 PARAMS = SecondOpinionParams(
-    COMMIT, ("LabMathVista", "LabWeMath"), "default", "float32", "pil",
-    compose.load([]).engine.settings, "boxed-rules", "",
-)  # fmt: skip
+    COMMIT, ("LabMathVista", "LabWeMath"), "default", compose.load([]).engine, "boxed-rules", ""
+)
 
 
 def test_the_artifact_holds_agreement_differences_and_both_scores(
@@ -102,7 +102,7 @@ def test_the_artifact_holds_agreement_differences_and_both_scores(
     kept = {path.name for path in (out / "toolkit").iterdir()}
     assert kept == {"job.json", "log.txt", "toolkit.json", "MathVista_MINI.jsonl", "WeMath.jsonl"}
     job = json.loads((out / "toolkit" / "job.json").read_text())
-    assert job["settings"]["max_new_tokens"] == 52
+    assert job["engine"]["settings"]["max_new_tokens"] == 52
     assert job["model"] == str(inputs["model"] / "model")
 
 
@@ -139,7 +139,7 @@ def test_what_the_toolkit_cannot_do_is_refused_before_anything_runs() -> None:
         planned("suite=lab_perception")
     with pytest.raises(DataError, match="boxed-rules reads the lab's answers only"):
         planned("profile=paper")
-    with pytest.raises(DataError, match="judge=gpt-4o-mini needs judge_base_url"):
+    with pytest.raises(DataError, match="judge=gpt-4o-mini needs judge_url"):
         planned("profile=paper", "evaluator.judge=gpt-4o-mini")
     with pytest.raises(ConfigError, match="engine=transformers inside the toolkit, not vllm"):
         planned("engine=vllm")
