@@ -10,7 +10,9 @@ from pathlib import Path
 import matplotlib
 import pandas
 
-from pipelines.report.numbers import Source
+from drift.files import read_jsonl
+from pipelines.layout import CHECKPOINT
+from pipelines.report.numbers import Evidence, Source
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -18,13 +20,23 @@ from matplotlib import pyplot
 Runs = Mapping[str, Sequence[Source]]
 
 
+def curves(evidence: Evidence, folder: Path) -> list[str]:
+    """Draws the rows that the table names in `curves` into `folder`; the names of the figures."""
+    name, trained = evidence.table.name, evidence.by_row("checkpoint") if evidence.table.curves else {}
+    runs = {label: trained[label] for label in evidence.table.curves}
+    drawn = {f"{name}_loss": loss_curves, f"{name}_layers": layer_shares} if runs else {}
+    for stem, draw in drawn.items():
+        draw(runs, folder / stem)
+    return list(drawn)
+
+
 def loss_curves(runs: Runs, stem: Path) -> None:
     """`stem`.png and .csv: training loss against the optimizer step, log scale, a line per row."""
     frames = []
     for label, sources in runs.items():
         for seed, source in enumerate(sources):
-            lines = (source.path / "model" / "metrics.jsonl").read_text().splitlines()
-            frame = pandas.DataFrame([json.loads(line) for line in lines])[["step", "loss"]]
+            lines = read_jsonl(source.path / CHECKPOINT / "metrics.jsonl", "training metrics")
+            frame = pandas.DataFrame(lines)[["step", "loss"]]
             frames.append(frame.assign(row=label, run=seed))
     data = pandas.concat(frames)
     data.to_csv(stem.with_suffix(".csv"), index=False)
@@ -43,7 +55,7 @@ def layer_shares(runs: Runs, stem: Path) -> None:
     frames = []
     for label, sources in runs.items():
         for seed, source in enumerate(sources):
-            table = json.loads((source.path / "model" / "injection.json").read_text())["layers"]
+            table = json.loads((source.path / CHECKPOINT / "injection.json").read_text())["layers"]
             weights = [entry for entry in table if entry["name"].endswith(".weight")]
             frame = pandas.DataFrame(weights)[["layer", "module", "w_eff"]]
             frames.append(frame.assign(row=label, run=seed))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas
 
+from evaluation.data.markdown import markdown
 from pipelines.report.numbers import Difference, Number
 from pipelines.report.render import difference_frame, unresolved
 from pipelines.report.spec import Table
@@ -65,17 +66,8 @@ def page(
     for section in sections:
         parts += _section(section)
     if len(runs):
-        parts += [
-            "## What the checkpoints are",
-            RUNS,
-            markdown(runs),
-        ]
+        parts += ["## What the checkpoints are", RUNS, markdown(runs)]
     return "\n\n".join(parts) + "\n"
-
-
-def markdown(frame: pandas.DataFrame) -> str:
-    """A frame as a Markdown table, texts as they are."""
-    return frame.to_markdown(index=False, disable_numparse=True, stralign="left")
 
 
 def _section(section: Section) -> list[str]:

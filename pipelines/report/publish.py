@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas
 
+from pipelines.layout import FIGURES, TABLES
 from pipelines.report.spec import TIMES
 from pipelines.store import Artifact
 
-TABLES = "tables"
-PARTS = (f"{TABLES}/", "figures/")
+PARTS = (f"{TABLES}/", f"{FIGURES}/")
 _KEY = ["table", "row", "benchmark"]
 
 

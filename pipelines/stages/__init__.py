@@ -146,11 +146,11 @@ class ReportParams:
 
 
 MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70)
-DATA = Stage("data", 1, "pipelines.stages.models:make_data", 3)
+DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3)
 BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3)
-PRIOR = Stage("prior", 1, "pipelines.stages.checkpoints:extract_prior", 1)
-GEOMETRY = Stage("geometry", 1, "pipelines.stages.checkpoints:measure_geometry", 1)
-MERGE = Stage("merge", 1, "pipelines.stages.checkpoints:merge", 1)
+PRIOR = Stage("prior", 1, "pipelines.stages.weights:extract_prior", 1)
+GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1)
+MERGE = Stage("merge", 1, "pipelines.stages.weights:merge", 1)
 TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13)
 GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2)
 SCORE = Stage("score", 3, "pipelines.stages.evaluate:score_responses", 0.2)

@@ -18,11 +18,9 @@ from evaluation.judging.http import HttpJudge
 from evaluation.judging.scoring import score, summarise
 from pipelines.errors import StageError
 from pipelines.lab.diagnostics import diagnose
+from pipelines.layout import CHECKPOINT, SCORES
 from pipelines.stage import Runtime
 from pipelines.stages import GenerateParams, ScoreParams
-from pipelines.stages.models import CHECKPOINT
-
-SCORES = "scores.json"
 
 
 def generate(params: GenerateParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:

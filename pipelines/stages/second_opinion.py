@@ -15,9 +15,9 @@ from evaluation.judging.verdicts import Verdict
 from evaluation.toolkit.agreement import Agreement, compare_verdicts, write_agreement
 from evaluation.toolkit.job import ToolkitJob, run_toolkit, toolkit_python, toolkit_score, toolkit_verdicts
 from pipelines.errors import StageError
+from pipelines.layout import CHECKPOINT
 from pipelines.stage import Runtime
 from pipelines.stages import SecondOpinionParams
-from pipelines.stages.models import CHECKPOINT
 
 log = logging.getLogger(__name__)
 

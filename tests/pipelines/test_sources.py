@@ -13,7 +13,8 @@ from pipelines.errors import ConfigError, StageError
 from pipelines.schema import Tracker
 from pipelines.stage import Runtime
 from pipelines.stages import DataParams, ModelParams
-from pipelines.stages.models import make_data, make_model, write_sharegpt
+from pipelines.stages.data import make_data, write_sharegpt
+from pipelines.stages.models import make_model
 from pipelines.store import Store
 from pipelines.tracking import Recorder
 
