@@ -7,7 +7,7 @@ from typing import Any
 import pandas
 
 from evaluation.data.markdown import markdown
-from pipelines.report.numbers import Evidence, Source
+from pipelines.report.numbers import AVERAGE, Evidence, Source
 from pipelines.report.render import BLANK
 
 ANSWERS = (
@@ -18,14 +18,15 @@ ANSWERS = (
 
 
 def answers(evidence: Evidence) -> list[str]:
-    """The share of each row's answers that end a chain of thought, per column; nothing where none was recorded."""
-    columns, lines = evidence.table.columns, []
+    """The share of each row's answers that end a chain of thought, by benchmark; nothing where none was recorded."""
+    names = list(dict.fromkeys(c.partition("_")[0] for c in evidence.table.columns if c != AVERAGE))
+    lines = []
     for label, sources in evidence.by_row("score").items():
         scored = [source.scores for source in sources]
-        if all(scores[column]["diagnostics"] for scores in scored for column in columns):
-            shares = [[scores[column]["diagnostics"]["closed"] for scores in scored] for column in columns]
+        if all(scores[name]["diagnostics"] for scores in scored for name in names):
+            shares = [[scores[name]["diagnostics"]["closed"] for scores in scored] for name in names]
             lines.append([label, *(_over_seeds(each, "{:.0f}") for each in shares)])
-    return [ANSWERS, markdown(pandas.DataFrame(lines, columns=["row", *columns]))] if lines else []
+    return [ANSWERS, markdown(pandas.DataFrame(lines, columns=["row", *names]))] if lines else []
 
 
 def runs(tables: Sequence[Evidence]) -> pandas.DataFrame:
