@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from drift.errors import closest
 from pipelines import compose, plan, revisions, stages
 from pipelines.errors import ConfigError
-from pipelines.report.kinds import get_kind
+from pipelines.report.kinds import KINDS
 from pipelines.report.spec import Cell, Row, Table
 from pipelines.schema import Config
 from pipelines.stage import Call
@@ -43,9 +43,10 @@ def load(name: str) -> Table:
         raise ConfigError(f"unknown table {name!r}: {closest(name, names())}")
     try:
         table = _TABLE.validate_python({"name": name, **yaml.safe_load(path.read_text())})
-        get_kind(table.kind)
-    except (ValidationError, ConfigError) as error:
+    except ValidationError as error:
         raise ConfigError(f"{path} is no table: {error}") from None
+    if table.kind not in KINDS:
+        raise ConfigError(f"{path}: unknown kind of table {table.kind!r}: {closest(table.kind, KINDS)}")
     return table
 
 
@@ -73,7 +74,7 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
 
 def _cell(table: Table, row: Row, config: Config, inputs: dict[str, Call]) -> Cell:
     """Adds the calls behind one row and seed to the inputs and names them."""
-    planned = {role: _PLANNED[role](config) for role in get_kind(table.kind).roles}
+    planned = {role: _PLANNED[role](config) for role in KINDS[table.kind].roles}
     calls = {role: call for role, call in planned.items() if call is not None}
     names = {role: f"{role}-{call.key[:12]}" for role, call in calls.items()}
     inputs.update({names[role]: call for role, call in calls.items()})

@@ -3,43 +3,34 @@
 Planning reads `roles` alone, so pandas and matplotlib are imported where a table is filled.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from drift.errors import closest
-from pipelines.errors import ConfigError
 from pipelines.report.spec import COSTS
 
 if TYPE_CHECKING:
-    import pandas
+    from pandas import DataFrame
 
-    from pipelines.report.numbers import Evidence, Number
-
-    Numbers = Mapping[str, Sequence[Number]]
-
-SLOPES = (
-    "What distance costs: the slope of a line through the rows of a series, fitted in each world, as its mean over "
-    "worlds with the interval over worlds (in points of the last column)."
-)
+    from pipelines.report.numbers import Evidence, Numbers
 
 
 class Kind:
-    """What a kind of table does unless it says otherwise.
+    """Benchmark scores beside the paper's; what another kind does too, unless it says otherwise.
 
     Attributes:
         roles: the artifacts that a cell is read from, each the name of what pipelines.tables plans for it.
         digits: of the printed numbers, behind the point.
     """
 
-    roles: ClassVar[tuple[str, ...]]
+    roles: ClassVar[tuple[str, ...]] = ("score", "checkpoint", "choice")
     digits: ClassVar[int] = 1
 
     def numbers(self, evidence: "Evidence") -> "Numbers":
         """Row label -> its numbers, for the rows that were run."""
-        return {}
+        return evidence.scores()
 
-    def wide(self, evidence: "Evidence", numbers: "Numbers") -> "pandas.DataFrame":
+    def wide(self, evidence: "Evidence", numbers: "Numbers") -> "DataFrame":
         """The table as printed."""
         from pipelines.report.render import wide_frame
 
@@ -54,21 +45,13 @@ class Kind:
         return []
 
 
-class Scores(Kind):
-    """Benchmark scores beside the paper's."""
-
-    roles: ClassVar[tuple[str, ...]] = ("score", "checkpoint", "choice")
-
-    def numbers(self, evidence: "Evidence") -> "Numbers":
-        return evidence.scores()
-
-
 class Hyperparameters(Kind):
     """Table 9: what each merge ran with, beside the paper's entry."""
 
-    roles = ("score", "checkpoint", "choice")
+    def numbers(self, evidence: "Evidence") -> "Numbers":
+        return {}
 
-    def wide(self, evidence: "Evidence", numbers: "Numbers") -> "pandas.DataFrame":
+    def wide(self, evidence: "Evidence", numbers: "Numbers") -> "DataFrame":
         from pipelines.report.render import settings_frame
 
         return settings_frame(evidence)
@@ -86,27 +69,24 @@ class Geometry(Kind):
     def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> list[str]:
         from pipelines.report.geometry_figures import figure2
 
-        figure2(evidence.by_row("geometry"), folder / evidence.table.name)
-        return [evidence.table.name]
+        return [figure2(evidence.by_row("geometry"), folder / evidence.table.name)]
 
 
-class Distance(Scores):
+class Distance(Kind):
     """Scores, and the rows' gains against how far each row's expert lies from its MLLM."""
 
-    roles = ("geometry", *Scores.roles)
+    roles = ("geometry", *Kind.roles)
 
     def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> list[str]:
         from pipelines.report.geometry_figures import gain_against_distance
 
-        table = evidence.table
-        gain_against_distance(table, evidence.by_row("geometry"), numbers, folder / table.name)
-        return [table.name]
+        stem = folder / evidence.table.name
+        return [gain_against_distance(evidence.table, evidence.by_row("geometry"), numbers, stem)]
 
     def findings(self, evidence: "Evidence", numbers: "Numbers") -> list[str]:
-        from evaluation.data.markdown import markdown
-        from pipelines.report.geometry_figures import slopes
+        from pipelines.report.summaries import price_of_distance
 
-        return [SLOPES, markdown(slopes(evidence.table, evidence.by_row("geometry"), numbers))]
+        return price_of_distance(evidence, numbers)
 
 
 class Cost(Kind):
@@ -120,20 +100,9 @@ class Cost(Kind):
 
 
 KINDS: Mapping[str, Kind] = {
-    "scores": Scores(),
+    "scores": Kind(),
     "hyperparameters": Hyperparameters(),
     "geometry": Geometry(),
     "distance": Distance(),
     "cost": Cost(),
 }
-
-
-def get_kind(name: str) -> Kind:
-    """The kind of that name.
-
-    Raises:
-        ConfigError: unknown; names the closest.
-    """
-    if name not in KINDS:
-        raise ConfigError(f"unknown kind of table {name!r}: {closest(name, KINDS)}")
-    return KINDS[name]

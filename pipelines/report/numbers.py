@@ -61,6 +61,9 @@ class Number:
     unjudged: int
 
 
+Numbers = Mapping[str, Sequence[Number]]
+
+
 @dataclass(frozen=True)
 class Difference:
     """A row's gain over the row it is compared with, paired by seed; `p_holm` is over the columns of the row."""
@@ -95,13 +98,13 @@ class Evidence:
             found.setdefault(cell.row, []).append(self.sources[cell.artifacts[role]])
         return found
 
-    def scores(self) -> dict[str, list[Number]]:
+    def scores(self) -> Numbers:
         """Row label -> its scores, for the rows that were run."""
         columns, runs = self.table.columns, self.by_row("score")
         rows = [row for row in self.table.rows if row.label in runs]
         return {row.label: [_number(c, columns, runs[row.label], self.paper(row)) for c in columns] for row in rows}
 
-    def recorded(self, role: str, columns: Sequence[str], counted: str) -> dict[str, list[Number]]:
+    def recorded(self, role: str, columns: Sequence[str], counted: str) -> Numbers:
         """Row label -> what its manifests record: values of the stage (`counted` is one), or of the run itself."""
         runs = self.by_row(role).items()
         return {label: [_measure(column, counted, found) for column in columns] for label, found in runs}
@@ -204,7 +207,7 @@ def _measure(column: str, counted: str, found: Sequence[Source]) -> Number:
     )
 
 
-def differences(numbers: Mapping[str, Sequence[Number]], pairings: Mapping[str, str]) -> dict[str, list[Difference]]:
+def differences(numbers: Numbers, pairings: Mapping[str, str]) -> dict[str, list[Difference]]:
     """Row label -> its gains over the row it is paired with, per column; rows with other seeds are refused.
 
     Raises:

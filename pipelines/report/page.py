@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas
 
 from evaluation.data.markdown import markdown
-from pipelines.report.numbers import Difference, Number
+from pipelines.report.numbers import Difference, Numbers
 from pipelines.report.render import difference_frame, unresolved
 from pipelines.report.spec import Table
 
@@ -50,7 +50,7 @@ class Section:
 
     table: Table
     wide: pandas.DataFrame
-    numbers: Mapping[str, Sequence[Number]]
+    numbers: Numbers
     differences: Mapping[str, Sequence[Difference]]
     figures: Sequence[str] = ()
     findings: Sequence[str] = ()

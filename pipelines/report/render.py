@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas
 
-from pipelines.report.numbers import Difference, Evidence, Number, is_resolved
+from pipelines.report.numbers import Difference, Evidence, Number, Numbers, is_resolved
 from pipelines.report.spec import Table
 
 LONG_COLUMNS = (
@@ -14,7 +14,7 @@ LONG_COLUMNS = (
 BLANK = "–"
 
 
-def long_frame(table: Table, numbers: Mapping[str, Sequence[Number]]) -> pandas.DataFrame:
+def long_frame(table: Table, numbers: Numbers) -> pandas.DataFrame:
     """One line a number, with its interval, counts and the fingerprints of the scores it is the mean of."""
     lines = [
         (
@@ -32,7 +32,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def wide_frame(evidence: Evidence, numbers: Mapping[str, Sequence[Number]], digits: int = 1) -> pandas.DataFrame:
+def wide_frame(evidence: Evidence, numbers: Numbers, digits: int = 1) -> pandas.DataFrame:
     """The table as printed: ours as mean ± sd over seeds, the paper's value in brackets; quoted rows have only that."""
     table = evidence.table
     lines = []

@@ -7,14 +7,24 @@ from typing import Any
 import pandas
 
 from evaluation.data.markdown import markdown
-from pipelines.report.numbers import AVERAGE, Evidence, Source
+from pipelines.report.geometry_figures import slopes
+from pipelines.report.numbers import AVERAGE, Evidence, Numbers, Source
 from pipelines.report.render import BLANK
 
+SLOPES = (
+    "What distance costs: the slope of a line through the rows of a series, fitted in each world, as its mean over "
+    "worlds with the interval over worlds (in points of the last column)."
+)
 ANSWERS = (
     "How the rows answered: percent of the responses that end a chain of thought, though none was asked for. A wrong "
     "answer after a chain may be another question's answer and says little of what was seen; see `transcription` below "
     "for what is read before reasoning."
 )
+
+
+def price_of_distance(evidence: Evidence, numbers: Numbers) -> list[str]:
+    """The slope of each series of a table of distances."""
+    return [SLOPES, markdown(slopes(evidence.table, evidence.by_row("geometry"), numbers))]
 
 
 def answers(evidence: Evidence) -> list[str]:

@@ -18,20 +18,16 @@ def make_data(params: DataParams, runtime: Runtime, inputs: Mapping[str, Path], 
         from pipelines.lab.data import write_sft_data
 
         write_sft_data(params.world, out, unfiltered=params.unfiltered)
-        return _examples(out)
-    if params.source == "folder":
+    elif params.source == "folder":
         link_all(Path(params.repo), out)
         if not (out / TRAIN_FILE).exists():
             raise DataError(f"{params.repo} has no {TRAIN_FILE}; data=folder wants a sharegpt JSON of that name")
-        return _examples(out)
-    return write_sharegpt(snapshot(params.repo, params.revision, runtime, "dataset", ("*",)), out)
+    else:
+        write_sharegpt(snapshot(params.repo, params.revision, runtime, "dataset", ("*",)), out)
+    return {"examples": len(json.loads((out / TRAIN_FILE).read_text(encoding="utf-8")))}
 
 
-def _examples(folder: Path) -> dict[str, Any]:
-    return {"examples": len(json.loads((folder / TRAIN_FILE).read_text(encoding="utf-8")))}
-
-
-def write_sharegpt(source: Path, out: Path) -> dict[str, Any]:
+def write_sharegpt(source: Path, out: Path) -> None:
     """A hub dataset's rows (`messages`, `images`) as one JSON file and one image file per image.
 
     Raises:
@@ -51,4 +47,3 @@ def write_sharegpt(source: Path, out: Path) -> dict[str, Any]:
             image.convert("RGB").save(out / name)
         examples.append({"messages": row["messages"], "images": names})
     (out / TRAIN_FILE).write_text(json.dumps(examples, ensure_ascii=False, indent=1), encoding="utf-8")
-    return {"examples": len(examples)}

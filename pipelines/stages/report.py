@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.layout import FIGURES, TABLES
 from pipelines.report.figures import curves
-from pipelines.report.kinds import get_kind
+from pipelines.report.kinds import KINDS
 from pipelines.report.numbers import Evidence, Source, differences
 from pipelines.report.page import Section, page
 from pipelines.report.provenance import provenance
@@ -35,7 +35,7 @@ def _section(evidence: Evidence, out: Path) -> Section:
     """Writes a table's files and draws its figures; its section of the page."""
     for folder in (TABLES, FIGURES):
         (out / folder).mkdir(exist_ok=True)
-    table, kind = evidence.table, get_kind(evidence.table.kind)
+    table, kind = evidence.table, KINDS[evidence.table.kind]
     numbers = kind.numbers(evidence)
     wide = kind.wide(evidence, numbers)
     long_frame(table, numbers).to_csv(out / TABLES / f"{table.name}_long.csv", index=False)

@@ -196,18 +196,15 @@ def test_with_one_seed_the_page_claims_no_difference() -> None:
 
 
 def test_a_repeat_says_how_many_numbers_moved_and_where_the_most() -> None:
-    import pandas
-
     from pipelines.report.publish import compare, describe
 
-    def frame(*values: float) -> pandas.DataFrame:
-        rows = [("t", "SFT", f"b{place}", value) for place, value in enumerate(values)]
-        return pandas.DataFrame(rows, columns=["table", "row", "benchmark", "value"])
+    def report(*values: float) -> dict[tuple[str, ...], float]:
+        return {("t", "SFT", f"b{place}"): value for place, value in enumerate(values)}
 
-    assert describe(compare(frame(1, 2, 3), frame(1, 2, 3))) == "all 3 numbers equal those that were there"
-    moved = describe(compare(frame(1, 2, 3), frame(1, 2.5, 1)))
+    assert describe(compare(report(1, 2, 3), report(1, 2, 3))) == "all 3 numbers equal those that were there"
+    moved = describe(compare(report(1, 2, 3), report(1, 2.5, 1)))
     assert moved == "2 of 3 numbers differ from those that were there, by 2.00 points at most (t / SFT / b2)"
-    assert "no earlier results" in describe(compare(frame(), frame(1)))
+    assert "no earlier results" in describe(compare(report(), report(1)))
 
 
 def test_a_cost_is_read_from_the_trainings_manifest_beside_the_papers_words() -> None:
@@ -243,7 +240,7 @@ def test_a_repeat_is_not_judged_by_its_times(tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
     lines = ["table,row,benchmark,value", "t8,SFT,steps,300", "t8,SFT,seconds,9.9", "t8,SFT,cpu_seconds,9.8"]
     (tmp_path / "tables" / "t8_long.csv").write_text("\n".join(lines) + "\n")
-    assert _numbers(tmp_path)["benchmark"].tolist() == ["steps"]
+    assert _numbers(tmp_path) == {("t8", "SFT", "steps"): 300.0}
 
 
 def test_a_smoke_report_can_not_be_mistaken_for_a_result() -> None:

@@ -181,9 +181,7 @@ def test_every_number_is_traceable_also_in_the_committed_results(made: Path) -> 
 
 def test_an_unknown_kind_answers_with_the_closest(house: Path) -> None:
     (house / "conf" / "table" / "wrong.yaml").write_text(COST.replace("kind: cost", "kind: costs"))
-    with pytest.raises(
-        ConfigError, match=r"wrong\.yaml is no table: unknown kind of table 'costs': did you mean 'cost'"
-    ):
+    with pytest.raises(ConfigError, match=r"wrong\.yaml : unknown kind of table 'costs': did you mean 'cost'"):
         tables.load("wrong")
 
 

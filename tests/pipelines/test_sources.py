@@ -107,8 +107,9 @@ def test_a_hub_dataset_becomes_sharegpt_json_and_images(tmp_path: Path) -> None:
     )
     (tmp_path / "hub").mkdir()
     rows.to_parquet(str(tmp_path / "hub" / "train-00000-of-00001.parquet"))
-    assert write_sharegpt(tmp_path / "hub", tmp_path / "out") == {"examples": 3}
+    write_sharegpt(tmp_path / "hub", tmp_path / "out")
     examples = json.loads((tmp_path / "out" / "train.json").read_text())
+    assert len(examples) == 3
     assert examples[1]["messages"] == talk
     with Picture.open(tmp_path / "out" / examples[2]["images"][0]) as picture:
         assert picture.getpixel((0, 0)) == (2, 0, 0)
