@@ -181,14 +181,14 @@ def test_every_number_is_traceable_also_in_the_committed_results(made: Path) -> 
 
 def test_an_unknown_kind_answers_with_the_closest(house: Path) -> None:
     (house / "conf" / "table" / "wrong.yaml").write_text(COST.replace("kind: cost", "kind: costs"))
-    with pytest.raises(ConfigError, match=r"wrong\.yaml : unknown kind of table 'costs': did you mean 'cost'"):
+    with pytest.raises(ConfigError, match=r"wrong\.yaml: unknown kind of table 'costs': did you mean 'cost'"):
         tables.load("wrong")
 
 
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
-        ("pipelines.tables, pipelines.report.spec, pipelines.report.kinds", "torch transformers pandas matplotlib"),
+        ("pipelines.reproduce, pipelines.run, pipelines.report.kinds", "torch transformers pandas matplotlib"),
         ("pipelines.stages.report, pipelines.report.publish, pipelines.layout", "torch transformers"),
     ],
 )
