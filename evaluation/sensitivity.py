@@ -22,6 +22,7 @@ from drift.errors import DataError, closest
 from evaluation.benchmarks.base import Benchmark, get_benchmark
 from evaluation.benchmarks.prompts import build_prompt
 from evaluation.command_line import parse, run
+from evaluation.data.markdown import markdown
 from evaluation.data.predictions import check_coverage, read_predictions
 from evaluation.data.tsv import Item, load_items
 from evaluation.engines.base import Engine, GenerationSettings, Request
@@ -39,7 +40,6 @@ from evaluation.judging.judge import Judge
 from evaluation.judging.scoring import score, summarise
 from evaluation.judging.verdicts import Verdict
 from evaluation.statistics import mcnemar_exact
-from evaluation.toolkit.agreement import markdown
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ def write_tables(rows: Sequence[Mapping[str, Any]], folder: Path) -> None:
             writer = csv.DictWriter(stream, list(table[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(table)
-    (folder / "sensitivity.md").write_text(f"{markdown(rows)}\n{markdown(ranges)}")
+    (folder / "sensitivity.md").write_text(f"{markdown(rows)}\n\n{markdown(ranges)}\n")
 
 
 def _difference(

@@ -52,7 +52,7 @@ def load_fitting(fixed: Sequence[str], words: Sequence[str]) -> tuple[Config, li
     Raises:
         ConfigError: as `load`, but for a command's key that the row's own choices don't have.
     """
-    kept, left_out = list(words), []
+    kept, left_out = list(words), list[str]()
     while True:
         try:
             return load([*fixed, *kept]), left_out

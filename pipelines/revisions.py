@@ -9,7 +9,7 @@ import logging
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from drift.files import sha256_of, write_whole
 from evaluation.toolkit.job import toolkit_commit, toolkit_python
@@ -35,7 +35,7 @@ def resolve(config: Config, online: bool) -> Config:
     """
     pair, evaluator = config.pair, config.evaluator
     if pair.source != "lab":
-        known = {role: _known(getattr(pair, role), pair.source, online) for role in _ROLES}
+        known: dict[str, Any] = {role: _known(getattr(pair, role), pair.source, online) for role in _ROLES}
         pair = replace(pair, **known)
     if isinstance(evaluator, VLMEvalKit) and evaluator.revision == INSTALLED and online:
         evaluator = replace(evaluator, revision=toolkit_commit(toolkit_python()))

@@ -1,7 +1,7 @@
 """The tables of conf/table: which runs each needs, and which cell each run fills."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +11,19 @@ from pydantic import TypeAdapter, ValidationError
 from drift.errors import closest
 from pipelines import compose, plan, revisions, stages
 from pipelines.errors import ConfigError
+from pipelines.report.kinds import KINDS
 from pipelines.report.spec import Cell, Row, Table
 from pipelines.schema import Config
 from pipelines.stage import Call
 
 log = logging.getLogger(__name__)
 PUBLISHED = compose.ROOT / "results" / "published"
-
+_PLANNED: Mapping[str, Callable[[Config], Call | None]] = {
+    "geometry": plan.geometry,
+    "score": plan.score,
+    "checkpoint": plan.checkpoint,
+    "choice": plan.choice,  # None where nothing was chosen
+}
 
 _TABLE = TypeAdapter(Table)
 
@@ -32,15 +38,18 @@ def load(name: str) -> Table:
     """The spec of one table.
 
     Raises:
-        ConfigError: unknown table, or a YAML that does not fit.
+        ConfigError: unknown table or kind, or a YAML that does not fit.
     """
     path: Path = compose.CONF / "table" / f"{name}.yaml"
     if not path.exists():
         raise ConfigError(f"unknown table {name!r}: {closest(name, names())}")
     try:
-        return _TABLE.validate_python({"name": name, **yaml.safe_load(path.read_text())})
+        table = _TABLE.validate_python({"name": name, **yaml.safe_load(path.read_text())})
     except ValidationError as error:
         raise ConfigError(f"{path} is no table: {error}") from None
+    if table.kind not in KINDS:
+        raise ConfigError(f"{path}: unknown kind of table {table.kind!r}: {closest(table.kind, KINDS)}")
+    return table
 
 
 def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> Call:
@@ -69,15 +78,8 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
 
 def _cell(table: Table, row: Row, config: Config, inputs: dict[str, Call]) -> Cell:
     """Adds the calls behind one row and seed to the inputs and names them."""
-    calls: dict[str, Call] = {}
-    if table.kind in ("geometry", "distance"):
-        calls["geometry"] = plan.geometry(config)
-    if table.kind not in ("geometry", "cost"):
-        calls["score"] = plan.score(config)
-    if table.kind != "geometry":
-        calls["checkpoint"] = plan.checkpoint(config)
-        chosen = plan.choice(config)
-        calls |= {"choice": chosen} if chosen else {}
+    planned = {role: _PLANNED[role](config) for role in KINDS[table.kind].roles}
+    calls = {role: call for role, call in planned.items() if call is not None}
     names = {role: f"{role}-{call.key[:12]}" for role, call in calls.items()}
     inputs.update({names[role]: call for role, call in calls.items()})
     return Cell(table.name, row.label, config.seed, names)

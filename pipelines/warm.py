@@ -16,11 +16,11 @@ import transformers.models.qwen2_5_vl.modeling_qwen2_5_vl
 import drift.training.trainer
 import evaluation.engines.transformers
 import pipelines.lab.vision
-import pipelines.stages.checkpoints
 import pipelines.stages.evaluate
 import pipelines.stages.models
 import pipelines.stages.report
 import pipelines.stages.train
+import pipelines.stages.weights
 
 gc.freeze()  # the collector of a fork need not walk over what was imported here
 

@@ -16,6 +16,7 @@ from typing import Any
 from drift.errors import DataError
 from drift.files import read_jsonl
 from evaluation.command_line import parse, run
+from evaluation.data.markdown import markdown
 
 
 @dataclass(frozen=True)
@@ -89,18 +90,9 @@ def write_agreement(agreements: Sequence[Agreement], folder: Path, *, note: str 
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    (folder / "agreement.md").write_text(markdown(rows) + (f"\n{note}\n" if note else ""))
+    (folder / "agreement.md").write_text(markdown(rows) + "\n" + (f"\n{note}\n" if note else ""))
     records = [{"benchmark": a.benchmark, **record} for a in agreements for record in a.disagreements]
     (folder / "disagreements.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-
-
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table of rows that share their keys; None is an empty cell."""
-    header = list(rows[0])
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    for row in rows:
-        lines.append("| " + " | ".join("" if row[name] is None else str(row[name]) for name in header) + " |")
-    return "\n".join(lines) + "\n"
 
 
 def _by_index(verdicts: Sequence[Mapping[str, Any]], side: str) -> dict[str, Mapping[str, Any]]:

@@ -16,6 +16,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from drift.errors import DriftError
 
@@ -142,7 +143,8 @@ class WorldConfig:
 
     def counting(self, *sizes: str) -> "WorldConfig":
         """The world with, of its data sizes, only those named: changing another one then makes nothing anew."""
-        others = {name: 0 for name in ("sft_items", "suite_items", "wemath_groups") if name not in sizes}
+        names = ("sft_items", "suite_items", "wemath_groups")
+        others: dict[str, Any] = {name: 0 for name in names if name not in sizes}
         return replace(self, **others)
 
 

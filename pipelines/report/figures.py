@@ -4,13 +4,16 @@ Each figure has its data beside it as CSV. Lines are means over seeds, bands run
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas
 
-from pipelines.report.numbers import Source
+from drift.files import read_jsonl
+from pipelines.layout import CHECKPOINT
+from pipelines.report.numbers import Evidence, Source
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -18,15 +21,19 @@ from matplotlib import pyplot
 Runs = Mapping[str, Sequence[Source]]
 
 
-def loss_curves(runs: Runs, stem: Path) -> None:
+def curves(evidence: Evidence, folder: Path) -> list[str]:
+    """Draws the rows that the table names in `curves` into `folder`; the names of the figures."""
+    table = evidence.table
+    if not table.curves:
+        return []
+    trained = evidence.by_row("checkpoint")
+    runs = {label: trained[label] for label in table.curves}
+    return [loss_curves(runs, folder / f"{table.name}_loss"), layer_shares(runs, folder / f"{table.name}_layers")]
+
+
+def loss_curves(runs: Runs, stem: Path) -> str:
     """`stem`.png and .csv: training loss against the optimizer step, log scale, a line per row."""
-    frames = []
-    for label, sources in runs.items():
-        for seed, source in enumerate(sources):
-            lines = (source.path / "model" / "metrics.jsonl").read_text().splitlines()
-            frame = pandas.DataFrame([json.loads(line) for line in lines])[["step", "loss"]]
-            frames.append(frame.assign(row=label, run=seed))
-    data = pandas.concat(frames)
+    data = _collect(runs, ["step", "loss"], lambda folder: read_jsonl(folder / "metrics.jsonl", "training metrics"))
     data.to_csv(stem.with_suffix(".csv"), index=False)
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     for label in runs:
@@ -35,19 +42,12 @@ def loss_curves(runs: Runs, stem: Path) -> None:
         axes.fill_between(loss.mean().index, loss.min(), loss.max(), color=line.get_color(), alpha=0.15, linewidth=0)
     axes.set(xlabel="optimizer step", ylabel="training loss", yscale="log")
     axes.legend(frameon=False, fontsize="small")
-    save(figure, stem)
+    return save(figure, stem)
 
 
-def layer_shares(runs: Runs, stem: Path) -> None:
+def layer_shares(runs: Runs, stem: Path) -> str:
     """`stem`.png and .csv: w_eff of every layer and module at the end of training, a panel per row."""
-    frames = []
-    for label, sources in runs.items():
-        for seed, source in enumerate(sources):
-            table = json.loads((source.path / "model" / "injection.json").read_text())["layers"]
-            weights = [entry for entry in table if entry["name"].endswith(".weight")]
-            frame = pandas.DataFrame(weights)[["layer", "module", "w_eff"]]
-            frames.append(frame.assign(row=label, run=seed))
-    data = pandas.concat(frames)
+    data = _collect(runs, ["layer", "module", "w_eff"], _weights)
     data.to_csv(stem.with_suffix(".csv"), index=False)
     figure, panels = pyplot.subplots(
         1, len(runs), figsize=(2.2 * len(runs) + 1, 3), layout="constrained", sharey=True, squeeze=False
@@ -62,10 +62,25 @@ def layer_shares(runs: Runs, stem: Path) -> None:
         panel.set_title(label.replace(", ", "\n"), fontsize="small")
         panel.set_xlabel("layer")
     figure.colorbar(image, ax=panels[0].tolist(), label="w_eff")
-    save(figure, stem)
+    return save(figure, stem)
 
 
-def save(figure: pyplot.Figure, stem: Path) -> None:
-    """`stem`.png."""
+def _weights(checkpoint: Path) -> list[dict[str, Any]]:
+    table = json.loads((checkpoint / "injection.json").read_text())["layers"]
+    return [entry for entry in table if entry["name"].endswith(".weight")]
+
+
+def _collect(runs: Runs, columns: list[str], read: Callable[[Path], list[dict[str, Any]]]) -> pandas.DataFrame:
+    """What `read` finds beside each trained checkpoint, with its row and its place among the row's seeds."""
+    return pandas.concat(
+        pandas.DataFrame(read(source.path / CHECKPOINT))[columns].assign(row=label, run=seed)
+        for label, sources in runs.items()
+        for seed, source in enumerate(sources)
+    )
+
+
+def save(figure: pyplot.Figure, stem: Path) -> str:
+    """`stem`.png; its name."""
     figure.savefig(stem.with_suffix(".png"), dpi=120)
     pyplot.close(figure)
+    return stem.name

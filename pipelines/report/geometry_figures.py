@@ -6,7 +6,6 @@ figure of gains lines join means, and small dots are single worlds.
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas
@@ -14,15 +13,13 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 
 from evaluation.statistics import seeds_interval
-from pipelines.report.figures import save
-from pipelines.report.numbers import Number, Source
+from pipelines.layout import GEOMETRY
+from pipelines.report.figures import Runs, save
+from pipelines.report.numbers import Numbers
 from pipelines.report.spec import Table
-from pipelines.stages.checkpoints import GEOMETRY
-
-Pairs = Mapping[str, Sequence[Source]]
 
 
-def figure2(pairs: Pairs, stem: Path) -> None:
+def figure2(pairs: Runs, stem: Path) -> str:
     """`stem`.png and .csv: L2 and cosine of each layer, mean L2 of FFN and norms, mean L2 of Q, K, V and O."""
     data = _geometry(pairs)
     data.to_csv(stem.with_suffix(".csv"), index=False)
@@ -36,10 +33,10 @@ def figure2(pairs: Pairs, stem: Path) -> None:
     _bars(axes[2], data[data["panel"] == "ffn_norm"], pairs, "average L2: FFN and norms")
     _bars(axes[3], data[data["panel"] == "attention"], pairs, "average L2: Q, K, V, O")
     axes[0].legend(frameon=False, fontsize="small")
-    save(figure, stem)
+    return save(figure, stem)
 
 
-def _geometry(pairs: Pairs) -> pandas.DataFrame:
+def _geometry(pairs: Runs) -> pandas.DataFrame:
     """A line per pair, seed, panel and place on its axis: l2, relative_l2, cosine."""
     lines = []
     for label, sources in pairs.items():
@@ -51,7 +48,7 @@ def _geometry(pairs: Pairs) -> pandas.DataFrame:
     return pandas.DataFrame(lines, columns=["pair", "run", "panel", "place", "l2", "relative_l2", "cosine"])
 
 
-def _bars(axes: Axes, data: pandas.DataFrame, pairs: Pairs, title: str) -> None:
+def _bars(axes: Axes, data: pandas.DataFrame, pairs: Runs, title: str) -> None:
     """A group of bars per place, a bar per pair."""
     places, width = list(dict.fromkeys(data["place"])), 0.8 / len(pairs)
     for number, label in enumerate(pairs):
@@ -62,7 +59,7 @@ def _bars(axes: Axes, data: pandas.DataFrame, pairs: Pairs, title: str) -> None:
     axes.set_title(title)
 
 
-def slopes(table: Table, pairs: Pairs, numbers: Mapping[str, Sequence[Number]]) -> pandas.DataFrame:
+def slopes(table: Table, pairs: Runs, numbers: Numbers) -> pandas.DataFrame:
     """Per series: what 0.1 of relative L2 costs in the table's last column, fitted in each world, mean over worlds.
 
     A least-squares line through a world's rows of the series; the interval is Student's t over worlds.
@@ -81,7 +78,7 @@ def slopes(table: Table, pairs: Pairs, numbers: Mapping[str, Sequence[Number]]) 
     return pandas.DataFrame(lines, columns=["series", "experts", "worlds", "points per 0.1 of distance"])
 
 
-def gain_against_distance(table: Table, pairs: Pairs, numbers: Mapping[str, Sequence[Number]], stem: Path) -> None:
+def gain_against_distance(table: Table, pairs: Runs, numbers: Numbers, stem: Path) -> str:
     """`stem`.png and .csv: the gain of each row and world in the table's last column over the pair's relative L2."""
     lines = []
     for row in table.rows:
@@ -103,4 +100,4 @@ def gain_against_distance(table: Table, pairs: Pairs, numbers: Mapping[str, Sequ
         xlabel="relative L2 distance of expert and MLLM", ylabel=f"gain of the merge, {table.columns[-1]} (points)"
     )
     axes.legend(frameon=False, fontsize="small")
-    save(figure, stem)
+    return save(figure, stem)

@@ -11,13 +11,14 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from drift.errors import DataError
 from evaluation.statistics import Interval, holm, paired_over_seeds, seeds_interval
-from pipelines.report.spec import COSTS, Cell, Row, Table
-from pipelines.stages.evaluate import SCORES
+from pipelines.layout import SCORES
+from pipelines.report.spec import Cell, Row, Table
 from pipelines.store import MANIFEST
 
 AVERAGE = "Avg"
@@ -60,6 +61,9 @@ class Number:
     unjudged: int
 
 
+Numbers = Mapping[str, Sequence[Number]]
+
+
 @dataclass(frozen=True)
 class Difference:
     """A row's gain over the row it is compared with, paired by seed; `p_holm` is over the columns of the row."""
@@ -68,6 +72,42 @@ class Difference:
     interval: Interval
     p_holm: float | None
     paper: float | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A table with the artifacts behind its cells (by the names in `Cell.artifacts`) and the paper's CSV."""
+
+    table: Table
+    cells: Sequence[Cell]
+    sources: Mapping[str, Source]
+    published: str = ""
+
+    @cached_property
+    def _entries(self) -> list[dict[str, str]]:
+        return published_rows(self.published)
+
+    def paper(self, row: Row) -> Mapping[str, str]:
+        """The published row that a row stands beside."""
+        return paper_entry(row, self._entries, self.table.name)
+
+    def by_row(self, role: str) -> dict[str, list[Source]]:
+        """Row label -> its artifacts of one role, in the order of its seeds, for the rows that were run."""
+        found: dict[str, list[Source]] = {}
+        for cell in self.cells:
+            found.setdefault(cell.row, []).append(self.sources[cell.artifacts[role]])
+        return found
+
+    def scores(self) -> Numbers:
+        """Row label -> its scores, for the rows that were run."""
+        columns, runs = self.table.columns, self.by_row("score")
+        rows = [row for row in self.table.rows if row.label in runs]
+        return {row.label: [_number(c, columns, runs[row.label], self.paper(row)) for c in columns] for row in rows}
+
+    def recorded(self, role: str, columns: Sequence[str], counted: str) -> Numbers:
+        """Row label -> what its manifests record: values of the stage (`counted` is one), or of the run itself."""
+        runs = self.by_row(role).items()
+        return {label: [_measure(column, counted, found) for column in columns] for label, found in runs}
 
 
 def published_rows(text: str) -> list[dict[str, str]]:
@@ -150,49 +190,6 @@ def _interval(column: str, values: Sequence[float], found: Sequence[Source]) -> 
     return float(scores[f"{prefix}ci_low"]), float(scores[f"{prefix}ci_high"])
 
 
-def table_numbers(
-    table: Table, published: str, cells: Sequence[Cell], sources: Mapping[str, Source]
-) -> dict[str, list[Number]]:
-    """Row label -> its numbers, for the rows that were run."""
-    entries = published_rows(published)
-    numbers = {}
-    for row in table.rows:
-        mine = [cell for cell in cells if cell.table == table.name and cell.row == row.label]
-        if mine:
-            entry = paper_entry(row, entries, table.name)
-            found = [sources[cell.artifacts["score"]] for cell in mine]
-            numbers[row.label] = [_number(column, table.columns, found, entry) for column in table.columns]
-    return numbers
-
-
-def geometry_numbers(table: Table, cells: Sequence[Cell], sources: Mapping[str, Source]) -> dict[str, list[Number]]:
-    """Row label -> the columns of the row's geometry (drift.geometry), not in percent."""
-    return _recorded(table, table.columns, "geometry", "n", cells, sources)
-
-
-def cost_numbers(table: Table, cells: Sequence[Cell], sources: Mapping[str, Source]) -> dict[str, list[Number]]:
-    """Row label -> what the row's training took: `COSTS`, in steps, tokens and seconds, n counting its examples."""
-    columns = [column for column in table.columns if column in COSTS]
-    return _recorded(table, columns, "checkpoint", "examples", cells, sources)
-
-
-def _recorded(
-    table: Table,
-    columns: Sequence[str],
-    role: str,
-    counted: str,
-    cells: Sequence[Cell],
-    sources: Mapping[str, Source],
-) -> dict[str, list[Number]]:
-    """Columns that an artifact's manifest records, of the stage's values or of the run itself."""
-    numbers = {}
-    for row in table.rows:
-        found = [sources[cell.artifacts[role]] for cell in cells if cell.row == row.label]
-        if found:
-            numbers[row.label] = [_measure(column, counted, found) for column in columns]
-    return numbers
-
-
 def _measure(column: str, counted: str, found: Sequence[Source]) -> Number:
     values = tuple(float((source.manifest["values"] | source.manifest)[column]) for source in found)
     interval = seeds_interval(values) if len(values) > 1 else None
@@ -210,7 +207,7 @@ def _measure(column: str, counted: str, found: Sequence[Source]) -> Number:
     )
 
 
-def differences(numbers: Mapping[str, Sequence[Number]], pairings: Mapping[str, str]) -> dict[str, list[Difference]]:
+def differences(numbers: Numbers, pairings: Mapping[str, str]) -> dict[str, list[Difference]]:
     """Row label -> its gains over the row it is paired with, per column; rows with other seeds are refused.
 
     Raises:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas
 
-from pipelines.report.numbers import Difference, Number
+from evaluation.data.markdown import markdown
+from pipelines.report.numbers import Difference, Numbers
 from pipelines.report.render import difference_frame, unresolved
 from pipelines.report.spec import Table
 
@@ -49,7 +50,7 @@ class Section:
 
     table: Table
     wide: pandas.DataFrame
-    numbers: Mapping[str, Sequence[Number]]
+    numbers: Numbers
     differences: Mapping[str, Sequence[Difference]]
     figures: Sequence[str] = ()
     findings: Sequence[str] = ()
@@ -65,17 +66,8 @@ def page(
     for section in sections:
         parts += _section(section)
     if len(runs):
-        parts += [
-            "## What the checkpoints are",
-            RUNS,
-            markdown(runs),
-        ]
+        parts += ["## What the checkpoints are", RUNS, markdown(runs)]
     return "\n\n".join(parts) + "\n"
-
-
-def markdown(frame: pandas.DataFrame) -> str:
-    """A frame as a Markdown table, texts as they are."""
-    return frame.to_markdown(index=False, disable_numparse=True, stralign="left")
 
 
 def _section(section: Section) -> list[str]:

@@ -4,19 +4,19 @@ A clone comes with the committed results of another machine, so the first `make 
 differences are logged and kept in `repeat.json`.
 """
 
+import csv
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas
-
+from pipelines.layout import FIGURES, TABLES
 from pipelines.report.spec import TIMES
 from pipelines.store import Artifact
 
-TABLES = "tables"
-PARTS = (f"{TABLES}/", "figures/")
-_KEY = ["table", "row", "benchmark"]
+PARTS = (f"{TABLES}/", f"{FIGURES}/")
+Numbers = Mapping[tuple[str, ...], float]
 
 
 def publish(artifact: Artifact, folder: Path, whole: bool) -> str:
@@ -33,16 +33,16 @@ def publish(artifact: Artifact, folder: Path, whole: bool) -> str:
     return describe(repeat)
 
 
-def compare(before: pandas.DataFrame, after: pandas.DataFrame) -> dict[str, Any]:
+def compare(before: Numbers, after: Numbers) -> dict[str, Any]:
     """How many numbers stand in both reports, how many differ, and by how many points at most and where."""
-    both = before.merge(after, on=_KEY, suffixes=("_before", "_after"))
-    gap = (both["value_after"] - both["value_before"]).abs()
-    worst = both.loc[gap.idxmax()] if len(both) else None
+    gaps = {key: abs(after[key] - value) for key, value in before.items() if key in after}
+    worst = max(gaps, key=gaps.__getitem__, default=())
+    largest = gaps.get(worst, 0.0)
     return {
-        "compared": len(both),
-        "differ": int((gap > 0).sum()),
-        "largest": float(gap.max()) if len(both) else 0.0,
-        "where": " / ".join(str(worst[key]) for key in _KEY) if worst is not None and gap.max() > 0 else "",
+        "compared": len(gaps),
+        "differ": sum(gap > 0 for gap in gaps.values()),
+        "largest": largest,
+        "where": " / ".join(worst) if largest > 0 else "",
     }
 
 
@@ -58,12 +58,12 @@ def describe(repeat: dict[str, Any]) -> str:
     )
 
 
-def _numbers(folder: Path) -> pandas.DataFrame:
-    """The numbers of a report's long tables, but for times, which no two runs share."""
-    frames = [pandas.read_csv(path) for path in sorted((folder / TABLES).glob("*_long.csv"))]
-    empty = pandas.DataFrame({name: pandas.Series(dtype=kind) for name, kind in _TYPES.items()})
-    found = pandas.concat([frame[[*_KEY, "value"]] for frame in frames if len(frame)] or [empty])
-    return found[~found["benchmark"].isin(TIMES)]
-
-
-_TYPES = dict.fromkeys(_KEY, "object") | {"value": "float64"}
+def _numbers(folder: Path) -> Numbers:
+    """The numbers of a report's long tables by table, row and column, but for times, which no two runs share."""
+    found: dict[tuple[str, ...], float] = {}
+    for path in sorted((folder / TABLES).glob("*_long.csv")):
+        with path.open(newline="", encoding="utf-8") as stream:
+            for line in csv.DictReader(stream):
+                if line["benchmark"] not in TIMES:
+                    found[line["table"], line["row"], line["benchmark"]] = float(line["value"])
+    return found

@@ -1,10 +1,11 @@
 """Numbers as Markdown, LaTeX and CSV. Formatting only: every figure was computed in pipelines.report.numbers."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas
 
-from pipelines.report.numbers import Difference, Number, is_resolved, paper_entry, published_rows
+from pipelines.report.numbers import Difference, Evidence, Number, Numbers, is_resolved
 from pipelines.report.spec import Table
 
 LONG_COLUMNS = (
@@ -13,7 +14,7 @@ LONG_COLUMNS = (
 BLANK = "–"
 
 
-def long_frame(table: Table, numbers: Mapping[str, Sequence[Number]]) -> pandas.DataFrame:
+def long_frame(table: Table, numbers: Numbers) -> pandas.DataFrame:
     """One line a number, with its interval, counts and the fingerprints of the scores it is the mean of."""
     lines = [
         (
@@ -31,18 +32,32 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def wide_frame(table: Table, numbers: Mapping[str, Sequence[Number]], published: str) -> pandas.DataFrame:
+def wide_frame(evidence: Evidence, numbers: Numbers, digits: int = 1) -> pandas.DataFrame:
     """The table as printed: ours as mean ± sd over seeds, the paper's value in brackets; quoted rows have only that."""
-    digits = 3 if table.kind == "geometry" else 1
-    entries = published_rows(published)
+    table = evidence.table
     lines = []
     for row in table.rows:
-        entry = paper_entry(row, entries, table.name)
+        entry = evidence.paper(row)
         quoted = {column: f"[{entry[column]}]" if entry.get(column) else BLANK for column in table.columns}
         ours = {number.column: cell_text(number, digits) for number in numbers.get(row.label, ())}
         cells = (quoted | ours).values()
         lines.append([f"{row.label} (control)" if row.role == "control" else row.label, *cells])
     return pandas.DataFrame(lines, columns=["row", *table.columns])
+
+
+def settings_frame(evidence: Evidence) -> pandas.DataFrame:
+    """What each merge ran with, read from its artifact, beside the paper's entry."""
+    merges = evidence.by_row("checkpoint")
+    lines = []
+    for row in evidence.table.rows:
+        ran = sorted({_settings(merge.manifest) for merge in merges[row.label]})
+        lines.append([row.label, "; ".join(ran), evidence.paper(row)["hyperparameters"]])
+    return pandas.DataFrame(lines, columns=["method", "run here with", "the paper's"])
+
+
+def _settings(manifest: Mapping[str, Any]) -> str:
+    used = ", ".join(f"{key} = {value}" for key, value in manifest["values"]["hyperparameters"].items())
+    return f"{manifest['params']['merge']['variant']}: {used}"
 
 
 def cell_text(number: Number, digits: int = 1) -> str:

@@ -43,9 +43,7 @@ class Table:
             `COSTS` are ours and the rest is quoted.
         against: label of the row that differences are taken from; empty for none but the rows' own.
         curves: labels of trained rows whose loss curves and layers are drawn.
-        kind: `scores`; `hyperparameters` (Table 9: what each merge ran with, beside the paper's entry); `geometry`
-            (Figure 2: how far each row's expert lies from its MLLM); `distance` (scores, and a figure of the rows'
-            gains against that distance); `cost` (Table 8: what each training took, beside the paper's estimates).
+        kind: a key of `pipelines.report.kinds.KINDS`.
         profiles: where the table is made; empty for everywhere.
         in_profile: profile -> overrides that every row gets there.
         answers: whether to print how the rows answered, from the scores' diagnostics.
@@ -59,7 +57,7 @@ class Table:
     against: str = ""
     note: str = ""
     curves: tuple[str, ...] = ()
-    kind: Literal["scores", "hyperparameters", "geometry", "distance", "cost"] = "scores"
+    kind: str = "scores"
     profiles: tuple[str, ...] = ()
     in_profile: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     answers: bool = False

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evaluation.judging.config import JudgeConfig
-
 from drift.config import MergeConfig, PriorConfig, Selection
 from drift.training.config import InjectionConfig, TrainingConfig
 from evaluation.engines.config import EngineConfig, TransformersConfig
+from evaluation.judging.config import JudgeConfig
 from pipelines.lab.config import WorldConfig
 from pipelines.report.spec import Cell, Table
 from pipelines.stage import Stage
@@ -136,17 +135,17 @@ class ReportParams:
 
 
 MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70)
-DATA = Stage("data", 1, "pipelines.stages.models:make_data", 3)
+DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3)
 BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3)
-PRIOR = Stage("prior", 1, "pipelines.stages.checkpoints:extract_prior", 1)
-GEOMETRY = Stage("geometry", 1, "pipelines.stages.checkpoints:measure_geometry", 1)
-MERGE = Stage("merge", 1, "pipelines.stages.checkpoints:merge_models", 1)
+PRIOR = Stage("prior", 1, "pipelines.stages.weights:extract_prior", 1)
+GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1)
+MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1)
 TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13)
 GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2)
 SCORE = Stage("score", 3, "pipelines.stages.evaluate:score_responses", 0.2)
 SECOND_OPINION = Stage("second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200)
 CHOOSE = Stage("choose", 1, "pipelines.stages.choose:choose", 0.1)
-REPORT = Stage("report", 1, "pipelines.stages.report:report", 5)
+REPORT = Stage("report", 2, "pipelines.stages.report:report", 5)
 _ALL = (
     MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, GENERATE, SCORE, SECOND_OPINION, CHOOSE, REPORT,
 )  # fmt: skip

@@ -9,7 +9,7 @@ from evaluation.benchmarks.base import get_benchmark
 from evaluation.data.tsv import load_items
 from pipelines.stage import Runtime
 from pipelines.stages import BenchmarksParams
-from pipelines.stages.models import link
+from pipelines.stages.outside import link
 
 log = logging.getLogger(__name__)
 

@@ -7,22 +7,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from drift.files import read_jsonl
 from evaluation.benchmarks.base import get_benchmark
 from evaluation.benchmarks.prompts import build_prompt
 from evaluation.data.tsv import load_items
 from evaluation.engines.base import Request
 from evaluation.engines.config import load_engine
-from evaluation.engines.generate import read_jsonl, run_generation
+from evaluation.engines.generate import run_generation
 from evaluation.judging.config import RulesJudge
 from evaluation.judging.http import HttpJudge
 from evaluation.judging.scoring import score, summarise
 from pipelines.errors import StageError
 from pipelines.lab.diagnostics import diagnose
+from pipelines.layout import CHECKPOINT, SCORES
 from pipelines.stage import Runtime
 from pipelines.stages import GenerateParams, ScoreParams
-from pipelines.stages.models import CHECKPOINT
-
-SCORES = "scores.json"
 
 
 def generate(params: GenerateParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:

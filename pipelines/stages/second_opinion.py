@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from drift.files import read_jsonl
 from evaluation.benchmarks.base import Benchmark, get_benchmark
 from evaluation.data.tsv import load_items
-from evaluation.engines.generate import read_jsonl
 from evaluation.judging.scoring import summarise
 from evaluation.judging.verdicts import Verdict
 from evaluation.toolkit.agreement import Agreement, compare_verdicts, write_agreement
 from evaluation.toolkit.job import ToolkitJob, run_toolkit, toolkit_python, toolkit_score, toolkit_verdicts
 from pipelines.errors import StageError
+from pipelines.layout import CHECKPOINT
 from pipelines.stage import Runtime
 from pipelines.stages import SecondOpinionParams
-from pipelines.stages.models import CHECKPOINT
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,9 @@ from typing import Any
 from drift.training import run_job
 from drift.training.config import TrainingJob
 from drift.training.launch import run_launched
+from pipelines.layout import CHECKPOINT, PRIOR, TRAIN_FILE
 from pipelines.stage import Runtime
 from pipelines.stages import TrainParams
-from pipelines.stages.checkpoints import PRIOR
-from pipelines.stages.models import CHECKPOINT, TRAIN_FILE
 
 
 def run_training(params: TrainParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def test_agreement_counts_each_cell_and_names_each_difference(tmp_path):
     assert (result.n, result.unjudged, result.agreement, result.same_response) == (5, 1, 50.0, 5)
     assert [d["index"] for d in result.disagreements] == ["1", "2"]
     write_agreement([result], tmp_path, note="commit abc")
-    assert "| B | 5 | 1 | 1 | 1 | 1 | 1 | 5 | 50.0 |" in (tmp_path / "agreement.md").read_text()
+    assert "| B | 5 | 1 | 1 | 1 | 1 | 1 | 5 | 50.0 |" in " ".join((tmp_path / "agreement.md").read_text().split())
     assert len((tmp_path / "disagreements.jsonl").read_text().splitlines()) == 2
 
 

@@ -9,16 +9,8 @@ import pytest
 from drift.errors import DataError
 from pipelines import tables
 from pipelines.report.geometry_figures import slopes
-from pipelines.report.numbers import (
-    Source,
-    column_value,
-    cost_numbers,
-    differences,
-    geometry_numbers,
-    paper_entry,
-    published_rows,
-    table_numbers,
-)
+from pipelines.report.kinds import KINDS
+from pipelines.report.numbers import Evidence, Source, column_value, differences, paper_entry, published_rows
 from pipelines.report.page import Section, page
 from pipelines.report.render import cell_text, long_frame, wide_frame
 from pipelines.report.spec import Cell, Row, Table
@@ -53,10 +45,15 @@ CELLS = [
     Cell("t", "DRIFT", 0, {"score": "d0", "checkpoint": "c"}),
     Cell("t", "DRIFT", 1, {"score": "d1", "checkpoint": "c"}),
 ]
+EVIDENCE = Evidence(TABLE, CELLS, SOURCES, PUBLISHED)
+
+
+def only(*cells: Cell) -> Evidence:
+    return replace(EVIDENCE, cells=cells)
 
 
 def test_a_cell_is_the_mean_over_seeds_with_students_interval() -> None:
-    number = table_numbers(TABLE, PUBLISHED, CELLS, SOURCES)["SFT"][0]
+    number = EVIDENCE.scores()["SFT"][0]
     half = 12.706204736 * math.sqrt(8) / math.sqrt(2)
     assert (number.value, number.n, number.paper) == (52, 200, 60.0)
     assert number.std == pytest.approx(math.sqrt(8))
@@ -65,7 +62,7 @@ def test_a_cell_is_the_mean_over_seeds_with_students_interval() -> None:
 
 
 def test_one_seed_has_the_benchmarks_own_interval_and_no_spread() -> None:
-    vista, strict, average = table_numbers(TABLE, PUBLISHED, CELLS[:1], SOURCES)["SFT"]
+    vista, strict, average = only(*CELLS[:1]).scores()["SFT"]
     assert (vista.std, vista.low, vista.high) == (None, 41, 59)
     assert (strict.low, strict.high) == (1.0, 2.0)
     assert (average.low, average.high) == (None, None)
@@ -78,21 +75,21 @@ def test_the_average_is_the_plain_mean_of_the_other_columns() -> None:
 
 
 def test_differences_are_paired_by_seed_and_computed_for_the_paper_too() -> None:
-    gain = differences(table_numbers(TABLE, PUBLISHED, CELLS, SOURCES), TABLE.pairings)["DRIFT"][0]
+    gain = differences(EVIDENCE.scores(), TABLE.pairings)["DRIFT"][0]
     assert gain.interval.mean == 6.0
     assert gain.interval.high - 6.0 == pytest.approx(12.706204736 * 1.0)
     assert gain.paper == 2.0
 
 
 def test_holms_p_is_over_the_columns_of_the_row() -> None:
-    row = differences(table_numbers(TABLE, PUBLISHED, CELLS, SOURCES), TABLE.pairings)["DRIFT"]
+    row = differences(EVIDENCE.scores(), TABLE.pairings)["DRIFT"]
     raw = sorted(d.interval.p_value for d in row if d.interval.p_value is not None)
     assert min(d.p_holm for d in row if d.p_holm is not None) == pytest.approx(min(1.0, 3 * raw[0]))
 
 
 def test_rows_with_other_seeds_are_not_compared() -> None:
     with pytest.raises(DataError, match="'DRIFT' has 1 seeds, 'SFT' has 2"):
-        differences(table_numbers(TABLE, PUBLISHED, CELLS[:3], SOURCES), TABLE.pairings)
+        differences(only(*CELLS[:3]).scores(), TABLE.pairings)
 
 
 def test_a_filter_that_fits_two_published_rows_is_refused() -> None:
@@ -133,9 +130,9 @@ def test_a_row_may_be_compared_with_a_row_of_its_own() -> None:
     rows = (TABLE.rows[0], replace(TABLE.rows[1], against="SFT"), TABLE.rows[2])
     table = replace(TABLE, rows=rows, against="")
     assert table.pairings == {"DRIFT": "SFT"}
-    assert list(differences(table_numbers(table, PUBLISHED, CELLS, SOURCES), table.pairings)) == ["DRIFT"]
+    assert list(differences(replace(EVIDENCE, table=table).scores(), table.pairings)) == ["DRIFT"]
     with pytest.raises(DataError, match="'DRIFT' is compared with 'SFT', which was not run"):
-        differences(table_numbers(table, PUBLISHED, CELLS[2:], SOURCES), table.pairings)
+        differences(replace(EVIDENCE, table=table, cells=CELLS[2:]).scores(), table.pairings)
 
 
 def test_distances_are_means_over_worlds_and_not_percent() -> None:
@@ -143,9 +140,10 @@ def test_distances_are_means_over_worlds_and_not_percent() -> None:
     found = {f"g{seed}": Source(Path("x"), {"fingerprint": "f", "values": v}, {}) for seed, v in enumerate(values)}
     table = Table("g", "G", ("l2", "cosine"), (Row("pair", ("pair=x",)),), kind="geometry")
     cells = [Cell("g", "pair", seed, {"geometry": f"g{seed}"}) for seed in (0, 1)]
-    numbers = geometry_numbers(table, cells, found)
+    evidence, kind = Evidence(table, cells, found), KINDS["geometry"]
+    numbers = kind.numbers(evidence)
     assert [(n.value, n.n) for n in numbers["pair"]] == [(5.0, 20), (pytest.approx(0.92), 20)]
-    assert list(wide_frame(table, numbers, "").iloc[0]) == ["pair", "5.000 ± 1.414", "0.920 ± 0.028"]
+    assert list(kind.wide(evidence, numbers).iloc[0]) == ["pair", "5.000 ± 1.414", "0.920 ± 0.028"]
 
 
 def test_the_slope_is_points_per_tenth_of_distance_in_each_world() -> None:
@@ -159,13 +157,13 @@ def test_the_slope_is_points_per_tenth_of_distance_in_each_world() -> None:
     cells = [Cell("d", label, seed, {"score": f"{label}{seed}"}) for label in scores for seed in (0, 1)]
     distances = {"MLLM": 0.3, "near": 0.3, "far": 0.5}
     pairs = {label: [Source(Path("x"), {"values": {"relative_l2": d}}, {})] * 2 for label, d in distances.items()}
-    line = slopes(table, pairs, table_numbers(table, "", cells, found)).iloc[0]
+    line = slopes(table, pairs, Evidence(table, cells, found).scores()).iloc[0]
     assert list(line)[:3] == ["s", 2, 2]
     assert line.iloc[3].startswith("-4.0 (")  # -3 in one world, -5 in the other
 
 
 def test_the_long_table_has_the_columns_of_its_contract() -> None:
-    frame = long_frame(TABLE, table_numbers(TABLE, PUBLISHED, CELLS, SOURCES))
+    frame = long_frame(TABLE, EVIDENCE.scores())
     assert list(frame.columns) == (
         ["table", "row", "benchmark", "value", "std", "n", "seeds", "ci_low", "ci_high", "paper_value", "fingerprint"]
     )
@@ -174,15 +172,16 @@ def test_the_long_table_has_the_columns_of_its_contract() -> None:
 
 
 def test_a_quoted_row_has_the_papers_numbers_in_brackets_and_none_of_ours() -> None:
-    frame = wide_frame(TABLE, table_numbers(TABLE, PUBLISHED, CELLS, SOURCES), PUBLISHED)
+    frame = wide_frame(EVIDENCE, EVIDENCE.scores())
     assert list(frame.iloc[2])[1:] == ["[60.0]", "[30.0]", "[45.0]"]
 
 
 def text(profile: str, cells: list[Cell]) -> str:
     import pandas
 
-    numbers = table_numbers(TABLE, PUBLISHED, cells, SOURCES)
-    section = Section(TABLE, wide_frame(TABLE, numbers, PUBLISHED), numbers, differences(numbers, TABLE.pairings))
+    evidence = only(*cells)
+    numbers = evidence.scores()
+    section = Section(TABLE, wide_frame(evidence, numbers), numbers, differences(numbers, TABLE.pairings))
     return page(profile, (0, 1), [section], pandas.DataFrame(), [])
 
 
@@ -197,18 +196,15 @@ def test_with_one_seed_the_page_claims_no_difference() -> None:
 
 
 def test_a_repeat_says_how_many_numbers_moved_and_where_the_most() -> None:
-    import pandas
-
     from pipelines.report.publish import compare, describe
 
-    def frame(*values: float) -> pandas.DataFrame:
-        rows = [("t", "SFT", f"b{place}", value) for place, value in enumerate(values)]
-        return pandas.DataFrame(rows, columns=["table", "row", "benchmark", "value"])
+    def report(*values: float) -> dict[tuple[str, ...], float]:
+        return {("t", "SFT", f"b{place}"): value for place, value in enumerate(values)}
 
-    assert describe(compare(frame(1, 2, 3), frame(1, 2, 3))) == "all 3 numbers equal those that were there"
-    moved = describe(compare(frame(1, 2, 3), frame(1, 2.5, 1)))
+    assert describe(compare(report(1, 2, 3), report(1, 2, 3))) == "all 3 numbers equal those that were there"
+    moved = describe(compare(report(1, 2, 3), report(1, 2.5, 1)))
     assert moved == "2 of 3 numbers differ from those that were there, by 2.00 points at most (t / SFT / b2)"
-    assert "no earlier results" in describe(compare(frame(), frame(1)))
+    assert "no earlier results" in describe(compare(report(), report(1)))
 
 
 def test_a_cost_is_read_from_the_trainings_manifest_beside_the_papers_words() -> None:
@@ -228,9 +224,10 @@ def test_a_cost_is_read_from_the_trainings_manifest_beside_the_papers_words() ->
         for seed in (0, 2)
     }
     cells = [Cell("c", "DRIFT", seed, {"checkpoint": f"m{seed}"}) for seed in (0, 2)]
-    numbers = cost_numbers(table, cells, sources)
+    evidence, kind = Evidence(table, cells, sources, published), KINDS["cost"]
+    numbers = kind.numbers(evidence)
     assert [(n.column, n.value, n.n) for n in numbers["DRIFT"]] == [("steps", 300, 1200), ("seconds", 11, 1200)]
-    shown = wide_frame(table, numbers, published).values.tolist()
+    shown = kind.wide(evidence, numbers).values.tolist()
     assert shown == [
         ["DRIFT", "300.0 ± 0.0", "11.0 ± 1.4", "[yes]", "[about 2 hours]"],
         ["Other", "–", "–", "[yes]", "[>1 day]"],
@@ -243,7 +240,7 @@ def test_a_repeat_is_not_judged_by_its_times(tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
     lines = ["table,row,benchmark,value", "t8,SFT,steps,300", "t8,SFT,seconds,9.9", "t8,SFT,cpu_seconds,9.8"]
     (tmp_path / "tables" / "t8_long.csv").write_text("\n".join(lines) + "\n")
-    assert _numbers(tmp_path)["benchmark"].tolist() == ["steps"]
+    assert _numbers(tmp_path) == {("t8", "SFT", "steps"): 300.0}
 
 
 def test_a_smoke_report_can_not_be_mistaken_for_a_result() -> None:

@@ -10,10 +10,11 @@ import pytest
 from drift.errors import DataError
 from pipelines import compose, revisions
 from pipelines.errors import ConfigError, StageError
-from pipelines.schema import Tracker
+from pipelines.schema import NoTracker, Wandb
 from pipelines.stage import Runtime
 from pipelines.stages import DataParams, ModelParams
-from pipelines.stages.models import make_data, make_model, write_sharegpt
+from pipelines.stages.data import make_data, write_sharegpt
+from pipelines.stages.models import make_model
 from pipelines.store import Store
 from pipelines.tracking import Recorder
 
@@ -106,8 +107,9 @@ def test_a_hub_dataset_becomes_sharegpt_json_and_images(tmp_path: Path) -> None:
     )
     (tmp_path / "hub").mkdir()
     rows.to_parquet(str(tmp_path / "hub" / "train-00000-of-00001.parquet"))
-    assert write_sharegpt(tmp_path / "hub", tmp_path / "out") == {"examples": 3}
+    write_sharegpt(tmp_path / "hub", tmp_path / "out")
     examples = json.loads((tmp_path / "out" / "train.json").read_text())
+    assert len(examples) == 3
     assert examples[1]["messages"] == talk
     with Picture.open(tmp_path / "out" / examples[2]["images"][0]) as picture:
         assert picture.getpixel((0, 0)) == (2, 0, 0)
@@ -143,7 +145,7 @@ def test_a_training_is_recorded_with_its_curves_and_manifest(tmp_path: Path) -> 
         (partial / "model" / "metrics.jsonl").write_text("\n".join(lines))
         manifest = {"stage": "train", "fingerprint": "e" * 64, "label": "x", "seconds": 1.0, "values": {"w_eff": 0.2}}
         artifact = store.commit(partial, manifest | {key: {} for key in keys})
-    Recorder(Tracker(mode="offline", project="drift"), tmp_path / "runs", "smoke")(artifact)
+    Recorder(Wandb(mode="offline", project="drift"), tmp_path / "runs", "smoke")(artifact)
     run = next((tmp_path / "runs" / "wandb").glob("offline-run-*"))
     assert (run / "files" / "manifest.json").read_text() == (artifact.path / "manifest.json").read_text()
     recorded = next(run.glob("*.wandb"))
@@ -157,5 +159,5 @@ def test_a_disabled_tracker_writes_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     with store.writing("toy", "e" * 64) as partial:
         artifact = store.commit(partial, {"stage": "toy", "fingerprint": "e" * 64, "values": {}})
-    Recorder(Tracker(mode="disabled", project="drift"), tmp_path / "runs", "smoke")(artifact)
+    Recorder(NoTracker(mode="disabled"), tmp_path / "runs", "smoke")(artifact)
     assert not (tmp_path / "runs").exists()

@@ -10,12 +10,9 @@ from typing import Any
 from drift.geometry import PANELS, layer_geometry, summarise
 from drift.merging import merge_checkpoints
 from drift.prior import ReasoningPrior
+from pipelines.layout import CHECKPOINT, GEOMETRY, PRIOR
 from pipelines.stage import Runtime
 from pipelines.stages import GeometryParams, MergeParams, PriorParams
-from pipelines.stages.models import CHECKPOINT
-
-PRIOR = "prior"
-GEOMETRY = "geometry.json"
 
 
 def extract_prior(params: PriorParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:

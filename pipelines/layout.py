@@ -1,0 +1,9 @@
+"""The names of the files and folders that one stage writes into its artifact and another one reads."""
+
+CHECKPOINT = "model"
+TRAIN_FILE = "train.json"
+PRIOR = "prior"
+GEOMETRY = "geometry.json"
+SCORES = "scores.json"
+TABLES = "tables"
+FIGURES = "figures"

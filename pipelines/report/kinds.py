@@ -1,0 +1,108 @@
+"""The kinds of table, a class each: what a cell is read from, its numbers, how they are printed, drawn and summed up.
+
+Planning reads `roles` alone, so pandas and matplotlib are imported where a table is filled.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pipelines.report.spec import COSTS
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from pipelines.report.numbers import Evidence, Numbers
+
+
+class Kind:
+    """Benchmark scores beside the paper's; what another kind does too, unless it says otherwise.
+
+    Attributes:
+        roles: the artifacts that a cell is read from, each the name of what pipelines.tables plans for it.
+        digits: of the printed numbers, behind the point.
+    """
+
+    roles: ClassVar[tuple[str, ...]] = ("score", "checkpoint", "choice")
+    digits: ClassVar[int] = 1
+
+    def numbers(self, evidence: "Evidence") -> "Numbers":
+        """Row label -> its numbers, for the rows that were run."""
+        return evidence.scores()
+
+    def wide(self, evidence: "Evidence", numbers: "Numbers") -> "DataFrame":
+        """The table as printed."""
+        from pipelines.report.render import wide_frame
+
+        return wide_frame(evidence, numbers, self.digits)
+
+    def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> list[str]:
+        """Draws the kind's figures into `folder`; their names."""
+        return []
+
+    def findings(self, evidence: "Evidence", numbers: "Numbers") -> list[str]:
+        """What the table says as a whole, in paragraphs of Markdown."""
+        return []
+
+
+class Hyperparameters(Kind):
+    """Table 9: what each merge ran with, beside the paper's entry."""
+
+    def numbers(self, evidence: "Evidence") -> "Numbers":
+        return {}
+
+    def wide(self, evidence: "Evidence", numbers: "Numbers") -> "DataFrame":
+        from pipelines.report.render import settings_frame
+
+        return settings_frame(evidence)
+
+
+class Geometry(Kind):
+    """Figure 2: how far each row's expert lies from its MLLM (drift.geometry); no percent."""
+
+    roles = ("geometry",)
+    digits = 3
+
+    def numbers(self, evidence: "Evidence") -> "Numbers":
+        return evidence.recorded("geometry", evidence.table.columns, counted="n")
+
+    def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> list[str]:
+        from pipelines.report.geometry_figures import figure2
+
+        return [figure2(evidence.by_row("geometry"), folder / evidence.table.name)]
+
+
+class Distance(Kind):
+    """Scores, and the rows' gains against how far each row's expert lies from its MLLM."""
+
+    roles = ("geometry", *Kind.roles)
+
+    def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> list[str]:
+        from pipelines.report.geometry_figures import gain_against_distance
+
+        stem = folder / evidence.table.name
+        return [gain_against_distance(evidence.table, evidence.by_row("geometry"), numbers, stem)]
+
+    def findings(self, evidence: "Evidence", numbers: "Numbers") -> list[str]:
+        from pipelines.report.summaries import price_of_distance
+
+        return price_of_distance(evidence, numbers)
+
+
+class Cost(Kind):
+    """Table 8: what each training took (`COSTS`; n counts its examples), beside the paper's estimates."""
+
+    roles = ("checkpoint", "choice")
+
+    def numbers(self, evidence: "Evidence") -> "Numbers":
+        columns = [column for column in evidence.table.columns if column in COSTS]
+        return evidence.recorded("checkpoint", columns, counted="examples")
+
+
+KINDS: Mapping[str, Kind] = {
+    "scores": Kind(),
+    "hyperparameters": Hyperparameters(),
+    "geometry": Geometry(),
+    "distance": Distance(),
+    "cost": Cost(),
+}

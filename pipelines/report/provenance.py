@@ -1,0 +1,40 @@
+"""From each cell of a report to the artifacts behind it, and to the code, packages and hardware that made them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipelines.report.numbers import Evidence, Source
+
+_ENVIRONMENT = ("git", "packages", "hardware")
+
+
+def provenance(tables: Sequence[Evidence]) -> dict[str, Any]:
+    """Each environment and each artifact once, and what refers to them.
+
+    Returns:
+        `environments`, a list; `artifacts`, by their places in the store (`stage/fingerprint`), with the number of
+        the environment that made each; `cells`, the places by table, row, seed and role.
+    """
+    environments: list[dict[str, Any]] = []
+    artifacts: dict[str, dict[str, Any]] = {}
+    cells: dict[str, dict[str, dict[int, dict[str, str]]]] = {}
+    for evidence in tables:
+        rows = cells.setdefault(evidence.table.name, {})
+        for cell in evidence.cells:
+            sources = {role: evidence.sources[name] for role, name in cell.artifacts.items()}
+            artifacts |= {_place(source): _record(source, environments) for source in sources.values()}
+            rows.setdefault(cell.row, {})[cell.seed] = {role: _place(source) for role, source in sources.items()}
+    return {"environments": environments, "artifacts": artifacts, "cells": cells}
+
+
+def _place(source: Source) -> str:
+    return f"{source.path.parent.name}/{source.path.name}"
+
+
+def _record(source: Source, environments: list[dict[str, Any]]) -> dict[str, Any]:
+    """An artifact's record; its environment joins the others where it is new."""
+    environment = {key: source.manifest[key] for key in _ENVIRONMENT}
+    if environment not in environments:
+        environments.append(environment)
+    kept = {key: source.manifest[key] for key in ("fingerprint", "label")}
+    return kept | {"environment": environments.index(environment)}

@@ -1,0 +1,100 @@
+"""What a report says besides its tables: what the checkpoints are, what was chosen, how the rows answered."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas
+
+from evaluation.data.markdown import markdown
+from pipelines.report.geometry_figures import slopes
+from pipelines.report.numbers import AVERAGE, Evidence, Numbers, Source
+from pipelines.report.render import BLANK
+
+SLOPES = (
+    "What distance costs: the slope of a line through the rows of a series, fitted in each world, as its mean over "
+    "worlds with the interval over worlds (in points of the last column)."
+)
+ANSWERS = (
+    "How the rows answered: percent of the responses that end a chain of thought, though none was asked for. A wrong "
+    "answer after a chain may be another question's answer and says little of what was seen; see `transcription` below "
+    "for what is read before reasoning."
+)
+
+
+def price_of_distance(evidence: Evidence, numbers: Numbers) -> list[str]:
+    """The slope of each series of a table of distances."""
+    return [SLOPES, markdown(slopes(evidence.table, evidence.by_row("geometry"), numbers))]
+
+
+def answers(evidence: Evidence) -> list[str]:
+    """The share of each row's answers that end a chain of thought, by benchmark; nothing where none was recorded."""
+    names = list(dict.fromkeys(c.partition("_")[0] for c in evidence.table.columns if c != AVERAGE))
+    lines = []
+    for label, sources in evidence.by_row("score").items():
+        scored = [source.scores for source in sources]
+        if all(scores[name]["diagnostics"] for scores in scored for name in names):
+            shares = [[scores[name]["diagnostics"]["closed"] for scores in scored] for name in names]
+            lines.append([label, *(_over_seeds(each, "{:.0f}") for each in shares)])
+    return [ANSWERS, markdown(pandas.DataFrame(lines, columns=["row", *names]))] if lines else []
+
+
+def runs(tables: Sequence[Evidence]) -> pandas.DataFrame:
+    """One line per distinct row: what was trained, how far it went along Delta, how it reads its images."""
+    lines: dict[str, list[str]] = {}
+    for evidence in tables:
+        for label in dict.fromkeys(cell.row for cell in evidence.cells if "score" in cell.artifacts):
+            if label not in lines:
+                lines[label] = _run(label, evidence.by_row("checkpoint")[label], evidence.by_row("score")[label])
+    return pandas.DataFrame(
+        list(lines.values()), columns=["row", "made by", "w_eff", "covered", "transcription", "closed"]
+    )
+
+
+def _run(label: str, checkpoints: Sequence[Source], scores: Sequence[Source]) -> list[str]:
+    made = [source.manifest for source in checkpoints]
+    diagnostics = [each for each in map(_diagnostics, scores) if each]
+    return [
+        label,
+        made[0]["stage"],
+        _over_seeds([m["values"]["w_eff"] for m in made if "w_eff" in m["values"]], "{:.2f}"),
+        _covered(made),
+        _over_seeds([d["transcription"] for d in diagnostics], "{:.0f}"),
+        _over_seeds([d["closed"] for d in diagnostics], "{:.0f}"),
+    ]
+
+
+def _diagnostics(source: Source) -> dict[str, float]:
+    """Each diagnostic as its mean over the benchmarks that have it."""
+    found = [scores["diagnostics"] for scores in source.scores.values() if scores["diagnostics"]]
+    return {name: statistics.fmean(each[name] for each in found) for name in (found[0] if found else ())}
+
+
+def _covered(made: Sequence[Mapping[str, Any]]) -> str:
+    found = {f"{m['values']['covered']}/{m['values']['expected']}" for m in made if m["values"].get("expected")}
+    return ", ".join(sorted(found)) or BLANK
+
+
+def _over_seeds(values: Sequence[float], form: str) -> str:
+    if not values:
+        return BLANK
+    spread = f" ± {form.format(statistics.stdev(values))}" if len(values) > 1 else ""
+    return form.format(statistics.fmean(values)) + spread
+
+
+def choices(tables: Sequence[Evidence]) -> list[str]:
+    """A line per choice: what was chosen for the rows, and the mean validation score of everything tried."""
+    lines = {}
+    for evidence in tables:
+        for name in (cell.artifacts["choice"] for cell in evidence.cells if "choice" in cell.artifacts):
+            manifest = evidence.sources[name].manifest
+            tried = "; ".join(f"{_text(v['value'])}: {v['validation']:.1f}" for v in manifest["values"]["validation"])
+            chosen = _text(manifest["values"]["chosen"])
+            lines[manifest["label"]] = f"{manifest['label']}: {chosen} (mean score at {tried})"
+    return [lines[label] for label in sorted(lines)]
+
+
+def _text(value: float | Mapping[str, Any]) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
+    return f"{value:g}"
