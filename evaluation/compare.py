@@ -9,14 +9,14 @@ in five. Only items judged in both files of a pair are compared; how many is pri
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from drift.errors import DataError, DriftError
+from drift.files import read_jsonl
 from evaluation.arguments import parse_arguments
-from evaluation.data.predictions import read_records
 from evaluation.statistics import (
     cluster_bootstrap,
     detectable_difference,
@@ -28,10 +28,65 @@ from evaluation.statistics import (
 
 DEFAULTS = {"resamples": "10000", "seed": "0"}
 
-Records = Mapping[str, Mapping[str, object]]
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict as a comparison sees it; `correct` None is unjudged, `group` is empty without groups."""
+
+    correct: bool | None
+    group: str
 
 
-def compare_files(paths: Sequence[Path], resamples: int = 10_000, seed: int = 0) -> dict[str, object]:
+Table = Mapping[str, Judged]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Accuracy over judged items in percent, with Wilson's interval and counts."""
+
+    file: str
+    accuracy: float
+    n: int
+    unjudged: int
+    ci_low: float
+    ci_high: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A file against the baseline, over the items judged in both.
+
+    Attributes:
+        difference: `against` minus `baseline`, in points.
+        is_clustered: the interval resamples whole groups.
+        detectable_difference: the smallest that a test of this size finds four times in five.
+        p_holm: p_value adjusted over all pairs.
+    """
+
+    baseline: str
+    against: str
+    difference: float
+    ci_low: float
+    ci_high: float
+    n: int
+    is_clustered: bool
+    only_baseline_right: int
+    only_against_right: int
+    p_value: float
+    detectable_difference: float
+    p_holm: float
+    is_significant: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every file's accuracy, and each later file against the first."""
+
+    scores: tuple[Accuracy, ...]
+    pairs: tuple[Pair, ...]
+
+
+def compare_files(paths: Sequence[Path], resamples: int = 10_000, seed: int = 0) -> Comparison:
     """The comparison of each later file with the first.
 
     Raises:
@@ -39,87 +94,90 @@ def compare_files(paths: Sequence[Path], resamples: int = 10_000, seed: int = 0)
     """
     if len(paths) < 2:
         raise DataError(f"{len(paths)} verdict file(s); expected at least two to compare")
-    tables = [read_verdicts(path) for path in paths]
-    for path, table in zip(paths[1:], tables[1:], strict=True):
-        if set(table) != set(tables[0]):
-            different = sorted(set(table) ^ set(tables[0]))
+    tables = {path: read_verdicts(path) for path in paths}
+    first, *others = (tables[path] for path in paths)
+    for path, table in zip(paths[1:], others, strict=True):
+        if set(table) != set(first):
+            different = sorted(set(table) ^ set(first))
             raise DataError(
                 f"{paths[0]} and {path} hold different items ({len(different)} in one alone, first {different[:3]}); "
                 "compare verdicts on the same table"
             )
     pairs = [
-        {"baseline": str(paths[0]), "against": str(path), **compare(tables[0], table, resamples, seed)}
-        for path, table in zip(paths[1:], tables[1:], strict=True)
+        compare(first, table, (str(paths[0]), str(path)), resamples, seed)
+        for path, table in zip(paths[1:], others, strict=True)
     ]
-    for pair, adjusted in zip(pairs, holm([float(str(pair["p_value"])) for pair in pairs]), strict=True):
-        pair["p_holm"] = adjusted
-        pair["is_significant"] = adjusted < 0.05
-    scores = [{"file": str(path), **accuracy(table)} for path, table in zip(paths, tables, strict=True)]
-    return {"scores": scores, "pairs": pairs}
+    adjusted = [
+        replace(pair, p_holm=p, is_significant=p < 0.05)
+        for pair, p in zip(pairs, holm([pair.p_value for pair in pairs]), strict=True)
+    ]
+    return Comparison(tuple(accuracy(str(path), tables[path]) for path in paths), tuple(adjusted))
 
 
-def read_verdicts(path: Path) -> dict[str, dict[str, object]]:
+def read_verdicts(path: Path) -> dict[str, Judged]:
     """index -> verdict of a file that evaluation.score wrote.
 
     Raises:
-        DataError: no such file, a line without index or correct, or an index twice.
+        DataError: no such file, no lines, a line without index or correct, or an index twice.
     """
-    table: dict[str, dict[str, object]] = {}
-    for number, record in enumerate(read_records(path, "verdicts"), 1):
+    table: dict[str, Judged] = {}
+    for number, record in enumerate(read_jsonl(path, "verdicts"), 1):
         if "index" not in record or record.get("correct", "") not in (True, False, None):
             raise DataError(f"{path}:{number}: expected index, and correct as true, false or null")
         index = str(record["index"])
         if index in table:
             raise DataError(f"{path}:{number}: index {index!r} appears twice; expected one verdict an item")
-        table[index] = record
+        table[index] = Judged(record["correct"], str(record.get("group") or ""))
+    if not table:
+        raise DataError(f"{path}: no lines; expected verdicts")
     return table
 
 
-def accuracy(table: Records) -> dict[str, object]:
-    """Accuracy over judged items in percent, with Wilson's interval and counts."""
-    judged = [bool(record["correct"]) for record in table.values() if record["correct"] is not None]
+def accuracy(file: str, table: Table) -> Accuracy:
+    """One file's accuracy.
+
+    Raises:
+        DataError: no verdict is judged.
+    """
+    judged = [bool(verdict.correct) for verdict in table.values() if verdict.correct is not None]
     if not judged:
         raise DataError(f"none of {len(table)} verdicts is judged; nothing to compare")
     low, high = wilson(sum(judged), len(judged))
-    return {
-        "accuracy": 100 * sum(judged) / len(judged),
-        "n": len(table),
-        "unjudged": len(table) - len(judged),
-        "ci_low": 100 * low,
-        "ci_high": 100 * high,
-    }
+    return Accuracy(file, 100 * sum(judged) / len(judged), len(table), len(table) - len(judged), 100 * low, 100 * high)
 
 
-def compare(first: Records, second: Records, resamples: int = 10_000, seed: int = 0) -> dict[str, object]:
-    """One pair: `difference` is second minus first, in points, over the items judged in both."""
-    shared = [index for index in first if first[index]["correct"] is not None and second[index]["correct"] is not None]
+def compare(first: Table, second: Table, names: tuple[str, str], resamples: int = 10_000, seed: int = 0) -> Pair:
+    """One pair, called `names`, as if it were the only one.
+
+    Raises:
+        DataError: no item is judged in both.
+    """
+    shared = [index for index in first if first[index].correct is not None and second[index].correct is not None]
     if not shared:
         raise DataError("no item is judged in both files; nothing to compare")
-    a = [bool(first[index]["correct"]) for index in shared]
-    b = [bool(second[index]["correct"]) for index in shared]
+    a, b = ([bool(table[index].correct) for index in shared] for table in (first, second))
     test = mcnemar_exact(a, b)
-    groups = [str(first[index].get("group") or "") for index in shared]
+    groups = [first[index].group for index in shared]
     if all(groups):
         change = np.asarray(b, dtype=float) - np.asarray(a, dtype=float)
-
-        def gain(drawn: NDArray[np.int64]) -> float:
-            return float(change[drawn].mean())
-
-        interval = cluster_bootstrap(groups, gain, min(resamples, 2_000), seed)
+        interval = cluster_bootstrap(groups, lambda drawn: float(change[drawn].mean()), min(resamples, 2_000), seed)
     else:
         interval = paired_bootstrap(a, b, resamples, seed)
     discordance = (test.only_first + test.only_second) / len(shared)
-    return {
-        "difference": 100 * interval.mean,
-        "ci_low": 100 * interval.low,
-        "ci_high": 100 * interval.high,
-        "n": len(shared),
-        "is_clustered": all(groups),
-        "only_baseline_right": test.only_first,
-        "only_against_right": test.only_second,
-        "p_value": test.p_value,
-        "detectable_difference": 100 * detectable_difference(len(shared), discordance),
-    }
+    return Pair(
+        *names,
+        difference=100 * interval.mean,
+        ci_low=100 * interval.low,
+        ci_high=100 * interval.high,
+        n=len(shared),
+        is_clustered=all(groups),
+        only_baseline_right=test.only_first,
+        only_against_right=test.only_second,
+        p_value=test.p_value,
+        detectable_difference=100 * detectable_difference(len(shared), discordance),
+        p_holm=test.p_value,
+        is_significant=test.p_value < 0.05,
+    )
 
 
 def main(words: Sequence[str]) -> int:
@@ -134,7 +192,7 @@ def main(words: Sequence[str]) -> int:
     except DriftError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 2
-    sys.stdout.write(json.dumps(result) + "\n")
+    sys.stdout.write(json.dumps(asdict(result)) + "\n")
     return 0
 
 

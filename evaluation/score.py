@@ -8,7 +8,6 @@ judge_key_env (the variable that holds the key), judge_cache (a JSON-lines file 
 judge_prompt_price with judge_completion_price (per million tokens). `judge_usage` then counts calls, tokens and cost.
 """
 
-import hashlib
 import json
 import logging
 import sys
@@ -17,9 +16,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from drift.errors import DataError, DriftError, closest
+from drift.files import md5_of, write_jsonl
 from evaluation.arguments import parse_arguments, parse_switch
-from evaluation.benchmarks.base import get_benchmark
-from evaluation.data.predictions import check_coverage, read_predictions, write_records
+from evaluation.benchmarks import get_benchmark
+from evaluation.data.predictions import check_coverage, read_predictions
 from evaluation.data.tsv import load_items
 from evaluation.engines.chat import Endpoint
 from evaluation.judging.http import HttpJudge
@@ -53,7 +53,7 @@ def score_files(
     judge_name: str = "rules",
     allow_missing: bool = False,
 ) -> dict[str, object]:
-    """Scores `predictions` against `data`, writes `verdicts`, and returns the summary.
+    """Scores `predictions` against `data`, writes `verdicts`, and returns the summary as one flat record.
 
     Raises:
         DataError: unknown benchmark or mode, unreadable files, missing responses.
@@ -66,8 +66,11 @@ def score_files(
         log.warning("%s: %d responses belong to no item of %s and were left out", predictions, extra, data)
     results = score(row, items, responses, mode, judge)
     summary = summarise(row, items, results)
-    write_records(verdicts, (result.as_record() for result in results))
-    return {**summary, "judge": judge_name, "extra": extra, "data_md5": file_md5(data)}
+    try:
+        write_jsonl(verdicts, (result.as_record() for result in results))
+    except OSError as error:
+        raise DataError(f"{verdicts}: can't be written ({error}); choose another place") from error
+    return {**summary.as_record(), "judge": judge_name, "extra": extra, "data_md5": md5_of(data)}
 
 
 def make_judge(values: Mapping[str, str]) -> tuple[HttpJudge | None, str]:
@@ -95,15 +98,6 @@ def _price(key: str, text: str) -> float | None:
         return float(text) if text else None
     except ValueError:
         raise DataError(f"{key}={text!r}; expected a number, the price of a million tokens") from None
-
-
-def file_md5(path: Path) -> str:
-    """The file's md5, as benchmark tables are published with."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def main(words: Sequence[str]) -> int:

@@ -2,8 +2,7 @@
 
 import re
 
-from evaluation.answers.letters import plain
-from evaluation.answers.text import last_answer_tag, last_boxed, own_answer, sentences
+from evaluation.answers.text import last_answer_tag, last_boxed, own_answer, plain, sentences
 
 _TAIL = 6_000
 _SHORT = 60

@@ -3,12 +3,12 @@
 import re
 
 from evaluation.answers.arithmetic import evaluate
-from evaluation.answers.letters import plain
 from evaluation.answers.text import (
     is_refusal,
     last_answer_tag,
     last_boxed,
     own_answer,
+    plain,
     sentences,
     without_courtesies,
 )

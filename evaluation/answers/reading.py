@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from evaluation.answers.equality import same_answer
 from evaluation.answers.final import final_answer
-from evaluation.answers.letters import bare_letter, choose, leading_letter, option_by_text, phrase_letter, plain
-from evaluation.answers.text import last_answer_tag, last_boxed, own_answer, without_refuted
+from evaluation.answers.letters import bare_letter, choose, leading_letter, option_by_text, phrase_letter
+from evaluation.answers.text import last_answer_tag, last_boxed, own_answer, plain, without_refuted
 
 _LONGEST = 200
 

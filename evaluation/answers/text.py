@@ -27,6 +27,7 @@ _REFUSAL = re.compile(
     re.I,
 )
 _REFUTED = re.compile(r"\b(?:incorrect|wrong|not (?:the )?(?:correct|right)|can be eliminated)\b", re.I)
+_LATEX_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathsf|textit|mbox|operatorname)\s{0,3}\{([^{}]{0,200})\}")
 _HEDGE = re.compile(r"\*\*|__|`")
 
 
@@ -57,6 +58,11 @@ def split_think(response: str) -> tuple[str, str]:
     return "", response.strip()
 
 
+def without_thoughts(response: str) -> str:
+    """The answer part of a response, or all of it where that is empty."""
+    return split_think(response)[1] or response
+
+
 def last_boxed(text: str) -> str | None:
     r"""The content of the last complete `\boxed{...}`, braces balanced; None without one."""
     for match in reversed(list(_BOX.finditer(text))[-_BOXES:]):
@@ -77,9 +83,12 @@ def is_cut_by_xlsx(response: str) -> bool:
     return len(response) == XLSX_CELL_LIMIT
 
 
-def strip_markup(text: str) -> str:
-    """The text without Markdown emphasis, which splits words that belong together."""
-    return _HEDGE.sub("", text)
+def plain(text: str) -> str:
+    r"""The text without LaTeX text commands, math delimiters, Markdown emphasis and end-of-sequence marks."""
+    text = _HEDGE.sub("", text).replace("</s>", " ")
+    for _ in range(3):
+        text = _LATEX_TEXT.sub(r" \1 ", text)
+    return text.replace("\\(", " ").replace("\\)", " ").replace("$", "")
 
 
 def own_answer(text: str) -> str:

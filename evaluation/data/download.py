@@ -15,7 +15,7 @@ import requests
 from tqdm import tqdm
 
 from drift.errors import DataError
-from evaluation.benchmarks.base import Benchmark
+from evaluation.data.tsv import Table
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class _CutError(Exception):
 
 
 def find_table(
-    benchmark: Benchmark,
+    benchmark: Table,
     *,
     folder: Path | None = None,
     cache: Path | None = None,

@@ -9,7 +9,6 @@ belongs to one run: lines made from other prompts, settings or another model are
 
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from drift.errors import DataError
+from drift.files import read_jsonl, write_jsonl
 from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,7 @@ def run_generation(
     complete = [batch for batch in batches if all(request.index in done for request in batch)]
     done = {request.index: done[request.index] for batch in complete for request in batch}
     pending = [batch for batch in batches if batch[0].index not in done]
-    out_jsonl.parent.mkdir(parents=True, exist_ok=True)
-    _replace(out_jsonl, done.values())
+    write_jsonl(out_jsonl, done.values())
     if done:
         log.info(
             "%s holds %d of %d responses; %d to go", out_jsonl, len(done), len(requests), len(requests) - len(done)
@@ -52,39 +51,8 @@ def run_generation(
             f"{len(missing)} of {len(requests)} requests have no answer, first {missing[0]!r}; run again to resume"
         )
     lines = [done[request.index] for request in requests]
-    _replace(out_jsonl, lines)
+    write_jsonl(out_jsonl, lines)
     return [_to_response(line) for line in lines]
-
-
-def read_jsonl(path: Path, *, allow_torn_end: bool = False) -> list[dict[str, Any]]:
-    """The objects of a JSONL file, one a line; a last line that a kill left unfinished may be dropped.
-
-    Raises:
-        DataError: no such file, or a line (number given) that is not a JSON object.
-    """
-    if not path.is_file():
-        raise DataError(f"no file {path}; expected JSON lines with at least `index` and `response`")
-    objects = []
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        # Without its line break a line may be half a number and still parse, so it is torn whatever it holds.
-        if allow_torn_end and number == len(lines):
-            log.warning("%s: dropping the unfinished last line %d", path, number)
-            continue
-        objects.append(_parse(line, path, number))
-    return objects
-
-
-def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{path} line {number} is not JSON ({error}): {line[:60]!r}") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path} line {number} is a {type(value).__name__}, expected an object")
-    return value
 
 
 def _index_requests(requests: Sequence[Request]) -> dict[str, Request]:
@@ -100,7 +68,7 @@ def _read_done(path: Path, by_index: dict[str, Request], settings_sha256: str, m
     if not path.exists():
         return {}
     done = {}
-    for line in read_jsonl(path, allow_torn_end=True):
+    for line in read_jsonl(path, "responses", allow_torn_end=True):
         request = by_index.get(str(line.get("index")))
         found = (line.get("prompt_sha256"), line.get("settings_sha256"), line.get("model"))
         if request is None or found != (request.prompt_sha256, settings_sha256, model):
@@ -125,7 +93,7 @@ def _append_batches(
     with bar, path.open("ab") as stream:
         for responses in engine.run(pending, settings):
             lines = [_to_line(response, by_index[response.index], engine.model) for response in responses]
-            stream.write(b"".join(_encode(line) for line in lines))
+            stream.write("".join(json.dumps(line) + "\n" for line in lines).encode("ascii"))
             stream.flush()
             done.update({line["index"]: line for line in lines})
             bar.update(len(lines))
@@ -154,14 +122,3 @@ def _to_response(line: dict[str, Any]) -> Response:
         prompt_sha256=line["prompt_sha256"],
         settings_sha256=line["settings_sha256"],
     )
-
-
-def _encode(line: dict[str, Any]) -> bytes:
-    # A lone surrogate, which byte-level decoding can produce, has no UTF-8 form; JSON's \u escape keeps it.
-    return json.dumps(line).encode("ascii") + b"\n"
-
-
-def _replace(path: Path, lines: Any) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(b"".join(_encode(line) for line in lines))
-    os.replace(temporary, path)

@@ -1,11 +1,11 @@
 """Responses that somebody else made, from a JSONL file: the engine for published outputs. No model is loaded."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from drift.errors import DataError
-from evaluation.data.predictions import read_predictions, read_records
+from drift.files import read_jsonl, sha256_of
+from evaluation.data.predictions import read_predictions
 from evaluation.engines.base import Batch, Engine, GenerationSettings, Request, Response
 
 
@@ -16,8 +16,8 @@ class PrecomputedEngine(Engine):
         """Read all lines; a repeated index or a line without text is refused (DataError)."""
         self.path = path
         self._texts = read_predictions(path)
-        self._lines = {str(line["index"]): line for line in read_records(path, "responses")}
-        self.model = f"precomputed/sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+        self._lines = {str(line["index"]): line for line in read_jsonl(path, "responses")}
+        self.model = f"precomputed/sha256:{sha256_of(path)}"
 
     def plan(self, requests: Sequence[Request], settings: GenerationSettings) -> list[Batch]:
         """One batch with everything: there is nothing to compute.

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from drift.errors import DataError
+from drift.files import read_jsonl, write_jsonl
 from evaluation.command_line import parse, run
-from evaluation.engines.generate import read_jsonl
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def write_agreement(agreements: Sequence[Agreement], folder: Path, *, note: str 
         writer.writerows(rows)
     (folder / "agreement.md").write_text(markdown(rows) + (f"\n{note}\n" if note else ""))
     records = [{"benchmark": a.benchmark, **record} for a in agreements for record in a.disagreements]
-    (folder / "disagreements.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    write_jsonl(folder / "disagreements.jsonl", records)
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -117,8 +117,8 @@ def _answers(table: Table, cells: Sequence[Cell], sources: Mapping[str, Source])
     lines = []
     for row in table.rows:
         scored = [source.scores for source in _artifacts("score", row.label, cells, sources)]
-        if scored and all(scores[column]["diagnostics"] for scores in scored for column in table.columns):
-            shares = [[scores[c]["diagnostics"]["closed"] for scores in scored] for c in table.columns]
+        if scored and all(scores[column].diagnostics for scores in scored for column in table.columns):
+            shares = [[scores[c].diagnostics["closed"] for scores in scored] for c in table.columns]
             lines.append([row.label, *(_over_seeds(each, "{:.0f}") for each in shares)])
     return pandas.DataFrame(lines, columns=["row", *table.columns])
 
@@ -176,7 +176,7 @@ def _runs(cells: Sequence[Cell], sources: Mapping[str, Source]) -> pandas.DataFr
 
 def _diagnostics(source: Source) -> dict[str, float]:
     """Each diagnostic as its mean over the benchmarks that have it."""
-    found = [scores["diagnostics"] for scores in source.scores.values() if scores["diagnostics"]]
+    found = [scored.diagnostics for scored in source.scores.values() if scored.diagnostics]
     return {name: statistics.fmean(each[name] for each in found) for name in (found[0] if found else ())}
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.benchmarks.base import Benchmark, get_benchmark
+from drift.files import read_jsonl
+from evaluation.benchmarks import Benchmark, get_benchmark
 from evaluation.data.tsv import load_items
-from evaluation.engines.generate import read_jsonl
 from evaluation.judging.scoring import summarise
 from evaluation.judging.verdicts import Verdict
 from evaluation.toolkit.agreement import Agreement, compare_verdicts, write_agreement
@@ -95,7 +95,7 @@ def _scores(
     for side, records in (("ours", ours), ("theirs", theirs)):
         correct = {str(record["index"]): record["correct"] for record in records}
         verdicts = [Verdict(item.index, correct[item.index], "", side, group=item.group) for item in items]
-        by_side[side] = summarise(row, items, verdicts)["score"]
+        by_side[side] = summarise(row, items, verdicts).value
     return {**by_side, "toolkit_metric": metric, "toolkit_score": value}
 
 
