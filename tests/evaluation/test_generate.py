@@ -126,7 +126,7 @@ def test_repeated_indices_and_damage_in_the_middle_are_refused(tmp_path):
     with pytest.raises(DataError, match="'0' stands at least twice"):
         run_generation(EchoEngine(), [*REQUESTS, REQUESTS[0]], SETTINGS, tmp_path / "a.jsonl")
     (tmp_path / "b.jsonl").write_text('{"index": "0"\n{"index": "1"}\n')
-    with pytest.raises(DataError, match=r"b\.jsonl line 1 is not JSON"):
+    with pytest.raises(DataError, match=r"b\.jsonl:1: not JSON"):
         run_generation(EchoEngine(), REQUESTS, SETTINGS, tmp_path / "b.jsonl")
 
 

@@ -10,10 +10,11 @@ from evaluation import score
 from evaluation.data.tsv import write_rows
 from pipelines import compose
 from pipelines.errors import StageError
+from pipelines.scored import SCORES
 from pipelines.session import scheduler
 from pipelines.stage import Runtime
 from pipelines.stages import ScoreParams
-from pipelines.stages.evaluate import SCORES, score_responses
+from pipelines.stages.evaluate import score_responses
 
 # The response's wording decides what the judge does; boxed answers are read by rule and never reach it.
 KINDS = ["boxed right", "boxed wrong", *["says right"] * 3, *["says wrong"] * 2, "nonsense", "failing", "says none"]
