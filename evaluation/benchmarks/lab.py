@@ -4,7 +4,7 @@ VLMEvalKit scores such a suite with its class of that benchmark. Those of We-Mat
 only, so the digit d becomes the option `ABCDEFGHIJ`[d] there.
 """
 
-from typing import Any
+from functools import partial
 
 from drift.errors import DataError
 from evaluation.benchmarks.base import Benchmark, grouped_by
@@ -48,23 +48,19 @@ def _digit(item: Item) -> int:
     return int(item.answer)
 
 
-def _lab(name: str, **members: Any) -> Benchmark:
-    return Benchmark(
-        name=name,
-        tsv=f"{name}.tsv",
-        prompt=lambda item: f"{item.question} think",
-        rule=score_boxed,
-        protocol=value_protocol(score_boxed, lambda value: f"\\boxed{{{value}}}"),
-        **members,
-    )
-
-
+_suite = partial(
+    Benchmark,
+    prompt=lambda item: f"{item.question} think",
+    rule=score_boxed,
+    protocol=value_protocol(score_boxed, lambda value: f"\\boxed{{{value}}}"),
+)
 BENCHMARKS = (
-    _lab("LabMathVista", stands_in_for="MathVista_MINI", toolkit=_mathvista),
-    _lab("LabMathVision", stands_in_for="MathVision", toolkit=_mathvision),
-    _lab("LabMathVerse", stands_in_for="MathVerse_MINI_Vision_Only", toolkit=_mathverse),
-    _lab(
-        "LabWeMath",
+    _suite(name="LabMathVista", tsv="LabMathVista.tsv", stands_in_for="MathVista_MINI", toolkit=_mathvista),
+    _suite(name="LabMathVision", tsv="LabMathVision.tsv", stands_in_for="MathVision", toolkit=_mathvision),
+    _suite(name="LabMathVerse", tsv="LabMathVerse.tsv", stands_in_for="MathVerse_MINI_Vision_Only", toolkit=_mathverse),
+    _suite(
+        name="LabWeMath",
+        tsv="LabWeMath.tsv",
         columns=(*QA, "ID", "key"),
         group=grouped_by("ID"),
         headline="strict",
@@ -72,8 +68,8 @@ BENCHMARKS = (
         stands_in_for="WeMath",
         toolkit=_wemath,
     ),
-    _lab("LabLogicVista", stands_in_for="LogicVista", toolkit=_logicvista),
-    _lab("LabReading"),
-    _lab("LabPosition"),
-    _lab("LabIcon"),
+    _suite(name="LabLogicVista", tsv="LabLogicVista.tsv", stands_in_for="LogicVista", toolkit=_logicvista),
+    _suite(name="LabReading", tsv="LabReading.tsv"),
+    _suite(name="LabPosition", tsv="LabPosition.tsv"),
+    _suite(name="LabIcon", tsv="LabIcon.tsv"),
 )
