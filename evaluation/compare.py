@@ -17,6 +17,7 @@ import numpy as np
 from drift.errors import DataError, DriftError
 from drift.files import read_jsonl
 from evaluation.arguments import parse_arguments
+from evaluation.judging.verdicts import Verdict
 from evaluation.statistics import (
     cluster_bootstrap,
     detectable_difference,
@@ -29,15 +30,7 @@ from evaluation.statistics import (
 DEFAULTS = {"resamples": "10000", "seed": "0"}
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A verdict as a comparison sees it; `correct` None is unjudged, `group` is empty without groups."""
-
-    correct: bool | None
-    group: str
-
-
-Table = Mapping[str, Judged]
+Table = Mapping[str, Verdict]
 
 
 @dataclass(frozen=True)
@@ -78,16 +71,8 @@ class Pair:
     is_significant: bool
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Every file's accuracy, and each later file against the first."""
-
-    scores: tuple[Accuracy, ...]
-    pairs: tuple[Pair, ...]
-
-
-def compare_files(paths: Sequence[Path], resamples: int = 10_000, seed: int = 0) -> Comparison:
-    """The comparison of each later file with the first.
+def compare_files(paths: Sequence[Path], resamples: int = 10_000, seed: int = 0) -> tuple[list[Accuracy], list[Pair]]:
+    """Every file's accuracy, and each later file against the first.
 
     Raises:
         DataError: fewer than two files, unreadable verdicts, or different items.
@@ -95,39 +80,33 @@ def compare_files(paths: Sequence[Path], resamples: int = 10_000, seed: int = 0)
     if len(paths) < 2:
         raise DataError(f"{len(paths)} verdict file(s); expected at least two to compare")
     tables = {path: read_verdicts(path) for path in paths}
-    first, *others = (tables[path] for path in paths)
-    for path, table in zip(paths[1:], others, strict=True):
-        if set(table) != set(first):
-            different = sorted(set(table) ^ set(first))
+    first = tables[paths[0]]
+    for path in paths[1:]:
+        if different := sorted(set(tables[path]) ^ set(first)):
             raise DataError(
                 f"{paths[0]} and {path} hold different items ({len(different)} in one alone, first {different[:3]}); "
                 "compare verdicts on the same table"
             )
-    pairs = [
-        compare(first, table, (str(paths[0]), str(path)), resamples, seed)
-        for path, table in zip(paths[1:], others, strict=True)
-    ]
-    adjusted = [
-        replace(pair, p_holm=p, is_significant=p < 0.05)
-        for pair, p in zip(pairs, holm([pair.p_value for pair in pairs]), strict=True)
-    ]
-    return Comparison(tuple(accuracy(str(path), tables[path]) for path in paths), tuple(adjusted))
+    pairs = [compare(first, tables[path], (str(paths[0]), str(path)), resamples, seed) for path in paths[1:]]
+    adjusted = holm([pair.p_value for pair in pairs])
+    pairs = [replace(pair, p_holm=p, is_significant=p < 0.05) for pair, p in zip(pairs, adjusted, strict=True)]
+    return [accuracy(str(path), tables[path]) for path in paths], pairs
 
 
-def read_verdicts(path: Path) -> dict[str, Judged]:
+def read_verdicts(path: Path) -> dict[str, Verdict]:
     """index -> verdict of a file that evaluation.score wrote.
 
     Raises:
         DataError: no such file, no lines, a line without index or correct, or an index twice.
     """
-    table: dict[str, Judged] = {}
+    table: dict[str, Verdict] = {}
     for number, record in enumerate(read_jsonl(path, "verdicts"), 1):
         if "index" not in record or record.get("correct", "") not in (True, False, None):
             raise DataError(f"{path}:{number}: expected index, and correct as true, false or null")
         index = str(record["index"])
         if index in table:
             raise DataError(f"{path}:{number}: index {index!r} appears twice; expected one verdict an item")
-        table[index] = Judged(record["correct"], str(record.get("group") or ""))
+        table[index] = Verdict(index, record["correct"], None, "", group=record.get("group"))
     if not table:
         raise DataError(f"{path}: no lines; expected verdicts")
     return table
@@ -157,7 +136,7 @@ def compare(first: Table, second: Table, names: tuple[str, str], resamples: int 
         raise DataError("no item is judged in both files; nothing to compare")
     a, b = ([bool(table[index].correct) for index in shared] for table in (first, second))
     test = mcnemar_exact(a, b)
-    groups = [first[index].group for index in shared]
+    groups = [first[index].group or "" for index in shared]
     if all(groups):
         change = np.asarray(b, dtype=float) - np.asarray(a, dtype=float)
         interval = cluster_bootstrap(groups, lambda drawn: float(change[drawn].mean()), min(resamples, 2_000), seed)
@@ -188,11 +167,13 @@ def main(words: Sequence[str]) -> int:
         paths = [Path(word) for word in words if word not in options]
         if not all(value.isdecimal() for value in values.values()):
             raise DataError(f"resamples and seed must be whole numbers; found {values}")
-        result = compare_files(paths, int(values["resamples"]), int(values["seed"]))
+        scores, pairs = compare_files(paths, int(values["resamples"]), int(values["seed"]))
     except DriftError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 2
-    sys.stdout.write(json.dumps(asdict(result)) + "\n")
+    sys.stdout.write(
+        json.dumps({"scores": [asdict(each) for each in scores], "pairs": [asdict(pair) for pair in pairs]}) + "\n"
+    )
     return 0
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from drift.files import write_whole
 from evaluation.judging.summary import Score
@@ -22,19 +23,15 @@ class Scored:
 
 def write_scores(folder: Path, scores: Mapping[str, Scored]) -> None:
     """`scores.json`: a flat record a column."""
-    records = {
-        column: scored.score.as_record() | {"diagnostics": dict(scored.diagnostics), "cut": scored.cut}
-        for column, scored in scores.items()
-    }
+    records = {c: s.score.as_record() | {"diagnostics": s.diagnostics, "cut": s.cut} for c, s in scores.items()}
     write_whole(folder / SCORES, json.dumps(records, indent=2))
 
 
 def read_scores(folder: Path) -> dict[str, Scored]:
     """What `write_scores` wrote; empty for an artifact of another kind."""
-    path = folder / SCORES
-    records = json.loads(path.read_text()) if path.exists() else {}
-    return {column: _scored(**record) for column, record in records.items()}
 
+    def scored(diagnostics: Mapping[str, float], cut: int, **record: Any) -> Scored:
+        return Scored(Score.from_record(record), diagnostics, cut)
 
-def _scored(diagnostics: Mapping[str, float], cut: int, **record: object) -> Scored:
-    return Scored(Score.from_record(record), diagnostics, cut)
+    records = json.loads((folder / SCORES).read_text()) if (folder / SCORES).exists() else {}
+    return {column: scored(**record) for column, record in records.items()}

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 
 from evaluation.answers.text import (
-    last_answer_tag,
-    last_boxed,
+    marked_answers,
     own_answer,
     plain,
     sentences,
@@ -135,8 +134,8 @@ def choose(response: str, options: Mapping[str, str], commits: bool = False) -> 
             the model had gone on to another question, and the last of a mere list of options is taken.
     """
     letters = list(options)
-    for inside, rule in ((last_boxed(response), "boxed"), (last_answer_tag(response), "answer_tag")):
-        if inside is not None and (letter := _inside(plain(inside), options)):
+    for inside, rule in marked_answers(response):
+        if letter := _inside(plain(inside), options):
             return letter, rule
     text = own_answer(plain(response)[-_TAIL * 3 :])
     if letter := bare_letter(text, letters):

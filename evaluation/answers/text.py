@@ -4,6 +4,7 @@ Every function is linear in the length of its input: patterns have bounded repea
 """
 
 import re
+from collections.abc import Sequence
 
 # xlsx cells end here; a response of exactly this length has lost its tail.
 XLSX_CELL_LIMIT = 32_767
@@ -72,10 +73,11 @@ def last_boxed(text: str) -> str | None:
     return None
 
 
-def last_answer_tag(text: str) -> str | None:
-    """The content of the last `<answer>...</answer>`; None without one."""
-    found = _ANSWER_TAG.findall(text[-20_000:])
-    return found[-1].strip() if found else None
+def marked_answers(text: str) -> list[tuple[str, str]]:
+    r"""(content, rule) of what a response marks as its answer: the last `\boxed{}`, then the last `<answer>`."""
+    tags = _ANSWER_TAG.findall(text[-20_000:])
+    found = ((last_boxed(text), "boxed"), (tags[-1].strip() if tags else None, "answer_tag"))
+    return [(inside, rule) for inside, rule in found if inside]
 
 
 def is_cut_by_xlsx(response: str) -> bool:
@@ -115,6 +117,12 @@ def without_courtesies(text: str) -> str:
 def without_examples(text: str) -> str:
     """The text without an echoed prompt's sample letters (`e.g., A, B, C, D`) and headings over its options."""
     return _EXAMPLE_LETTERS.sub("", text)
+
+
+def labelled(labels: Sequence[re.Match[str]], text: str, edges: str) -> dict[str, str]:
+    """Letter -> what stands between its label (a match whose group 1 is the letter) and the next, `edges` stripped."""
+    ends = [label.start() for label in labels[1:]] + [len(text)] * bool(labels)
+    return {label.group(1): text[label.end() : end].strip(edges) for label, end in zip(labels, ends, strict=True)}
 
 
 def sentences(text: str) -> list[str]:

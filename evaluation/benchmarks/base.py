@@ -11,18 +11,14 @@ from pathlib import Path
 
 from drift.errors import DataError, closest
 from evaluation.data.converters import Conversion
-from evaluation.data.tsv import Item, Table
-from evaluation.judging.prompts import Protocol
+from evaluation.data.tsv import QA, Item, Table
+from evaluation.judging.prompts import LETTER, Protocol
+from evaluation.judging.rules import score_choice
 from evaluation.judging.verdicts import Grouped, Rule, Verdict
 
 SITE = "https://opencompass.openxlab.space/utils/VLMEval"
 VARIANTS = ("default", "direct", "boxed")
 _BOXED_REQUEST = "Think step by step, then put the final answer in \\boxed{}."
-
-
-def own_options(item: Item) -> Mapping[str, str]:
-    """The options of the table's own columns."""
-    return item.options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +46,7 @@ class Benchmark(Table):
     headline: str = "accuracy"
     version: str = "1"
     aliases: tuple[str, ...] = ()
-    options: Callable[[Item], Mapping[str, str]] = own_options
+    options: Callable[[Item], Mapping[str, str]] = lambda item: item.options
     unclipped: tuple[str, ...] = ()
     metrics: Callable[[Sequence[Item], Mapping[str, Verdict]], Grouped] | None = None
     converter: Callable[[Path, Path], Conversion] | None = None
@@ -66,6 +62,20 @@ class Benchmark(Table):
         if self.converter is None:
             raise DataError(f"{self.name} has no converter from its repository's files; put {self.tsv} in the folder")
         return self.converter(source, out)
+
+
+def lettered(name: str, *, md5: str) -> Benchmark:
+    """A benchmark of VLMEvalKit's site whose answer is a letter among options."""
+    return Benchmark(
+        name=name,
+        tsv=f"{name}.tsv",
+        url=f"{SITE}/{name}.tsv",
+        md5=md5,
+        columns=(*QA, "A", "B"),
+        prompt=ask_to_select,
+        rule=score_choice,
+        protocol=LETTER,
+    )
 
 
 def build_prompt(benchmark: Benchmark, item: Item, variant: str = "default") -> str:

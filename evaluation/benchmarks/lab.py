@@ -21,10 +21,6 @@ def _mathvista(item: Item) -> dict[str, str]:
     return {**kind, "answer": str(_digit(item)), "task": "lab", "skills": "['lab']"}
 
 
-def _mathvision(item: Item) -> dict[str, str]:
-    return {"choices": "[]", "category": "lab"}
-
-
 def _mathverse(item: Item) -> dict[str, str]:
     metadata = '{"problem_version": "Vision Only", "subject": "lab", "subfield": "digits"}'
     return {"question_for_eval": item.question, "query_cot": item.question, "metadata": metadata}
@@ -56,7 +52,12 @@ _suite = partial(
 )
 BENCHMARKS = (
     _suite(name="LabMathVista", tsv="LabMathVista.tsv", stands_in_for="MathVista_MINI", toolkit=_mathvista),
-    _suite(name="LabMathVision", tsv="LabMathVision.tsv", stands_in_for="MathVision", toolkit=_mathvision),
+    _suite(
+        name="LabMathVision",
+        tsv="LabMathVision.tsv",
+        stands_in_for="MathVision",
+        toolkit=lambda item: {"choices": "[]", "category": "lab"},
+    ),
     _suite(name="LabMathVerse", tsv="LabMathVerse.tsv", stands_in_for="MathVerse_MINI_Vision_Only", toolkit=_mathverse),
     _suite(
         name="LabWeMath",

@@ -12,6 +12,7 @@ from pathlib import Path
 from evaluation.answers.letters import choose
 from evaluation.answers.text import (
     is_refusal,
+    labelled,
     last_boxed,
     own_answer,
     plain,
@@ -58,11 +59,7 @@ def is_match(extraction: str, gold: str) -> bool:
 def question_options(question: str) -> dict[str, str]:
     """Letter -> text of the options that a question spells out or names; A to F when it names none."""
     for pattern in _OPTION_LABELS:
-        labels = list(pattern.finditer(question))
-        ends = [label.start() for label in labels[1:]] + [len(question)] * bool(labels)
-        spelled = {
-            label.group(1): question[label.end() : end].strip(" ,.;\n") for label, end in zip(labels, ends, strict=True)
-        }
+        spelled = labelled(list(pattern.finditer(question)), question, " ,.;\n")
         if len(spelled) > 1 and list(spelled) == [chr(65 + k) for k in range(len(spelled))]:
             return spelled
     for match in _RANGE.finditer(question):

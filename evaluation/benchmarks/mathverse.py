@@ -71,12 +71,14 @@ def _mathverse(name: str, alias: str, prompt: Callable[[Item], str]) -> Benchmar
         prompt=prompt,
         rule=score_mathverse,
         options=question_choices,
-        protocol=Protocol(ask_value, read_value, _is_same_text, _ask_equality, is_always_asked=True),
+        protocol=Protocol(
+            ask_value,
+            read_value,
+            is_gold=lambda request, answer, mode: answer == request.answer.strip(),
+            compare=_ask_equality,
+            is_always_asked=True,
+        ),
     )
-
-
-def _is_same_text(request: JudgeRequest, answer: str, mode: str) -> bool:
-    return answer == request.answer.strip()
 
 
 BENCHMARKS = (

@@ -13,8 +13,7 @@ from evaluation.answers.letters import choose
 from evaluation.answers.numbers import find_number, parse_number
 from evaluation.answers.text import (
     is_refusal,
-    last_answer_tag,
-    last_boxed,
+    marked_answers,
     own_answer,
     plain,
     sentences,
@@ -124,9 +123,8 @@ def nearest_option(text: str, options: Iterable[str]) -> str:
 def _extract_choice(item: Item, text: str, commits: bool) -> tuple[str, str] | None:
     if found := choose(text, item.options, commits=commits):
         return found
-    for inside, rule in ((last_boxed(text), "boxed_text"), (last_answer_tag(text), "answer_tag")):
-        if inside:
-            return plain(inside).strip()[:200], rule
+    if marked := marked_answers(text):
+        return plain(marked[0][0]).strip()[:200], {"boxed": "boxed_text"}.get(marked[0][1], marked[0][1])
     if answer := _yes_or_no(item, text, commits):
         return answer
     short = plain(text).strip()

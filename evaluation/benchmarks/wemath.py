@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from drift.errors import DataError
+from evaluation.answers.text import labelled
 from evaluation.benchmarks.base import SITE, Benchmark, ask_options, column, grouped_by
 from evaluation.data.converters import Conversion, read_json, write_converted
 from evaluation.data.tsv import QA, Item
@@ -118,8 +119,7 @@ def split_options(text: str) -> dict[str, str]:
         is_last = match.group(1) > expected and text[match.end() :].startswith("No correct")
         if is_next or is_last:
             labels.append(match)
-    ends = [label.start() for label in labels[1:]] + [len(text)] * bool(labels)
-    return {label.group(1): text[label.end() : end].strip(" ;") for label, end in zip(labels, ends, strict=True)}
+    return labelled(labels, text, " ;")
 
 
 def _parse_key(item: Item) -> tuple[int, str]:
@@ -136,32 +136,15 @@ def _convert(source: Path, out: Path) -> Conversion:
 
     Pictures are looked up by the repository's `image_path`, and by `<ID>-<step>.png` in a flat folder.
     """
-    rows: list[dict[str, str | Path]] = []
+    rows = []
     for number, record in enumerate(read_json(source / "testmini.json")):
         options = split_options(record["option"])
-        step = record["key"].rpartition("_")[2]
-        rows.append(
-            {
-                "index": str(number),
-                "image": _first_file(
-                    source / record["image_path"],
-                    source / "images" / record["image_path"],
-                    source / "images" / f"{record['ID']}-{step}.png",
-                ),
-                "question": record["question"],
-                **{letter: options.get(letter, "") for letter in LETTERS},
-                "answer": record["answer"],
-                "ID": record["ID"],
-                "key": record["key"],
-                "split": record["split"],
-                "knowledge concept": record["knowledge concept"],
-            }
-        )
+        flat = f"{record['ID']}-{record['key'].rpartition('_')[2]}.png"
+        places = [source / record["image_path"], *(source / "images" / name for name in (record["image_path"], flat))]
+        row = {"index": str(number), "image": next((path for path in places if path.is_file()), places[0])}
+        row |= {"question": record["question"]} | {letter: options.get(letter, "") for letter in LETTERS}
+        rows.append(row | {name: record[name] for name in ("answer", "ID", "key", "split", "knowledge concept")})
     return write_converted(source, rows, out)
-
-
-def _first_file(*candidates: Path) -> Path:
-    return next((path for path in candidates if path.is_file()), candidates[0])
 
 
 def _wemath(name: str, prompt: Callable[[Item], str]) -> Benchmark:

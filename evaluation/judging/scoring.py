@@ -74,7 +74,19 @@ def _judged(
         for position, verdict in enumerate(verdicts)
         if not verdict.is_missing and (always or verdict.extraction is None)
     ]
-    requests = [_request(benchmark, items[k], responses[items[k].index], verdicts[k].extraction) for k in asked]
+    requests = [
+        JudgeRequest(
+            benchmark.name,
+            i.index,
+            i.question,
+            i.options,
+            i.answer,
+            responses[i.index],
+            verdicts[k].extraction,
+            i.fields,
+        )
+        for k, i in ((k, items[k]) for k in asked)
+    ]
     judged = list(verdicts)
     for position, reply in zip(asked, ask(judge, requests), strict=True):
         judged[position] = replace(
@@ -88,9 +100,3 @@ def _judged(
             judge_tokens=reply.tokens,
         )
     return judged
-
-
-def _request(benchmark: Benchmark, item: Item, response: str, extraction: str | None) -> JudgeRequest:
-    return JudgeRequest(
-        benchmark.name, item.index, item.question, item.options, item.answer, response, extraction, item.fields
-    )

@@ -1,7 +1,8 @@
 """One score per benchmark: its metrics with their intervals, and what was not decided."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from drift.errors import DataError
 from evaluation.benchmarks import Benchmark
@@ -10,7 +11,6 @@ from evaluation.judging.verdicts import Verdict
 from evaluation.statistics import cluster_bootstrap, wilson
 
 _BOOTSTRAP = 1_000
-_NAMES = ("benchmark", "version", "mode", "headline")
 
 
 @dataclass(frozen=True)
@@ -23,32 +23,17 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Counts:
-    """How many items there are, and how many were right or not decided.
-
-    Attributes:
-        n: every item.
-        correct: right among the judged.
-        unmatched: no rule or judge found an answer; wrong.
-        unjudged: a judge's call failed; in no accuracy.
-        missing: no response; wrong.
-        truncated: the response filled an xlsx cell.
-    """
-
-    n: int
-    correct: int
-    unmatched: int
-    unjudged: int
-    missing: int
-    truncated: int
-
-
-@dataclass(frozen=True)
 class Score:
     """What a benchmark's verdicts add up to, in percent.
 
     Attributes:
         headline: name of the metric in the paper's tables.
+        n: every item; of these
+        correct: right ones among the judged,
+        unmatched: wrong because no rule or judge found an answer,
+        unjudged: a judge's call failed; in no accuracy,
+        missing: wrong because there was no response,
+        truncated: the response filled an xlsx cell.
         metrics: `accuracy` over judged items, and what the benchmark sums up beside it (`strict`, `S1`, `fAcc`, ...).
         extra: what the benchmark counts beside items (`groups`, `incomplete_groups`).
     """
@@ -57,7 +42,12 @@ class Score:
     version: str
     mode: str
     headline: str
-    counts: Counts
+    n: int
+    correct: int
+    unmatched: int
+    unjudged: int
+    missing: int
+    truncated: int
     metrics: Mapping[str, Metric]
     extra: Mapping[str, int] = field(default_factory=dict)
 
@@ -68,25 +58,24 @@ class Score:
 
     def as_record(self) -> dict[str, object]:
         """One flat JSON object; `ci_low` and `ci_high` are the accuracy's, `score` repeats the headline."""
-        record: dict[str, object] = {name: getattr(self, name) for name in _NAMES}
-        record |= asdict(self.counts) | dict(self.extra)
+        record = {name: value for name, value in vars(self).items() if name not in ("metrics", "extra")} | dict(
+            self.extra
+        )
         for name, metric in [*self.metrics.items(), ("score", self.metrics[self.headline])]:
             record[name] = metric.value
             if metric.low is not None:
-                low, high = _bounds(name)
-                record |= {low: metric.low, high: metric.high}
+                record |= dict(zip(_bounds(name), (metric.low, metric.high), strict=True))
         return record
 
     @classmethod
-    def from_record(cls, record: Mapping[str, object]) -> "Score":
+    def from_record(cls, record: Mapping[str, Any]) -> "Score":
         """The score that `as_record` wrote.
 
         Raises:
             DataError: a name or a count is absent.
         """
-        counted = [each.name for each in fields(Counts)]
-        absent = [name for name in (*_NAMES, *counted) if name not in record]
-        if absent:
+        plain = [each.name for each in fields(cls) if each.name not in ("metrics", "extra")]
+        if absent := [name for name in plain if name not in record]:
             raise DataError(f"a score has {list(record)}; {absent} are missing. Was it written by evaluation.score?")
         figures = {name: value for name, value in record.items() if isinstance(value, float)}
         metrics = {
@@ -94,9 +83,8 @@ class Score:
             for name, value in figures.items()
             if name != "score" and not name.endswith(("ci_low", "ci_high"))
         }
-        extra = {name: value for name, value in record.items() if isinstance(value, int) and name not in counted}
-        names, counts = ({name: record[name] for name in kind} for kind in (_NAMES, counted))
-        return cls(**names, counts=Counts(**counts), metrics=metrics, extra=extra)  # type: ignore[arg-type]
+        extra = {name: value for name, value in record.items() if isinstance(value, int) and name not in plain}
+        return cls(**{name: record[name] for name in plain}, metrics=metrics, extra=extra)
 
 
 def summarise(benchmark: Benchmark, items: Sequence[Item], verdicts: Sequence[Verdict]) -> Score:
@@ -121,16 +109,20 @@ def summarise(benchmark: Benchmark, items: Sequence[Item], verdicts: Sequence[Ve
             metrics[name] = Metric(interval.mean, interval.low, interval.high)
         metrics |= {name: Metric(value) for name, value in grouped.plain.items()}
         extra = grouped.counts
-    counts = Counts(
+    return Score(
+        benchmark.name,
+        benchmark.version,
+        verdicts[0].mode,
+        benchmark.headline,
         n=len(verdicts),
         correct=right,
         unmatched=sum(v.extraction is None and v.correct is False and not v.is_missing for v in verdicts),
         unjudged=len(verdicts) - len(judged),
         missing=sum(v.is_missing for v in verdicts),
         truncated=sum(v.is_truncated for v in verdicts),
+        metrics=metrics,
+        extra=extra,
     )
-    names = (benchmark.name, benchmark.version, verdicts[0].mode, benchmark.headline)
-    return Score(*names, counts=counts, metrics=metrics, extra=extra)
 
 
 def _bounds(metric: str) -> tuple[str, str]:

@@ -134,13 +134,13 @@ def _number(column: str, columns: Sequence[str], found: Sequence[Source], entry:
         column=column,
         value=statistics.fmean(values),
         std=statistics.stdev(values) if len(values) > 1 else None,
-        n=sum(source.scores[part].score.counts.n for source in found for part in parts),
+        n=sum(source.scores[part].score.n for source in found for part in parts),
         values=values,
         low=low,
         high=high,
         paper=paper_number(entry, column),
         fingerprints=tuple(source.manifest["fingerprint"] for source in found),
-        unjudged=sum(source.scores[part].score.counts.unjudged for source in found for part in parts),
+        unjudged=sum(source.scores[part].score.unjudged for source in found for part in parts),
     )
 
 

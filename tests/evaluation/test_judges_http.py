@@ -196,7 +196,7 @@ def test_unjudged_items_are_outside_the_accuracy_and_counted():
         judge = HttpJudge(Endpoint(url, "j", **PATIENCE))
         assert isinstance(judge, BatchJudge)
         summary = summarise(benchmark, items, score(benchmark, items, responses, judge=judge))
-    assert (summary.counts.n, summary.counts.unjudged, summary.metrics["accuracy"].value) == (6, 1, 80.0)
+    assert (summary.n, summary.unjudged, summary.metrics["accuracy"].value) == (6, 1, 80.0)
 
 
 def test_the_cache_survives_a_kill_and_knows_model_and_prompt(tmp_path):

@@ -8,7 +8,7 @@ from drift.errors import DataError
 from evaluation.benchmarks import get_benchmark
 from evaluation.data.tsv import Item
 from evaluation.judging.scoring import score, summarise
-from evaluation.judging.summary import Counts, Metric, Score
+from evaluation.judging.summary import Metric, Score
 
 
 def wemath() -> Score:
@@ -37,7 +37,7 @@ def test_the_flat_record_has_the_headline_as_score_and_bounds_by_metric() -> Non
 
 
 def test_a_record_comes_back_as_the_same_score_even_through_json() -> None:
-    plain = Score("B", "2", "semantic", "accuracy", Counts(4, 1, 0, 1, 0, 2), {"accuracy": Metric(25.0, 4.5, 69.9)})
+    plain = Score("B", "2", "semantic", "accuracy", 4, 1, 0, 1, 0, 2, {"accuracy": Metric(25.0, 4.5, 69.9)})
     for written in (wemath(), plain):
         assert Score.from_record(json.loads(json.dumps(written.as_record()))) == written
     assert plain.as_record()["score_ci_high"] == 69.9

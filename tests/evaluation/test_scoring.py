@@ -156,7 +156,7 @@ def test_a_judge_is_asked_where_rules_fail_and_a_silent_one_leaves_items_unjudge
     assert oracle.asked == ["1", "2", "3"]
     assert [v.correct for v in verdicts] == [True, True, False, None]
     summary = summarise(get_benchmark("MMStar"), items, verdicts)
-    assert (summary.counts.n, summary.counts.unjudged, summary.counts.unmatched) == (4, 1, 1)
+    assert (summary.n, summary.unjudged, summary.unmatched) == (4, 1, 1)
     assert summary.metrics["accuracy"].value == pytest.approx(200 / 3)
 
 

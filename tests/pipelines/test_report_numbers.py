@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from drift.errors import DataError
-from evaluation.judging.summary import Counts, Metric, Score
+from evaluation.judging.summary import Metric, Score
 from pipelines import tables
 from pipelines.report.geometry_figures import slopes
 from pipelines.report.numbers import (
@@ -42,8 +42,7 @@ TABLE = Table(
 
 def source(vista: float, strict: float, mark: str) -> Source:
     def scored(headline: str, **metrics: Metric) -> Scored:
-        counts = Counts(n=100, correct=0, unmatched=0, unjudged=0, missing=0, truncated=0)
-        return Scored(Score("b", "1", "official", headline, counts, metrics), {}, 0)
+        return Scored(Score("b", "1", "official", headline, 100, 0, 0, 0, 0, 0, metrics), {}, 0)
 
     scores = {
         "MathVista": scored("accuracy", accuracy=Metric(vista, vista - 9, vista + 9)),
