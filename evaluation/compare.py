@@ -71,8 +71,16 @@ class Pair:
     is_significant: bool
 
 
-def compare_files(paths: Sequence[Path], resamples: int = 10_000, seed: int = 0) -> tuple[list[Accuracy], list[Pair]]:
-    """Every file's accuracy, and each later file against the first.
+@dataclass(frozen=True)
+class Comparison:
+    """Every file's accuracy, and each later file against the first."""
+
+    scores: tuple[Accuracy, ...]
+    pairs: tuple[Pair, ...]
+
+
+def compare_files(paths: Sequence[Path], resamples: int = 10_000, seed: int = 0) -> Comparison:
+    """The comparison of each later file with the first.
 
     Raises:
         DataError: fewer than two files, unreadable verdicts, or different items.
@@ -89,8 +97,10 @@ def compare_files(paths: Sequence[Path], resamples: int = 10_000, seed: int = 0)
             )
     pairs = [compare(first, tables[path], (str(paths[0]), str(path)), resamples, seed) for path in paths[1:]]
     adjusted = holm([pair.p_value for pair in pairs])
-    pairs = [replace(pair, p_holm=p, is_significant=p < 0.05) for pair, p in zip(pairs, adjusted, strict=True)]
-    return [accuracy(str(path), tables[path]) for path in paths], pairs
+    return Comparison(
+        tuple(accuracy(str(path), tables[path]) for path in paths),
+        tuple(replace(pair, p_holm=p, is_significant=p < 0.05) for pair, p in zip(pairs, adjusted, strict=True)),
+    )
 
 
 def read_verdicts(path: Path) -> dict[str, Verdict]:
@@ -167,13 +177,11 @@ def main(words: Sequence[str]) -> int:
         paths = [Path(word) for word in words if word not in options]
         if not all(value.isdecimal() for value in values.values()):
             raise DataError(f"resamples and seed must be whole numbers; found {values}")
-        scores, pairs = compare_files(paths, int(values["resamples"]), int(values["seed"]))
+        result = compare_files(paths, int(values["resamples"]), int(values["seed"]))
     except DriftError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 2
-    sys.stdout.write(
-        json.dumps({"scores": [asdict(each) for each in scores], "pairs": [asdict(pair) for pair in pairs]}) + "\n"
-    )
+    sys.stdout.write(json.dumps(asdict(result)) + "\n")
     return 0
 
 

@@ -93,7 +93,7 @@ def _append_batches(
     with bar, path.open("ab") as stream:
         for responses in engine.run(pending, settings):
             lines = [_to_line(response, by_index[response.index], engine.model) for response in responses]
-            stream.write("".join(json.dumps(line) + "\n" for line in lines).encode("ascii"))
+            stream.write(b"".join(json.dumps(line).encode("ascii") + b"\n" for line in lines))
             stream.flush()
             done.update({line["index"]: line for line in lines})
             bar.update(len(lines))
@@ -114,11 +114,5 @@ def _to_line(response: Response, request: Request, model: str) -> dict[str, Any]
 
 
 def _to_response(line: dict[str, Any]) -> Response:
-    return Response(
-        index=line["index"],
-        text=line["response"],
-        finish_reason=line["finish_reason"],
-        tokens=line["tokens"],
-        prompt_sha256=line["prompt_sha256"],
-        settings_sha256=line["settings_sha256"],
-    )
+    names = ("index", "finish_reason", "tokens", "prompt_sha256", "settings_sha256")
+    return Response(text=line["response"], **{name: line[name] for name in names})
