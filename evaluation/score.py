@@ -16,10 +16,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from drift.errors import DataError, DriftError, closest
-from drift.files import md5_of
+from drift.files import md5_of, write_jsonl
 from evaluation.arguments import parse_arguments, parse_switch
-from evaluation.benchmarks.base import get_benchmark
-from evaluation.data.predictions import check_coverage, read_predictions, write_records
+from evaluation.benchmarks import get_benchmark
+from evaluation.data.predictions import check_coverage, read_predictions
 from evaluation.data.tsv import load_items
 from evaluation.judging.config import OpenAIJudge
 from evaluation.judging.http import HttpJudge
@@ -53,7 +53,7 @@ def score_files(
     judge_name: str = "rules",
     allow_missing: bool = False,
 ) -> dict[str, object]:
-    """Scores `predictions` against `data`, writes `verdicts`, and returns the summary.
+    """Scores `predictions` against `data`, writes `verdicts`, and returns the summary as one flat record.
 
     Raises:
         DataError: unknown benchmark or mode, unreadable files, missing responses.
@@ -66,8 +66,11 @@ def score_files(
         log.warning("%s: %d responses belong to no item of %s and were left out", predictions, extra, data)
     results = score(row, items, responses, mode, judge)
     summary = summarise(row, items, results)
-    write_records(verdicts, (result.as_record() for result in results))
-    return {**summary, "judge": judge_name, "extra": extra, "data_md5": md5_of(data)}
+    try:
+        write_jsonl(verdicts, (result.as_record() for result in results))
+    except OSError as error:
+        raise DataError(f"{verdicts}: can't be written ({error}); choose another place") from error
+    return {**summary.as_record(), "judge": judge_name, "extra": extra, "data_md5": md5_of(data)}
 
 
 def make_judge(values: Mapping[str, str]) -> tuple[HttpJudge | None, str]:

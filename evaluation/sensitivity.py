@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from drift.errors import DataError, closest
-from evaluation.benchmarks.base import Benchmark, get_benchmark
-from evaluation.benchmarks.prompts import build_prompt
+from evaluation.benchmarks import Benchmark, build_prompt, get_benchmark
 from evaluation.command_line import parse, run
 from evaluation.data.markdown import markdown
 from evaluation.data.predictions import check_coverage, read_predictions
@@ -126,7 +125,7 @@ def measure(
     for setting in settings:
         verdicts = score(benchmark, items, respond(setting), setting.mode, judge_for(setting))
         baseline = baseline or verdicts
-        summary = summarise(benchmark, items, verdicts)
+        summary = summarise(benchmark, items, verdicts).as_record()
         row: dict[str, Any] = asdict(setting)
         row |= {name: _round(summary[name]) for name in ("score", "score_ci_low", "score_ci_high")}
         row |= {name: summary[name] for name in ("n", "unmatched", "unjudged")}

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from pipelines.errors import ConfigError, NoSuchKeyError
 from pipelines.overrides import check_names, openly, remedy
@@ -68,8 +68,10 @@ def to_config(composed: DictConfig) -> Config:
     """A composed Hydra config as typed dataclasses."""
     try:
         raw: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key} must be given: {error.full_key}=...") from None
     except OmegaConfBaseException as error:
-        raise ConfigError(f"the config is incomplete: {error}") from None
+        raise ConfigError(f"the config can't be resolved: {error}") from None
     return typed(raw)
 
 

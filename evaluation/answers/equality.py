@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping
 
 from evaluation.answers.arithmetic import evaluate
-from evaluation.answers.letters import plain
 from evaluation.answers.numbers import WORDS
 from evaluation.answers.symbolic import MAX_FORMULA, is_equivalent
+from evaluation.answers.text import plain
 
 _TOLERANCE = 1e-6
 _LONGEST = 300

@@ -2,8 +2,7 @@
 
 import re
 
-from evaluation.answers.letters import plain
-from evaluation.answers.text import last_answer_tag, last_boxed, own_answer, sentences
+from evaluation.answers.text import marked_answers, own_answer, plain, sentences
 
 _TAIL = 6_000
 _SHORT = 60
@@ -20,10 +19,8 @@ _END = re.compile(r"(?<![\d])\.(?:\s|$)|[.。]\s*$|\.\s")
 
 def final_answer(text: str) -> tuple[str, str] | None:
     """(answer text, rule) of a response; None where no closing answer can be told from the prose."""
-    if (inside := last_boxed(text)) is not None and inside:
-        return inside, "boxed"
-    if (inside := last_answer_tag(text)) is not None and inside:
-        return inside, "answer_tag"
+    if marked := marked_answers(text):
+        return marked[0]
     answer = own_answer(plain(text)[-_TAIL:])
     if not answer:
         return None

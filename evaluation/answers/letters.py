@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 
 from evaluation.answers.text import (
-    last_answer_tag,
-    last_boxed,
+    marked_answers,
     own_answer,
+    plain,
     sentences,
-    strip_markup,
     without_examples,
     without_refuted,
 )
@@ -21,7 +20,6 @@ from evaluation.answers.text import (
 _TAIL = 4_000
 _LIKENESS = 0.88
 _LIKENESS_LENGTH = 80
-_LATEX_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathsf|textit|mbox|operatorname)\s{0,3}\{([^{}]{0,200})\}")
 _BARE = re.compile(r"[\s\"'“”*]{0,5}[(\[（【]?\s?([A-Z])\s?[)\]）】]?\s{0,3}[.:,;、]?[\s\"'*]{0,5}(?:</s>)?")
 _LEADING = re.compile(r"\s{0,3}(?:[(\[（]\s?([A-Z])\s?[)\]）]|([A-Z])\s?(?:[.:)）、]|\n|$)(?!\w))")
 _WHO = r"(?:answers?|options?|choices?|letters?|答案|选项|选择|结论)"
@@ -51,14 +49,6 @@ _DECIMAL = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+")
 _GLUED = re.compile(r"\d\s?([A-Z])")
 _LABELLED = re.compile(r"\s{0,3}\(?[A-Z]{1,2}[).:]\s")
 _STANDING = re.compile(r"(?<![A-Za-z0-9'’(])([A-Z])(?![A-Za-z0-9'’)])")
-
-
-def plain(text: str) -> str:
-    r"""The text without LaTeX text commands, math delimiters, Markdown emphasis and end-of-sequence marks."""
-    text = strip_markup(text).replace("</s>", " ")
-    for _ in range(3):
-        text = _LATEX_TEXT.sub(r" \1 ", text)
-    return text.replace("\\(", " ").replace("\\)", " ").replace("$", "")
 
 
 def bare_letter(text: str, letters: Sequence[str]) -> str | None:
@@ -144,8 +134,8 @@ def choose(response: str, options: Mapping[str, str], commits: bool = False) -> 
             the model had gone on to another question, and the last of a mere list of options is taken.
     """
     letters = list(options)
-    for inside, rule in ((last_boxed(response), "boxed"), (last_answer_tag(response), "answer_tag")):
-        if inside is not None and (letter := _inside(plain(inside), options)):
+    for inside, rule in marked_answers(response):
+        if letter := _inside(plain(inside), options):
             return letter, rule
     text = own_answer(plain(response)[-_TAIL * 3 :])
     if letter := bare_letter(text, letters):
@@ -165,14 +155,6 @@ def _is_enumeration(text: str) -> bool:
     """Whether the text is a list of labelled options and nothing else: it repeats the choices and settles on none."""
     lines = [line for line in text.split("\n") if line.strip()]
     return len(lines) > 1 and all(_LABELLED.match(line) for line in lines)
-
-
-def letter_set(text: str, letters: Sequence[str]) -> list[str]:
-    """Every letter that stands alone in a short answer, sorted: `A, C` and `AC` are both [A, C]."""
-    compact = re.sub(r"[^A-Za-z]", "", text)
-    if compact and compact.isupper() and len(compact) <= len(letters) and set(compact) <= set(letters):
-        return sorted(set(compact))
-    return sorted({letter for letter in _STANDING.findall(text) if letter in letters})
 
 
 def _inside(text: str, options: Mapping[str, str]) -> str | None:

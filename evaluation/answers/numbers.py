@@ -3,12 +3,11 @@
 import re
 
 from evaluation.answers.arithmetic import evaluate
-from evaluation.answers.letters import plain
 from evaluation.answers.text import (
     is_refusal,
-    last_answer_tag,
-    last_boxed,
+    marked_answers,
     own_answer,
+    plain,
     sentences,
     without_courtesies,
 )
@@ -67,8 +66,8 @@ def find_number(response: str, question: str = "", commits: bool = False) -> tup
         question: tells a year that is asked for from other numbers in the same sentence.
         commits: read as an extraction model does that must name a number, from the whole text to its end.
     """
-    for inside, rule in ((last_boxed(response), "boxed"), (last_answer_tag(response), "answer_tag")):
-        if inside is not None and (value := _inside(inside)) is not None:
+    for inside, rule in marked_answers(response):
+        if (value := _inside(inside)) is not None:
             return value, rule
     bold = _BOLD.findall(response[-_TAIL:])
     text = plain(response)[-_TAIL:]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from evaluation.answers.equality import same_answer
 from evaluation.answers.final import final_answer
-from evaluation.answers.letters import bare_letter, choose, leading_letter, option_by_text, phrase_letter, plain
-from evaluation.answers.text import last_answer_tag, last_boxed, own_answer, without_refuted
+from evaluation.answers.letters import bare_letter, choose, leading_letter, option_by_text, phrase_letter
+from evaluation.answers.text import marked_answers, own_answer, plain, without_refuted
 
 _LONGEST = 200
 
@@ -26,11 +26,11 @@ class Reading:
 
 def read_option(text: str, options: Mapping[str, str]) -> Reading:
     """The reading of the answer part `text` of a response to a question with `options` (letter -> text)."""
-    for inside, rule in ((last_boxed(text), "boxed"), (last_answer_tag(text), "answer_tag")):
-        if inside:
-            letter = _letter(inside, options) or by_meaning(inside, options) or _mention(inside, options)
-            letter = letter or phrase_letter(plain(text.rpartition(inside)[2]), list(options))
-            return Reading(letter, letter or inside[:_LONGEST], rule)
+    if marked := marked_answers(text):
+        inside, rule = marked[0]
+        letter = _letter(inside, options) or by_meaning(inside, options) or _mention(inside, options)
+        letter = letter or phrase_letter(plain(text.rpartition(inside)[2]), list(options))
+        return Reading(letter, letter or inside[:_LONGEST], rule)
     letters = list(options)
     own = own_answer(plain(text))
     if letter := bare_letter(own, letters):

@@ -4,6 +4,7 @@ Every function is linear in the length of its input: patterns have bounded repea
 """
 
 import re
+from collections.abc import Sequence
 
 # xlsx cells end here; a response of exactly this length has lost its tail.
 XLSX_CELL_LIMIT = 32_767
@@ -27,6 +28,7 @@ _REFUSAL = re.compile(
     re.I,
 )
 _REFUTED = re.compile(r"\b(?:incorrect|wrong|not (?:the )?(?:correct|right)|can be eliminated)\b", re.I)
+_LATEX_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathsf|textit|mbox|operatorname)\s{0,3}\{([^{}]{0,200})\}")
 _HEDGE = re.compile(r"\*\*|__|`")
 
 
@@ -57,6 +59,11 @@ def split_think(response: str) -> tuple[str, str]:
     return "", response.strip()
 
 
+def without_thoughts(response: str) -> str:
+    """The answer part of a response, or all of it where that is empty."""
+    return split_think(response)[1] or response
+
+
 def last_boxed(text: str) -> str | None:
     r"""The content of the last complete `\boxed{...}`, braces balanced; None without one."""
     for match in reversed(list(_BOX.finditer(text))[-_BOXES:]):
@@ -66,10 +73,11 @@ def last_boxed(text: str) -> str | None:
     return None
 
 
-def last_answer_tag(text: str) -> str | None:
-    """The content of the last `<answer>...</answer>`; None without one."""
-    found = _ANSWER_TAG.findall(text[-20_000:])
-    return found[-1].strip() if found else None
+def marked_answers(text: str) -> list[tuple[str, str]]:
+    r"""(content, rule) of what a response marks as its answer: the last `\boxed{}`, then the last `<answer>`."""
+    tags = _ANSWER_TAG.findall(text[-20_000:])
+    found = ((last_boxed(text), "boxed"), (tags[-1].strip() if tags else None, "answer_tag"))
+    return [(inside, rule) for inside, rule in found if inside]
 
 
 def is_cut_by_xlsx(response: str) -> bool:
@@ -77,9 +85,12 @@ def is_cut_by_xlsx(response: str) -> bool:
     return len(response) == XLSX_CELL_LIMIT
 
 
-def strip_markup(text: str) -> str:
-    """The text without Markdown emphasis, which splits words that belong together."""
-    return _HEDGE.sub("", text)
+def plain(text: str) -> str:
+    r"""The text without LaTeX text commands, math delimiters, Markdown emphasis and end-of-sequence marks."""
+    text = _HEDGE.sub("", text).replace("</s>", " ")
+    for _ in range(3):
+        text = _LATEX_TEXT.sub(r" \1 ", text)
+    return text.replace("\\(", " ").replace("\\)", " ").replace("$", "")
 
 
 def own_answer(text: str) -> str:
@@ -106,6 +117,12 @@ def without_courtesies(text: str) -> str:
 def without_examples(text: str) -> str:
     """The text without an echoed prompt's sample letters (`e.g., A, B, C, D`) and headings over its options."""
     return _EXAMPLE_LETTERS.sub("", text)
+
+
+def labelled(labels: Sequence[re.Match[str]], text: str, edges: str) -> dict[str, str]:
+    """Letter -> what stands between its label (a match whose group 1 is the letter) and the next, `edges` stripped."""
+    ends = [label.start() for label in labels[1:]] + [len(text)] * bool(labels)
+    return {label.group(1): text[label.end() : end].strip(edges) for label, end in zip(labels, ends, strict=True)}
 
 
 def sentences(text: str) -> list[str]:

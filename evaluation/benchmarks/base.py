@@ -1,190 +1,140 @@
-"""The benchmarks as data: where each TSV lies, what it holds, how it is asked, read and scored.
+"""What a benchmark is: a table, and the members that ask for an answer, read it, judge it and sum up.
 
-Nothing here computes. A row names a prompt rule (evaluation.benchmarks.prompts), an extraction rule and a scorer
-(evaluation.judging.scoring). TSV names, addresses and checksums are VLMEvalKit 0.2rc1's; the `Lab*` rows are the
-small world's stand-ins. The module is light on purpose: a planner may import it without torch or pandas.
+TSV names, addresses and checksums are VLMEvalKit 0.2rc1's, and so are the prompts, with `use_custom_prompt=False`: the
+images come first, then the text. A prompt variant departs from a benchmark's own prompt on purpose, to say how much of
+a score is the prompt; its name is part of the score.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from drift.errors import DataError, closest
+from evaluation.data.converters import Conversion
+from evaluation.data.tsv import QA, Item, Table
+from evaluation.judging.prompts import LETTER, Protocol
+from evaluation.judging.rules import score_choice
+from evaluation.judging.verdicts import Grouped, Rule, Verdict
 
-_SITE = "https://opencompass.openxlab.space/utils/VLMEval"
-_MATHVERSE_SITE = "https://opencompass.openxlab.space/utils/benchmarks/MathVerse"
+SITE = "https://opencompass.openxlab.space/utils/VLMEval"
+VARIANTS = ("default", "direct", "boxed")
+_BOXED_REQUEST = "Think step by step, then put the final answer in \\boxed{}."
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """One benchmark as a row of data.
+@dataclass(frozen=True, kw_only=True)
+class Benchmark(Table):
+    """One benchmark, whole: the table that it is (evaluation.data.tsv.Table), and all that is done with it.
 
     Attributes:
-        name: the registry key, as VLMEvalKit spells it.
-        tsv: file name of the table inside a data folder.
-        url: where the table is downloaded from; None for the lab's own tables.
-        md5: checksum of the published table, None where none is published.
-        rows: number of rows of the published table, None where it was not counted.
-        columns: columns that scoring can't do without.
-        prompt: key into evaluation.benchmarks.prompts.
-        extraction: key of the rule that reads an answer out of a response.
-        scorer: key into evaluation.judging.scoring.SCORERS.
+        prompt: the text that a model is asked for an item.
+        rule: the verdict on a response in a mode, `official` or `semantic`.
+        protocol: what a judge is asked, and how the answer that it reads is compared with the gold one.
         headline: the metric in the paper's tables.
-        group_column: column whose equal values form one group, None without groups.
-        version: raised when a rule of this row changes what a score means.
-        stands_in_for: the real benchmark that a lab row mirrors.
+        version: raised when a member changes what a score means.
+        aliases: other names for it.
+        options: letter -> text of an item, where the question spells out what the columns lack.
+        unclipped: modes whose rule reads responses of any length, as text alone: no formula is compared.
+        metrics: what is summed up beside the accuracy, from items and their verdicts by index.
+        converter: (folder, tsv) -> the table made from the benchmark's own repository; None where there is none.
+        stands_in_for: the real benchmark that a suite of the lab mirrors.
+        toolkit: the columns that VLMEvalKit's class of that real benchmark needs to score an item of the lab.
     """
 
-    name: str
-    tsv: str
-    url: str | None
-    md5: str | None
-    rows: int | None
-    columns: tuple[str, ...]
-    prompt: str
-    extraction: str
-    scorer: str
+    prompt: Callable[[Item], str]
+    rule: Rule
+    protocol: Protocol
     headline: str = "accuracy"
-    group_column: str | None = None
     version: str = "1"
+    aliases: tuple[str, ...] = ()
+    options: Callable[[Item], Mapping[str, str]] = lambda item: item.options
+    unclipped: tuple[str, ...] = ()
+    metrics: Callable[[Sequence[Item], Mapping[str, Verdict]], Grouped] | None = None
+    converter: Callable[[Path, Path], Conversion] | None = None
     stands_in_for: str | None = None
+    toolkit: Callable[[Item], dict[str, str]] | None = None
+
+    def convert(self, source: Path, out: Path) -> Conversion:
+        """Converts the folder `source`, as the benchmark's repository ships it, to the TSV `out`.
+
+        Raises:
+            DataError: there is no converter, files are absent, or not one item has an image.
+        """
+        if self.converter is None:
+            raise DataError(f"{self.name} has no converter from its repository's files; put {self.tsv} in the folder")
+        return self.converter(source, out)
 
 
-_QA = ("index", "question", "answer")
-
-
-def _mathverse(name: str, prompt: str) -> Benchmark:
-    tsv = "MathVerse_MINIVOnly.tsv"
+def lettered(name: str, *, md5: str) -> Benchmark:
+    """A benchmark of VLMEvalKit's site whose answer is a letter among options."""
     return Benchmark(
-        name,
-        tsv,
-        f"{_MATHVERSE_SITE}/{tsv}",
-        "68a11d4680014ac881fa37adeadea3a4",
-        788,
-        _QA,
-        prompt,
-        "final",
-        "mathverse",
+        name=name,
+        tsv=f"{name}.tsv",
+        url=f"{SITE}/{name}.tsv",
+        md5=md5,
+        columns=(*QA, "A", "B"),
+        prompt=ask_to_select,
+        rule=score_choice,
+        protocol=LETTER,
     )
 
 
-def _wemath(name: str, prompt: str) -> Benchmark:
-    md5 = "b5e969a075f01290a542411fb7766388"
-    columns = (*_QA, "ID", "key")
-    return Benchmark(
-        name, "WeMath.tsv", f"{_SITE}/WeMath.tsv", md5, 1740, columns, prompt, "letter", "wemath", "strict", "ID"
-    )
+def build_prompt(benchmark: Benchmark, item: Item, variant: str = "default") -> str:
+    """The prompt of `item`: the benchmark's own for "default", a named departure otherwise.
+
+    Args:
+        benchmark: gives the prompt.
+        item: the question.
+        variant: "default"; "direct" (the lab's question without the word `think`, elsewhere the bare question);
+            "boxed" (the benchmark's own, and a request for a boxed answer).
+    Raises:
+        DataError: unknown variant, or the item lacks the column that the prompt needs.
+    """
+    if variant not in VARIANTS:
+        raise DataError(f"unknown prompt variant {variant!r}: {closest(variant, VARIANTS)}")
+    if variant == "direct":
+        return item.question
+    prompt = benchmark.prompt(item)
+    return f"{prompt.rstrip()}\n{_BOXED_REQUEST}" if variant == "boxed" else prompt
 
 
-def _lab(name: str, real: str | None) -> Benchmark:
-    return Benchmark(name, f"{name}.tsv", None, None, None, _QA, "lab", "boxed", "free_form", stands_in_for=real)
+def ask_question(item: Item) -> str:
+    """The question as the table has it."""
+    return item.question
 
 
-def _choice(name: str, md5: str) -> Benchmark:
-    columns = (*_QA, "A", "B")
-    return Benchmark(name, f"{name}.tsv", f"{_SITE}/{name}.tsv", md5, None, columns, "options", "letter", "choice")
+def ask_options(item: Item) -> str:
+    """Hint, question and options, a line each."""
+    hint = item.fields.get("hint", "").strip()
+    lines = [f"Hint: {hint}"] if hint else []
+    lines.append(f"Question: {item.question}")
+    if item.options:
+        lines.append("Options:")
+        lines.extend(f"{letter}. {text}" for letter, text in item.options.items())
+    return "\n".join(lines) + "\n"
 
 
-_ROWS = (
-    Benchmark(
-        "MathVista_MINI",
-        "MathVista_MINI.tsv",
-        f"{_SITE}/MathVista_MINI.tsv",
-        "f199b98e178e5a2a20e7048f5dcb0464",
-        1000,
-        (*_QA, "question_type", "answer_type"),
-        "question",
-        "mathvista",
-        "mathvista",
-    ),
-    Benchmark(
-        "MathVision",
-        "MathVision.tsv",
-        f"{_SITE}/MathVision.tsv",
-        "93f6de14f7916e598aa1b7165589831e",
-        3040,
-        _QA,
-        "question",
-        "mathvision",
-        "mathvision",
-    ),
-    Benchmark(
-        "MathVision_MINI",
-        "MathVision_MINI.tsv",
-        f"{_SITE}/MathVision_MINI.tsv",
-        "060fe4fa5d868987ce179307bd5f8a33",
-        304,
-        _QA,
-        "question",
-        "mathvision",
-        "mathvision",
-    ),
-    _mathverse("MathVerse_MINI_Vision_Only", "question"),
-    _mathverse("MathVerse_MINI_Vision_Only_cot", "query_cot"),
-    _wemath("WeMath", "hinted_options"),
-    _wemath("WeMath_COT", "hinted_options_requirement"),
-    Benchmark(
-        "LogicVista",
-        "LogicVista.tsv",
-        f"{_SITE}/LogicVista.tsv",
-        "41c5d33adf33765c399e0e6ae588c061",
-        447,
-        _QA,
-        "question",
-        "letter_set",
-        "logicvista",
-    ),
-    Benchmark(
-        "HallusionBench",
-        "HallusionBench.tsv",
-        f"{_SITE}/HallusionBench.tsv",
-        "0c23ac0dc9ef46832d7a24504f2a0c7c",
-        None,
-        _QA,
-        "question",
-        "yes_no",
-        "hallusion",
-        "aAcc",
-        group_column="figure",
-    ),
-    _choice("RealWorldQA", "4de008f55dc4fd008ca9e15321dc44b7"),
-    _choice("MMStar", "e1ecd2140806c1b1bbf54b43372efb9e"),
-    _lab("LabMathVista", "MathVista_MINI"),
-    _lab("LabMathVision", "MathVision"),
-    _lab("LabMathVerse", "MathVerse_MINI_Vision_Only"),
-    Benchmark(
-        "LabWeMath",
-        "LabWeMath.tsv",
-        None,
-        None,
-        None,
-        (*_QA, "ID", "key"),
-        "lab",
-        "boxed",
-        "free_form_groups",
-        "strict",
-        "ID",
-        stands_in_for="WeMath",
-    ),
-    _lab("LabLogicVista", "LogicVista"),
-    _lab("LabReading", None),
-    _lab("LabPosition", None),
-    _lab("LabIcon", None),
-)
-
-BENCHMARKS: dict[str, Benchmark] = {row.name: row for row in _ROWS}
-ALIASES: dict[str, str] = {
-    "MathVista": "MathVista_MINI",
-    "MathVerse": "MathVerse_MINI_Vision_Only",
-    "MathVerse_cot": "MathVerse_MINI_Vision_Only_cot",
-}
+def ask_to_select(item: Item) -> str:
+    """As ask_options, with the request to select one."""
+    return ask_options(item) + "Please select the correct answer from the options above. \n"
 
 
-def get_benchmark(name: str) -> Benchmark:
-    """The row called `name`, aliases resolved.
+def column(item: Item, name: str) -> str:
+    """The item's text in a column that a prompt can't do without.
 
     Raises:
-        DataError: no such benchmark; the message names the closest one.
+        DataError: the column is absent or empty.
     """
-    row = BENCHMARKS.get(ALIASES.get(name, name))
-    if row is None:
-        raise DataError(f"unknown benchmark {name!r}: {closest(name, [*BENCHMARKS, *ALIASES])}")
-    return row
+    if not item.fields.get(name, "").strip():
+        raise DataError(f"item {item.index!r} has no {name!r}; this prompt rule needs that column filled")
+    return item.fields[name]
+
+
+def grouped_by(name: str) -> Callable[[Mapping[str, str]], str]:
+    """Rows with equal texts in the column `name` form one group (`Table.group`)."""
+
+    def group(row: Mapping[str, str]) -> str:
+        if not row[name].strip():
+            raise DataError(f"item {row['index']!r} has an empty {name}; its group is unknown")
+        return row[name]
+
+    return group

@@ -1,4 +1,4 @@
-"""Scores LogicVista: the set of letters that a response selects must equal the gold set.
+"""LogicVista: the set of letters that a response selects must equal the gold set.
 
 The published protocol has a language model extract the letters of every response and then compares sets
 (Yijia-Xiao/LogicVista, eval/). `is_match` is that comparison. The rule path from raw text is our extension: the TSV has
@@ -7,11 +7,24 @@ no option columns, so the options are read out of the question.
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
-from evaluation.answers.letters import choose, plain
-from evaluation.answers.text import is_refusal, last_boxed, own_answer, sentences, split_think, without_refuted
+from evaluation.answers.letters import choose
+from evaluation.answers.text import (
+    is_refusal,
+    labelled,
+    last_boxed,
+    own_answer,
+    plain,
+    sentences,
+    without_refuted,
+    without_thoughts,
+)
+from evaluation.benchmarks.base import SITE, Benchmark, ask_question
+from evaluation.data.converters import Conversion, read_json, write_converted
 from evaluation.data.tsv import Item
-from evaluation.judging.verdicts import Outcome
+from evaluation.judging.prompts import LETTER_EXAMPLES, Protocol, asking, example, read_letters, same_letters
+from evaluation.judging.verdicts import UNMATCHED, Outcome
 
 _OPTION_LABELS = (re.compile(r"\(\s?([A-Z])\s?\)"), re.compile(r"(?<![A-Za-z(])([A-Z])[.):](?=\s)"))
 _NO_INFORMATION = re.compile(
@@ -30,10 +43,10 @@ _DEFAULT = "ABCDEF"
 
 def score_logicvista(item: Item, response: str, mode: str) -> Outcome:
     """The verdict of our letter rules; the published protocol asks a judge instead."""
-    text = split_think(response)[1] or response
+    text = without_thoughts(response)
     found = extract(text, item.question, dict(item.options) or question_options(item.question))
     if found is None:
-        return Outcome(False, None, "unmatched")
+        return UNMATCHED
     letters, rule = found
     return Outcome(is_match(letters, item.answer), letters, rule)
 
@@ -46,11 +59,7 @@ def is_match(extraction: str, gold: str) -> bool:
 def question_options(question: str) -> dict[str, str]:
     """Letter -> text of the options that a question spells out or names; A to F when it names none."""
     for pattern in _OPTION_LABELS:
-        labels = list(pattern.finditer(question))
-        ends = [label.start() for label in labels[1:]] + [len(question)] * bool(labels)
-        spelled = {
-            label.group(1): question[label.end() : end].strip(" ,.;\n") for label, end in zip(labels, ends, strict=True)
-        }
+        spelled = labelled(list(pattern.finditer(question)), question, " ,.;\n")
         if len(spelled) > 1 and list(spelled) == [chr(65 + k) for k in range(len(spelled))]:
             return spelled
     for match in _RANGE.finditer(question):
@@ -127,3 +136,40 @@ def _labels(text: str) -> frozenset[str]:
 
 def _squeeze(text: str) -> str:
     return re.sub(r"\W+", "", text.casefold())
+
+
+def _convert(source: Path, out: Path) -> Conversion:
+    """`dataset.json` and `images/` of Yijia-Xiao/LogicVista: index = the item's key, skill = its list."""
+    rows = [
+        {
+            "index": key,
+            "image": source / "images" / record["imagename"],
+            "question": record["question"],
+            "answer": record["answer"],
+            "skill": str(record["skill"]),
+        }
+        for key, record in read_json(source / "dataset.json").items()
+    ]
+    return write_converted(source, rows, out)
+
+
+_ASK = asking(
+    "The answer is one or several option letters. Reply with all chosen letters and nothing else, `AC` for two of "
+    "them. If no letter is named, work out from the options which ones the response means; reply Z if none.",
+    *LETTER_EXAMPLES,
+    example("Which shapes are rotations of the first?", "Shapes A and D match after turning; B is mirrored.", "AD"),
+    example("Which box comes next? Select from A to D.", "Following the pattern, the next one is C.", "C"),
+)
+BENCHMARKS = (
+    Benchmark(
+        name="LogicVista",
+        tsv="LogicVista.tsv",
+        url=f"{SITE}/LogicVista.tsv",
+        md5="41c5d33adf33765c399e0e6ae588c061",
+        rows=447,
+        prompt=ask_question,
+        rule=score_logicvista,
+        protocol=Protocol(_ASK, read_letters, same_letters, is_always_asked=True),
+        converter=_convert,
+    ),
+)

@@ -1,4 +1,4 @@
-"""Scores MathVerse by rules, which is our extension: the published protocol asks a model twice about every response.
+"""MathVerse by rules, which is our extension: the published protocol asks a model twice about every response.
 
 The rules extract a letter for a question with choices and the closing answer otherwise. `official` then keeps the
 protocol's first comparison, equality of the two texts; `semantic` compares options and values. A score made this way is
@@ -6,39 +6,82 @@ labelled by its judge, "rules", and never stands beside a judged one unmarked.
 """
 
 import re
+from collections.abc import Callable, Mapping
 
 from evaluation.answers.equality import same_answer
-from evaluation.answers.final import final_answer
-from evaluation.answers.reading import read_option
-from evaluation.answers.text import split_think
+from evaluation.answers.text import without_thoughts
+from evaluation.benchmarks.base import Benchmark, ask_question, column
 from evaluation.data.tsv import Item
+from evaluation.judging.judge import JudgeRequest
+from evaluation.judging.prompts import Protocol, ask_value, read_value
+from evaluation.judging.rules import read_choice, read_free
 from evaluation.judging.verdicts import Outcome
 
+_TSV = "MathVerse_MINIVOnly.tsv"
 _CHOICE = re.compile(r"^\s*\(?([A-H])\s?[:.)]\s*(.*)$", re.M)
+_EQUALITY_EXAMPLES = (
+    "Question: Find x.\nStandard answer: 2\\sqrt{3}\nStudent's answer: x = √12\nReply: 1",
+    "Question: What is the angle?\nStandard answer: 40°\nStudent's answer: 40\nReply: 1",
+    "Question: Which is right? A: 5 B: 6\nStandard answer: B\nStudent's answer: 6\nReply: 1",
+    "Question: Find the area.\nStandard answer: 12\nStudent's answer: 12π\nReply: 0",
+)
 
 
 def score_mathverse(item: Item, response: str, mode: str) -> Outcome:
     """The verdict of our rules on one response."""
-    text = split_think(response)[1] or response
-    options = dict(item.options) or question_choices(item)
-    if options and item.answer.strip() in options:
-        reading = read_option(text, options)
-        return Outcome(
-            reading.letter == item.answer.strip(), reading.text, reading.rule if reading.text else "unmatched"
-        )
-    found = final_answer(text)
-    if found is None:
-        return Outcome(False, None, "unmatched")
-    answer, rule = found
-    is_right = answer.strip() == item.answer.strip() if mode == "official" else same_answer(item.answer, answer)
-    return Outcome(is_right, answer[:200], rule)
+    text, gold = without_thoughts(response), item.answer.strip()
+    options = question_choices(item)
+    if gold in options:
+        return read_choice(text, options, gold)
+    is_official = mode == "official"
+    return read_free(text, lambda a: a.strip() == gold if is_official else same_answer(item.answer, a))
 
 
-def question_choices(item: Item) -> dict[str, str]:
-    """Letter -> text of the choices that the question, or the fuller one for the judge, spells out line by line."""
+def question_choices(item: Item) -> Mapping[str, str]:
+    """Letter -> text of the table's choices, else of those that the question, or the judge's fuller one, spells out."""
+    if item.options:
+        return item.options
     for text in (item.question, item.fields.get("question_for_eval", ""), item.fields.get("query_cot", "")):
         _, found, tail = text.rpartition("Choices:")
         choices = dict(_CHOICE.findall(tail)) if found else {}
         if len(choices) > 1:
             return choices
     return {}
+
+
+def _ask_equality(request: JudgeRequest, extraction: str) -> str:
+    question = request.fields.get("question_for_eval", "").strip() or request.question
+    rules = (
+        "Decide whether a student's answer to a question means the same as the standard answer. Only the final result "
+        "counts: forms of one number, a missing unit, or an option's letter instead of its text make no difference. "
+        "Reply 1 if they mean the same and 0 if not, and nothing else."
+    )
+    case = f"Question: {question}\nStandard answer: {request.answer}\nStudent's answer: {extraction}\nReply:"
+    return "\n\n".join([rules, *_EQUALITY_EXAMPLES, case])
+
+
+def _mathverse(name: str, alias: str, prompt: Callable[[Item], str]) -> Benchmark:
+    return Benchmark(
+        name=name,
+        aliases=(alias,),
+        tsv=_TSV,
+        url=f"https://opencompass.openxlab.space/utils/benchmarks/MathVerse/{_TSV}",
+        md5="68a11d4680014ac881fa37adeadea3a4",
+        rows=788,
+        prompt=prompt,
+        rule=score_mathverse,
+        options=question_choices,
+        protocol=Protocol(
+            ask_value,
+            read_value,
+            is_gold=lambda request, answer, mode: answer == request.answer.strip(),
+            compare=_ask_equality,
+            is_always_asked=True,
+        ),
+    )
+
+
+BENCHMARKS = (
+    _mathverse("MathVerse_MINI_Vision_Only", "MathVerse", ask_question),
+    _mathverse("MathVerse_MINI_Vision_Only_cot", "MathVerse_cot", lambda item: column(item, "query_cot")),
+)

@@ -1,4 +1,4 @@
-"""Scores MathVista: an extraction rule, then the verdict layer that normalises the extraction by answer type.
+"""MathVista: an extraction rule, then the verdict layer that normalises the extraction by answer type.
 
 The verdict layer is the repository's at the commit of its published outputs (lupantech/MathVista,
 evaluation/calculate_score.py; arXiv 2310.02255): an integer must parse with int(), so that "14.0" is no integer; a
@@ -11,12 +11,21 @@ from collections.abc import Iterable
 
 from rapidfuzz.distance import Levenshtein
 
-from evaluation.answers.letters import choose, plain
+from evaluation.answers.letters import choose
 from evaluation.answers.numbers import find_number, parse_number
-from evaluation.answers.text import is_refusal, last_answer_tag, last_boxed, own_answer, sentences, split_think
+from evaluation.answers.text import (
+    is_refusal,
+    marked_answers,
+    own_answer,
+    plain,
+    sentences,
+    without_thoughts,
+)
 from evaluation.answers.yesno import leading_yes_or_no, stance
-from evaluation.data.tsv import Item
-from evaluation.judging.verdicts import Outcome
+from evaluation.benchmarks.base import SITE, Benchmark, ask_question
+from evaluation.data.tsv import QA, Item
+from evaluation.judging.prompts import value_protocol
+from evaluation.judging.verdicts import UNMATCHED, Outcome
 
 _MARKED = re.compile(r"\(([a-zA-Z])\)")
 _LABEL = re.compile(r"\(?[A-Z]\)")
@@ -30,7 +39,7 @@ def score_mathvista(item: Item, response: str, mode: str) -> Outcome:
     """The verdict on one response: extraction, then the verdict layer of `mode`."""
     found = extract(item, response, mode)
     if found is None:
-        return Outcome(False, None, "unmatched")
+        return UNMATCHED
     extraction, rule = found
     is_right = official_verdict(item, extraction) if mode == "official" else semantic_verdict(item, extraction)
     return Outcome(is_right, extraction, rule)
@@ -42,7 +51,7 @@ def extract(item: Item, response: str, mode: str = "semantic") -> tuple[str, str
     `official` commits where the published extraction model did and a reader would not: to the last of a list of
     options, to "no" when a refusal answers a yes-no question, to a short text that the verdict layer then maps.
     """
-    text = split_think(response)[1] or response
+    text = without_thoughts(response)
     if item.options:
         return _extract_choice(item, text, mode == "official")
     if item.fields.get("answer_type") == "list":
@@ -99,9 +108,8 @@ def nearest_option(text: str, options: Iterable[str]) -> str:
 def _extract_choice(item: Item, text: str, commits: bool) -> tuple[str, str] | None:
     if found := choose(text, item.options, commits=commits):
         return found
-    for inside, rule in ((last_boxed(text), "boxed_text"), (last_answer_tag(text), "answer_tag")):
-        if inside:
-            return plain(inside).strip()[:200], rule
+    if marked := marked_answers(text):
+        return plain(marked[0][0]).strip()[:200], {"boxed": "boxed_text"}.get(marked[0][1], marked[0][1])
     if answer := _yes_or_no(item, text, commits):
         return answer
     short = plain(text).strip()
@@ -150,3 +158,19 @@ def _list_values(text: str) -> list[float | str | None]:
         parse_number(part) if parse_number(part) is not None else part.strip()
         for part in text.strip("[]() ").split(",")
     ]
+
+
+BENCHMARKS = (
+    Benchmark(
+        name="MathVista_MINI",
+        aliases=("MathVista",),
+        tsv="MathVista_MINI.tsv",
+        url=f"{SITE}/MathVista_MINI.tsv",
+        md5="f199b98e178e5a2a20e7048f5dcb0464",
+        rows=1000,
+        columns=(*QA, "question_type", "answer_type"),
+        prompt=ask_question,
+        rule=score_mathvista,
+        protocol=value_protocol(score_mathvista),
+    ),
+)

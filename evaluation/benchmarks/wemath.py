@@ -1,4 +1,4 @@
-"""WeMath's strict and loose scores: a group of one-step items and the multi-step item that joins them.
+"""We-Math: option letters, and the strict and loose scores of groups of one-step items and the item that joins them.
 
 Per group: inadequate generalisation (IG) = every step right, the joint item wrong; complete mastery (CM) = the joint
 item right, with every step right (strict) or any step right (loose). Score = (CM + IG / 2) / groups (We-Math, arXiv
@@ -6,14 +6,35 @@ item right, with every step right (strict) or any step right (loose). Score = (C
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from drift.errors import DataError
-from evaluation.data.tsv import Item
-from evaluation.judging.verdicts import Verdict
+from evaluation.answers.text import labelled
+from evaluation.benchmarks.base import SITE, Benchmark, ask_options, column, grouped_by
+from evaluation.data.converters import Conversion, read_json, write_converted
+from evaluation.data.tsv import QA, Item
+from evaluation.judging.prompts import LETTER
+from evaluation.judging.rules import LETTERS, score_choice
+from evaluation.judging.verdicts import Grouped, Outcome, Verdict
 
 _KEY = re.compile(r"(\d+)steps_(\d+|multi)")
+_ANSWER_NOISE = re.compile(r"[>＞<＜:.]")
+# A label is followed by its text: `point ;O.;` and `to ;C. ;B.` name points of the figure.
+_OPTION = re.compile(r"(?:^|[;\s])\s*([A-H])[.．]\s*(?=[^\s;])")
+
+
+def score_wemath(item: Item, response: str, mode: str) -> Outcome:
+    """As score_choice; where `official` finds nothing, the repository's rule: the first character after `Answer`."""
+    outcome = score_choice(item, response, mode)
+    if outcome.extraction is not None or mode != "official":
+        return outcome
+    tail = _ANSWER_NOISE.sub("", response.rsplit("Answer", 1)[-1].strip()).strip()
+    if not tail or tail[0] not in LETTERS:
+        return outcome
+    return Outcome(tail[0] == item.answer.strip(), tail[0], "after_answer")
 
 
 @dataclass(frozen=True)
@@ -72,6 +93,35 @@ def accuracy_by_steps(groups: Sequence[Group]) -> dict[str, float]:
     return {name: 100 * sum(right) / len(right) for name, right in table.items() if right}
 
 
+def grouped_scores(items: Sequence[Item], verdicts: Mapping[str, Verdict]) -> Grouped:
+    """`strict` and `loose`, resampled by group; S1 to S3; how many groups are complete and incomplete."""
+    groups, incomplete = groups_of(items, verdicts)
+    strict_and_loose(groups)  # refuses to sum up no group at all
+
+    def score(position: int) -> Callable[[Any], float]:
+        return lambda drawn: strict_and_loose([groups[k] for k in drawn])[position]
+
+    return Grouped(
+        [group.name for group in groups],
+        {"strict": score(0), "loose": score(1)},
+        accuracy_by_steps(groups),
+        {"groups": len(groups), "incomplete_groups": incomplete},
+    )
+
+
+def split_options(text: str) -> dict[str, str]:
+    """Letter -> text of a We-Math option line such as `A. 3, 5; B. 4; E. No correct answer`."""
+    labels: list[re.Match[str]] = []
+    for match in _OPTION.finditer(text):
+        expected = LETTERS[len(labels)] if len(labels) < len(LETTERS) else ""
+        is_next = match.group(1) == expected
+        # The last option, "No correct answer", skips letters in a few items.
+        is_last = match.group(1) > expected and text[match.end() :].startswith("No correct")
+        if is_next or is_last:
+            labels.append(match)
+    return labelled(labels, text, " ;")
+
+
 def _parse_key(item: Item) -> tuple[int, str]:
     match = _KEY.fullmatch(item.fields["key"])
     if match is None:
@@ -79,3 +129,43 @@ def _parse_key(item: Item) -> tuple[int, str]:
             f"item {item.index!r} has key {item.fields['key']!r}; expected like '2steps_1' or '2steps_multi'"
         )
     return int(match.group(1)), match.group(2)
+
+
+def _convert(source: Path, out: Path) -> Conversion:
+    """`testmini.json` and `images/` of We-Math/We-Math: options are split out of one text, ID and key are kept.
+
+    Pictures are looked up by the repository's `image_path`, and by `<ID>-<step>.png` in a flat folder.
+    """
+    rows = []
+    for number, record in enumerate(read_json(source / "testmini.json")):
+        options = split_options(record["option"])
+        flat = f"{record['ID']}-{record['key'].rpartition('_')[2]}.png"
+        places = [source / record["image_path"], *(source / "images" / name for name in (record["image_path"], flat))]
+        row = {"index": str(number), "image": next((path for path in places if path.is_file()), places[0])}
+        row |= {"question": record["question"]} | {letter: options.get(letter, "") for letter in LETTERS}
+        rows.append(row | {name: record[name] for name in ("answer", "ID", "key", "split", "knowledge concept")})
+    return write_converted(source, rows, out)
+
+
+def _wemath(name: str, prompt: Callable[[Item], str]) -> Benchmark:
+    return Benchmark(
+        name=name,
+        tsv="WeMath.tsv",
+        url=f"{SITE}/WeMath.tsv",
+        md5="b5e969a075f01290a542411fb7766388",
+        rows=1740,
+        columns=(*QA, "ID", "key"),
+        group=grouped_by("ID"),
+        prompt=prompt,
+        rule=score_wemath,
+        protocol=LETTER,
+        headline="strict",
+        metrics=grouped_scores,
+        converter=_convert,
+    )
+
+
+BENCHMARKS = (
+    _wemath("WeMath", ask_options),
+    _wemath("WeMath_COT", lambda item: ask_options(item) + column(item, "requirement")),
+)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from drift.errors import DataError
 from drift.files import md5_of
-from evaluation.benchmarks.base import Benchmark
+from evaluation.data.tsv import Table
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class _CutError(Exception):
 
 
 def find_table(
-    benchmark: Benchmark,
+    benchmark: Table,
     *,
     folder: Path | None = None,
     cache: Path | None = None,

@@ -9,20 +9,44 @@ import ast
 import base64
 import binascii
 import csv
+import io
 import json
-import os
 import string
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from drift.errors import DataError
-from evaluation.benchmarks.base import Benchmark
+from drift.files import replacing
 
 _FIELD_LIMIT = 2**31 - 1
 # VLMEvalKit's convention: a shorter image cell is the index of the row that holds the picture.
 _REFERENCE_LENGTH = 64
 _CHOICES_LIMIT = 100_000
+QA = ("index", "question", "answer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Where a benchmark's table lies and what it holds.
+
+    Attributes:
+        name: the benchmark, as VLMEvalKit spells it.
+        tsv: file name inside a data folder.
+        url: where it is downloaded from; None for the lab's own tables.
+        md5: checksum of the published table, None where none is published.
+        rows: number of rows of the published table, None where it was not counted.
+        columns: columns that scoring can't do without.
+        group: a row's group, None for a table without groups.
+    """
+
+    name: str
+    tsv: str
+    url: str | None = None
+    md5: str | None = None
+    rows: int | None = None
+    columns: tuple[str, ...] = QA
+    group: Callable[[Mapping[str, str]], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,20 +62,20 @@ class Item:
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
-def load_items(path: Path, benchmark: Benchmark, with_images: bool = True) -> list[Item]:
+def load_items(path: Path, table: Table, with_images: bool = True) -> list[Item]:
     """Every row of `path` as an item, in file order.
 
     Args:
-        path: a TSV with the columns that `benchmark.columns` names; an image column is optional.
-        benchmark: the row of evaluation.benchmarks.base that the table belongs to.
+        path: a TSV with the columns that `table.columns` names; an image column is optional.
+        table: what the benchmark says of its table.
         with_images: False leaves `Item.images` empty (scoring needs none).
     Raises:
         DataError: no file, no rows, a missing column, a ragged row, an index twice, an unreadable image or option list.
     """
-    rows = _read_rows(path, benchmark)
+    rows = _read_rows(path, table)
     _check_indices(path, rows)
     images = _decode_images(path, rows) if with_images and "image" in rows[0] else {}
-    return [_item(path, row, benchmark, images.get(row["index"], ())) for row in rows]
+    return [_item(path, row, table, images.get(row["index"], ())) for row in rows]
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
@@ -66,13 +90,10 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     for row in rows:
         if list(row) != columns:
             raise DataError(f"{path}: row {row.get('index')!r} has columns {list(row)}; expected {columns}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("w", encoding="utf-8", newline="") as stream:
+    with replacing(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, fieldnames=columns, delimiter="\t", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    partial.replace(path)
 
 
 def encode_image(data: bytes) -> str:
@@ -102,24 +123,24 @@ def parse_choices(text: str) -> list[str]:
     return [str(entry) for entry in value]
 
 
-def _read_rows(path: Path, benchmark: Benchmark) -> list[dict[str, str]]:
+def _read_rows(path: Path, table: Table) -> list[dict[str, str]]:
     if not path.is_file():
-        raise DataError(f"{path}: no such file; expected the table of {benchmark.name} ({benchmark.tsv})")
+        raise DataError(f"{path}: no such file; expected the table of {table.name} ({table.tsv})")
     csv.field_size_limit(_FIELD_LIMIT)
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, delimiter="\t", restkey="", restval=None)
-            missing = [name for name in benchmark.columns if name not in (reader.fieldnames or ())]
+            missing = [name for name in table.columns if name not in (reader.fieldnames or ())]
             if missing:
                 raise DataError(
-                    f"{path}: columns {missing} are missing; {benchmark.name} needs {list(benchmark.columns)}, "
+                    f"{path}: columns {missing} are missing; {table.name} needs {list(table.columns)}, "
                     f"the file has {list(reader.fieldnames or ())}"
                 )
             rows = list(_whole_rows(path, reader))
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable UTF-8 TSV ({error}); export the table again") from error
     if not rows:
-        raise DataError(f"{path}: no rows; expected at least one item of {benchmark.name}")
+        raise DataError(f"{path}: no rows; expected at least one item of {table.name}")
     return rows
 
 
@@ -145,7 +166,7 @@ def _check_indices(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
         seen.add(row["index"])
 
 
-def _item(path: Path, row: dict[str, str], benchmark: Benchmark, images: tuple[bytes, ...]) -> Item:
+def _item(path: Path, row: dict[str, str], table: Table, images: tuple[bytes, ...]) -> Item:
     letters = {name: row[name] for name in string.ascii_uppercase if row.get(name, "").strip()}
     if not letters and "choices" in row:
         letters = dict(zip(string.ascii_uppercase, parse_choices(row["choices"]), strict=False))
@@ -156,36 +177,16 @@ def _item(path: Path, row: dict[str, str], benchmark: Benchmark, images: tuple[b
         answer=row["answer"],
         options=letters,
         images=images,
-        group=_group(path, row, benchmark),
+        group=_group(path, row, table),
         fields={name: value for name, value in row.items() if name not in known},
     )
 
 
-def _group(path: Path, row: Mapping[str, str], benchmark: Benchmark) -> str | None:
-    if benchmark.scorer == "hallusion":
-        return hallusion_keys(row["index"], row.get("l2-category", ""))[0]
-    if benchmark.group_column is None:
-        return None
-    value = row[benchmark.group_column]
-    if not value.strip():
-        raise DataError(f"{path}: item {row['index']!r} has an empty {benchmark.group_column}; its group is unknown")
-    return value
-
-
-def hallusion_keys(index: str, category: str) -> tuple[str, str]:
-    """(figure key, question key) of a HallusionBench index such as `VD_figure_1_0_1_0`.
-
-    The index is <category>_<subcategory>_<visual input>_<set>_<figure>_<question>; the category keeps equal numbers of
-    two categories apart, and the visual input is no part of a key (one question is asked about several figures).
-
-    Raises:
-        DataError: the index has fewer than four parts.
-    """
-    parts = index.split("_")
-    if len(parts) < 4:
-        raise DataError(f"index {index!r} has {len(parts)} parts; expected <category>_<set>_<figure>_<question>")
-    family = category or "_".join(parts[:-4] if len(parts) > 5 else parts[:-3])
-    return f"{family}/{parts[-3]}/figure{parts[-2]}", f"{family}/{parts[-3]}/question{parts[-1]}"
+def _group(path: Path, row: Mapping[str, str], table: Table) -> str | None:
+    try:
+        return None if table.group is None else table.group(row)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def _decode_images(path: Path, rows: Sequence[Mapping[str, str]]) -> dict[str, tuple[bytes, ...]]:

@@ -19,13 +19,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tqdm import tqdm
 
 from drift.errors import DataError
-from evaluation.benchmarks.base import get_benchmark
-from evaluation.data.tsv import Item
+from evaluation.benchmarks import get_benchmark
 from evaluation.engines.base import EngineError
 from evaluation.judging.config import OpenAIJudge
 from evaluation.judging.judge import JudgeReply, JudgeRequest
-from evaluation.judging.prompts import NO_ANSWER, Protocol, is_from_the_case, protocol_of, read_equality
-from evaluation.judging.scoring import SCORERS
+from evaluation.judging.prompts import NO_ANSWER, Protocol, is_from_the_case, read_equality
 
 if TYPE_CHECKING:
     from evaluation.engines.chat import ChatReply
@@ -80,7 +78,7 @@ class HttpJudge:
         self._cache = ReplyCache(cache)
         self._lock = threading.Lock()
         self._usage = Usage()
-        self.model = config.model
+        self.model, self.url = config.model, config.url
 
     def usage(self) -> Usage:
         """Calls, tokens and cost since this judge was made."""
@@ -107,8 +105,7 @@ class HttpJudge:
 
     def judge(self, request: JudgeRequest) -> JudgeReply:
         """The verdict, or None with the reason in `raw` when there is no usable reply."""
-        benchmark = get_benchmark(request.benchmark)
-        protocol = protocol_of(benchmark.scorer)
+        protocol = get_benchmark(request.benchmark).protocol
         prompts = [protocol.ask(request)]
         heard: list[_Heard] = []
         extraction: str | None = None
@@ -118,7 +115,7 @@ class HttpJudge:
             if answer == NO_ANSWER:
                 return self._reply(False, prompts, heard, None)
             extraction = answer
-            verdict = _by_rule(benchmark.scorer, request, answer, self._config.mode)
+            verdict = protocol.is_gold(request, answer, self._config.mode)
             if not verdict and protocol.compare is not None:
                 prompts.append(protocol.compare(request, answer))
                 verdict, reply = self._ask(prompts[1], read_equality)
@@ -211,17 +208,3 @@ class ReplyCache:
 def _read_case(protocol: Protocol, text: str, request: JudgeRequest) -> str | None:
     value = protocol.read(text)
     return value if value is not None and is_from_the_case(value, request) else None
-
-
-def _by_rule(scorer: str, request: JudgeRequest, extraction: str, mode: str) -> bool:
-    """Whether the answer that the judge read is the gold one: as letters, as text, or by the benchmark's own rule."""
-    gold = request.answer.strip()
-    if scorer in {"wemath", "choice", "logicvista"}:
-        return extraction == "".join(sorted({letter for letter in gold.upper() if letter.isalpha()}))
-    if scorer == "hallusion":
-        return (extraction == "Yes") == (gold.casefold() in {"1", "yes", "true"})
-    if scorer == "mathverse":
-        return extraction == gold
-    item = Item(request.index, request.question, request.answer, request.options, fields=request.fields)
-    text = f"\\boxed{{{extraction}}}" if scorer.startswith("free_form") else extraction
-    return SCORERS[scorer](item, text, mode).correct

@@ -64,12 +64,8 @@ class Judge(Protocol):
 
 
 @runtime_checkable
-class BatchJudge(Protocol):
+class BatchJudge(Judge, Protocol):
     """A judge that is faster with many requests at once (concurrent calls)."""
-
-    def judge(self, request: JudgeRequest) -> JudgeReply:
-        """As Judge.judge."""
-        ...
 
     def judge_all(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """One reply a request, in the same order."""

@@ -1,4 +1,4 @@
-"""What a language model is asked when it judges, one protocol a scorer; pure functions of a JudgeRequest.
+"""What a language model is asked when it judges, and how its reply is read: pure functions of a JudgeRequest.
 
 The protocols follow VLMEvalKit 0.2rc1: which benchmark extracts an answer first (all), which asks a second question
 about equality (MathVerse), and what an answer looks like (option letters, a set of letters, yes or no, a value). The
@@ -6,11 +6,12 @@ wording and the examples are ours, so a judged score here is comparable with VLM
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from drift.errors import DataError, closest
+from evaluation.data.tsv import Item
 from evaluation.judging.judge import JudgeRequest
+from evaluation.judging.verdicts import Rule
 
 NO_ANSWER = "NONE"
 _LONGEST_ANSWER = 300
@@ -31,19 +32,17 @@ class Protocol:
     Attributes:
         ask: the prompt that asks for the answer which the response gives.
         read: the answer in the judge's reply; NO_ANSWER if the response has none, None if the reply makes no sense.
-        compare: the prompt that asks whether the answer equals the gold one, or None where a rule decides.
+        is_gold: whether the answer read is the gold one, in a mode.
+        compare: the prompt that asks the judge so where `is_gold` denies it; None where that is final.
+        is_always_asked: whether the published protocol asks a judge about every response (VLMEvalKit 0.2rc1), and not
+            only where the rules find no answer.
     """
 
     ask: Callable[[JudgeRequest], str]
     read: Callable[[str], str | None]
+    is_gold: Callable[[JudgeRequest, str, str], bool]
     compare: Callable[[JudgeRequest, str], str] | None = None
-
-
-def protocol_of(scorer: str) -> Protocol:
-    """The protocol for a benchmark's scorer (DataError with the closest name for one that has none)."""
-    if scorer not in PROTOCOLS:
-        raise DataError(f"no judge protocol for scorer {scorer!r}; {closest(scorer, PROTOCOLS)}")
-    return PROTOCOLS[scorer]
+    is_always_asked: bool = False
 
 
 def read_equality(reply: str) -> bool | None:
@@ -98,98 +97,56 @@ def read_letter(reply: str) -> str | None:
     return letters if letters is None or letters == NO_ANSWER or len(letters) == 1 else None
 
 
-def read_yes_no(reply: str) -> str | None:
-    """`Yes` or `No`, or NO_ANSWER."""
-    value = (read_value(reply) or "").rstrip(".").casefold()
-    return {"yes": "Yes", "no": "No", "unknown": NO_ANSWER, NO_ANSWER.casefold(): NO_ANSWER}.get(value)
+def same_letters(request: JudgeRequest, letters: str, mode: str) -> bool:
+    """Whether the letters read are those of the gold answer."""
+    return letters == "".join(sorted({letter for letter in request.answer.upper() if letter.isalpha()}))
 
 
-def _ask_value(request: JudgeRequest) -> str:
-    form = f"Reply with the answer alone, in the form that the question asks for, or {NO_ANSWER} if there is none."
-    return _assemble([_TASK, form, *_VALUE_EXAMPLES], request)
+def asking(form: str, *examples: str) -> Callable[[JudgeRequest], str]:
+    """The prompt that asks for the answer in a form, after examples of it."""
+
+    def ask(request: JudgeRequest) -> str:
+        options = "".join(f"\n({letter}) {text}" for letter, text in request.options.items())
+        case = f"Question: {request.question}{options}\nResponse: <<<\n{request.response}\n>>>\nAnswer:"
+        return "\n\n".join([_TASK, form, *examples, case])
+
+    return ask
 
 
-def _ask_letter(request: JudgeRequest) -> str:
-    form = (
-        "The answer is one of the options. Reply with its letter alone. If the response gives an option's text and no "
-        "letter, reply with the letter of the option that means the same; reply Z if it fits none."
-    )
-    return _assemble([_TASK, form, *_LETTER_EXAMPLES], request)
-
-
-def _ask_letters(request: JudgeRequest) -> str:
-    form = (
-        "The answer is one or several option letters. Reply with all chosen letters and nothing else, `AC` for two of "
-        "them. If no letter is named, work out from the options which ones the response means; reply Z if none."
-    )
-    return _assemble([_TASK, form, *_LETTERS_EXAMPLES], request)
-
-
-def _ask_yes_no(request: JudgeRequest) -> str:
-    form = "Does the response answer the question with yes or with no? Reply Yes, No, or Unknown, and nothing else."
-    return _assemble([_TASK, form, *_YES_NO_EXAMPLES], request)
-
-
-def _compare_mathverse(request: JudgeRequest, extraction: str) -> str:
-    question = request.fields.get("question_for_eval", "").strip() or request.question
-    rules = (
-        "Decide whether a student's answer to a question means the same as the standard answer. Only the final result "
-        "counts: forms of one number, a missing unit, or an option's letter instead of its text make no difference. "
-        "Reply 1 if they mean the same and 0 if not, and nothing else."
-    )
-    case = f"Question: {question}\nStandard answer: {request.answer}\nStudent's answer: {extraction}\nReply:"
-    return "\n\n".join([rules, *_EQUALITY_EXAMPLES, case])
-
-
-def _assemble(parts: list[str], request: JudgeRequest) -> str:
-    options = "".join(f"\n({letter}) {text}" for letter, text in request.options.items())
-    case = f"Question: {request.question}{options}\nResponse: <<<\n{request.response}\n>>>\nAnswer:"
-    return "\n\n".join([*parts, case])
-
-
-def _example(question: str, response: str, answer: str) -> str:
+def example(question: str, response: str, answer: str) -> str:
+    """A case with its answer."""
     return f"Question: {question}\nResponse: <<<\n{response}\n>>>\nAnswer: {answer}"
 
 
-_VALUE_EXAMPLES = (
-    _example("How many bars are taller than 5? (an integer)", "Bars 2, 4 and 5 are taller, so there are 3.", "3"),
-    _example("What share of the pie is rent? (one decimal place)", "Rent takes roughly 0.4 of the whole pie.", "0.4"),
-    _example("What do two pens cost? (two decimal places, in $)", "One pen is $1.15. Two pens cost $2.30.", "2.30"),
-    _example("Between which two years does sales double? (a list)", "It doubles from 2011 to 2013.", "[2011, 2013]"),
-    _example("Which part is shaded?\n(A) 1/4 (B) 1/3 (C) 2/3", "A third is shaded, so I choose (B) 1/3.", "B"),
-    _example("What is the area of the triangle?", "To find the area we need the height, which I can't see.", NO_ANSWER),
-)
-_LETTER_EXAMPLES = (
-    _example("What animal is it?\n(A) cat\n(B) dog\n(C) hen", "It looks like a small puppy.", "B"),
-    _example("What animal is it?\n(A) cat\n(B) dog\n(C) hen", "This is a snake.", "Z"),
-)
-_LETTERS_EXAMPLES = (
-    *_LETTER_EXAMPLES,
-    _example("Which shapes are rotations of the first?", "Shapes A and D match after turning; B is mirrored.", "AD"),
-    _example("Which box comes next? Select from A to D.", "Following the pattern, the next one is C.", "C"),
-)
-_YES_NO_EXAMPLES = (
-    _example("Is the left line longer?", "Both lines have the same length.", "No"),
-    _example("Is the chart from 2019?", "The title says 2019, so that is correct.", "Yes"),
-    _example("Is the man tall?", "There are several people in the picture.", "Unknown"),
-)
-_EQUALITY_EXAMPLES = (
-    "Question: Find x.\nStandard answer: 2\\sqrt{3}\nStudent's answer: x = √12\nReply: 1",
-    "Question: What is the angle?\nStandard answer: 40°\nStudent's answer: 40\nReply: 1",
-    "Question: Which is right? A: 5 B: 6\nStandard answer: B\nStudent's answer: 6\nReply: 1",
-    "Question: Find the area.\nStandard answer: 12\nStudent's answer: 12π\nReply: 0",
-)
+def value_protocol(rule: Rule, shown: Callable[[str], str] = str) -> Protocol:
+    """A judge reads a value, and the benchmark's own rule compares it, as if the response were `shown(value)`."""
 
-_VALUE = Protocol(_ask_value, read_value)
-_LETTER = Protocol(_ask_letter, read_letter)
-PROTOCOLS: Mapping[str, Protocol] = {
-    "mathvista": _VALUE,
-    "mathvision": _VALUE,
-    "mathverse": Protocol(_ask_value, read_value, _compare_mathverse),
-    "wemath": _LETTER,
-    "choice": _LETTER,
-    "logicvista": Protocol(_ask_letters, read_letters),
-    "hallusion": Protocol(_ask_yes_no, read_yes_no),
-    "free_form": _VALUE,
-    "free_form_groups": _VALUE,
-}
+    def is_gold(request: JudgeRequest, value: str, mode: str) -> bool:
+        item = Item(request.index, request.question, request.answer, request.options, fields=request.fields)
+        return rule(item, shown(value), mode).correct
+
+    return Protocol(ask_value, read_value, is_gold)
+
+
+ask_value = asking(
+    f"Reply with the answer alone, in the form that the question asks for, or {NO_ANSWER} if there is none.",
+    example("How many bars are taller than 5? (an integer)", "Bars 2, 4 and 5 are taller, so there are 3.", "3"),
+    example("What share of the pie is rent? (one decimal place)", "Rent takes roughly 0.4 of the whole pie.", "0.4"),
+    example("What do two pens cost? (two decimal places, in $)", "One pen is $1.15. Two pens cost $2.30.", "2.30"),
+    example("Between which two years does sales double? (a list)", "It doubles from 2011 to 2013.", "[2011, 2013]"),
+    example("Which part is shaded?\n(A) 1/4 (B) 1/3 (C) 2/3", "A third is shaded, so I choose (B) 1/3.", "B"),
+    example("What is the area of the triangle?", "To find the area we need the height, which I can't see.", NO_ANSWER),
+)
+LETTER_EXAMPLES = (
+    example("What animal is it?\n(A) cat\n(B) dog\n(C) hen", "It looks like a small puppy.", "B"),
+    example("What animal is it?\n(A) cat\n(B) dog\n(C) hen", "This is a snake.", "Z"),
+)
+LETTER = Protocol(
+    asking(
+        "The answer is one of the options. Reply with its letter alone. If the response gives an option's text and no "
+        "letter, reply with the letter of the option that means the same; reply Z if it fits none.",
+        *LETTER_EXAMPLES,
+    ),
+    read_letter,
+    same_letters,
+)

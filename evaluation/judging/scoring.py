@@ -11,34 +11,13 @@ from dataclasses import replace
 from drift.errors import DataError, closest
 from evaluation.answers.symbolic import prepare
 from evaluation.answers.text import clip_answer, is_cut_by_xlsx, last_boxed
-from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.choices import score_choice, score_wemath
-from evaluation.benchmarks.freeform import score_boxed
-from evaluation.benchmarks.hallusionbench import score_hallusion
-from evaluation.benchmarks.logicvista import score_logicvista
-from evaluation.benchmarks.mathverse import question_choices, score_mathverse
-from evaluation.benchmarks.mathvision import score_mathvision
-from evaluation.benchmarks.mathvista import score_mathvista
+from evaluation.benchmarks import Benchmark
 from evaluation.data.tsv import Item
 from evaluation.judging.judge import Judge, JudgeRequest, ask
 from evaluation.judging.summary import summarise
-from evaluation.judging.verdicts import MODES, Rule, Verdict
+from evaluation.judging.verdicts import MODES, Verdict
 
-__all__ = ["SCORERS", "score", "summarise"]
-
-SCORERS: dict[str, Rule] = {
-    "free_form": score_boxed,
-    "free_form_groups": score_boxed,
-    "choice": score_choice,
-    "hallusion": score_hallusion,
-    "logicvista": score_logicvista,
-    "mathverse": score_mathverse,
-    "mathvision": score_mathvision,
-    "mathvista": score_mathvista,
-    "wemath": score_wemath,
-}
-# Benchmarks whose published protocol asks a judge about every response (VLMEvalKit 0.2rc1).
-_ALWAYS_JUDGED = ("mathverse", "logicvista")
+__all__ = ["score", "summarise"]
 
 
 def score(
@@ -51,48 +30,35 @@ def score(
     """One verdict an item, in the items' order.
 
     Args:
-        benchmark: gives the scorer.
+        benchmark: gives the rule and the judge's protocol.
         items: from evaluation.data.tsv.load_items.
         responses: index -> response; an item without one is wrong and flagged `is_missing`.
         mode: "official" or "semantic".
         judge: asked where the rules find no answer, and about every response of benchmarks whose protocol says so;
             None decides by rules alone.
     Raises:
-        DataError: unknown mode or scorer.
+        DataError: unknown mode.
         HelperError: the process that compares formulas can't be started, or stopped answering.
     """
     if mode not in MODES:
         raise DataError(f"unknown mode {mode!r}: {closest(mode, MODES)}")
-    if benchmark.scorer not in SCORERS:
-        raise DataError(f"unknown scorer {benchmark.scorer!r}: {closest(benchmark.scorer, SCORERS)}")
-    rule = SCORERS[benchmark.scorer]
-    if not _is_published_text_rule(rule, mode):
-        prepare(text for item in items for text in _golds(item))
-    verdicts = [_verdict(rule, item, responses.get(item.index), mode) for item in items]
+    if mode not in benchmark.unclipped:
+        prepare(text for item in items for text in (item.answer, *benchmark.options(item).values()))
+    verdicts = [_verdict(benchmark, item, responses.get(item.index), mode) for item in items]
     return verdicts if judge is None else _judged(benchmark, items, responses, verdicts, judge)
 
 
-def _verdict(rule: Rule, item: Item, response: str | None, mode: str) -> Verdict:
+def _verdict(benchmark: Benchmark, item: Item, response: str | None, mode: str) -> Verdict:
     blank = Verdict(item.index, False, None, "missing", gold=item.answer, mode=mode, group=item.group)
     if response is None:
         return replace(blank, is_missing=True)
     is_cut = is_cut_by_xlsx(response)
     if is_cut and mode == "semantic" and last_boxed(response) is None:
         return replace(blank, rule="truncated", is_truncated=True)
-    outcome = rule(item, response if _is_published_text_rule(rule, mode) else clip_answer(response), mode)
+    outcome = benchmark.rule(item, response if mode in benchmark.unclipped else clip_answer(response), mode)
     return replace(
         blank, correct=outcome.correct, extraction=outcome.extraction, rule=outcome.rule, is_truncated=is_cut
     )
-
-
-def _is_published_text_rule(rule: Rule, mode: str) -> bool:
-    """Whether the rule is MATH-V's own, which reads whole responses and compares no formulas."""
-    return rule is score_mathvision and mode == "official"
-
-
-def _golds(item: Item) -> tuple[str, ...]:
-    """Every text that a response to the item may be compared with."""
-    return (item.answer, *item.options.values(), *question_choices(item).values())
 
 
 def _judged(
@@ -102,13 +68,25 @@ def _judged(
     verdicts: list[Verdict],
     judge: Judge,
 ) -> list[Verdict]:
-    always = benchmark.scorer in _ALWAYS_JUDGED
+    always = benchmark.protocol.is_always_asked
     asked = [
         position
         for position, verdict in enumerate(verdicts)
         if not verdict.is_missing and (always or verdict.extraction is None)
     ]
-    requests = [_request(benchmark, items[k], responses[items[k].index], verdicts[k].extraction) for k in asked]
+    requests = [
+        JudgeRequest(
+            benchmark.name,
+            i.index,
+            i.question,
+            i.options,
+            i.answer,
+            responses[i.index],
+            verdicts[k].extraction,
+            i.fields,
+        )
+        for k, i in ((k, items[k]) for k in asked)
+    ]
     judged = list(verdicts)
     for position, reply in zip(asked, ask(judge, requests), strict=True):
         judged[position] = replace(
@@ -122,9 +100,3 @@ def _judged(
             judge_tokens=reply.tokens,
         )
     return judged
-
-
-def _request(benchmark: Benchmark, item: Item, response: str, extraction: str | None) -> JudgeRequest:
-    return JudgeRequest(
-        benchmark.name, item.index, item.question, item.options, item.answer, response, extraction, item.fields
-    )

@@ -1,27 +1,94 @@
-"""One JSON-ready object per scored benchmark: the score with its n, its interval, and what was not decided."""
+"""One score per benchmark: its metrics with their intervals, and what was not decided."""
 
-from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from drift.errors import DataError
-from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.wemath import accuracy_by_steps, groups_of, strict_and_loose
-from evaluation.data.tsv import Item, hallusion_keys
+from evaluation.benchmarks import Benchmark
+from evaluation.data.tsv import Item
 from evaluation.judging.verdicts import Verdict
 from evaluation.statistics import cluster_bootstrap, wilson
 
 _BOOTSTRAP = 1_000
-_WEMATH = ("wemath", "free_form_groups")
 
 
-def summarise(benchmark: Benchmark, items: Sequence[Item], verdicts: Sequence[Verdict]) -> dict[str, object]:
-    """The score of `verdicts` in percent, with intervals and counts.
+@dataclass(frozen=True)
+class Metric:
+    """A value in percent with its interval, where it has one."""
 
-    `accuracy` is over judged items, with Wilson's interval. `n` counts every item. WeMath adds `strict`, `loose` and S1
-    to S3, HallusionBench `aAcc`, `fAcc`, `qAcc`, each with an interval that resamples whole groups. `score` repeats the
-    headline metric under one name.
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a benchmark's verdicts add up to, in percent.
+
+    Attributes:
+        headline: name of the metric in the paper's tables.
+        n: every item; of these
+        correct: right ones among the judged,
+        unmatched: wrong because no rule or judge found an answer,
+        unjudged: a judge's call failed; in no accuracy,
+        missing: wrong because there was no response,
+        truncated: the response filled an xlsx cell.
+        metrics: `accuracy` over judged items, and what the benchmark sums up beside it (`strict`, `S1`, `fAcc`, ...).
+        extra: what the benchmark counts beside items (`groups`, `incomplete_groups`).
+    """
+
+    benchmark: str
+    version: str
+    mode: str
+    headline: str
+    n: int
+    correct: int
+    unmatched: int
+    unjudged: int
+    missing: int
+    truncated: int
+    metrics: Mapping[str, Metric]
+    extra: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float:
+        """The headline metric."""
+        return self.metrics[self.headline].value
+
+    def as_record(self) -> dict[str, object]:
+        """One flat JSON object; `ci_low` and `ci_high` are the accuracy's, `score` repeats the headline."""
+        record = {name: value for name, value in vars(self).items() if name not in ("metrics", "extra")} | dict(
+            self.extra
+        )
+        for name, metric in [*self.metrics.items(), ("score", self.metrics[self.headline])]:
+            record[name] = metric.value
+            if metric.low is not None:
+                record |= dict(zip(_bounds(name), (metric.low, metric.high), strict=True))
+        return record
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Score":
+        """The score that `as_record` wrote.
+
+        Raises:
+            DataError: a name or a count is absent.
+        """
+        plain = [each.name for each in fields(cls) if each.name not in ("metrics", "extra")]
+        if absent := [name for name in plain if name not in record]:
+            raise DataError(f"a score has {list(record)}; {absent} are missing. Was it written by evaluation.score?")
+        figures = {name: value for name, value in record.items() if isinstance(value, float)}
+        metrics = {
+            name: Metric(value, *(figures.get(bound) for bound in _bounds(name)))
+            for name, value in figures.items()
+            if name != "score" and not name.endswith(("ci_low", "ci_high"))
+        }
+        extra = {name: value for name, value in record.items() if isinstance(value, int) and name not in plain}
+        return cls(**{name: record[name] for name in plain}, metrics=metrics, extra=extra)
+
+
+def summarise(benchmark: Benchmark, items: Sequence[Item], verdicts: Sequence[Verdict]) -> Score:
+    """The score of `verdicts`: accuracy over judged items with Wilson's interval, and the benchmark's own metrics.
 
     Raises:
         DataError: items and verdicts don't match one to one, or not a single item was judged.
@@ -33,71 +100,32 @@ def summarise(benchmark: Benchmark, items: Sequence[Item], verdicts: Sequence[Ve
         raise DataError(f"none of {len(verdicts)} verdicts was judged; is the judge reachable?")
     right = sum(bool(verdict.correct) for verdict in judged)
     low, high = wilson(right, len(judged))
-    summary: dict[str, object] = {
-        "benchmark": benchmark.name,
-        "version": benchmark.version,
-        "mode": verdicts[0].mode,
-        "headline": benchmark.headline,
-        "accuracy": 100 * right / len(judged),
-        "n": len(verdicts),
-        "correct": right,
-        "unmatched": sum(v.extraction is None and v.correct is False and not v.is_missing for v in verdicts),
-        "unjudged": len(verdicts) - len(judged),
-        "missing": sum(v.is_missing for v in verdicts),
-        "truncated": sum(v.is_truncated for v in verdicts),
-        "ci_low": 100 * low,
-        "ci_high": 100 * high,
-    }
-    by_index = {verdict.index: verdict for verdict in verdicts}
-    if benchmark.scorer in _WEMATH:
-        summary.update(_wemath(items, by_index))
-    if benchmark.scorer == "hallusion":
-        summary.update(_hallusion(items, by_index))
-    summary["score"] = summary[benchmark.headline]
-    summary["score_ci_low"] = summary.get(f"{benchmark.headline}_ci_low", summary["ci_low"])
-    summary["score_ci_high"] = summary.get(f"{benchmark.headline}_ci_high", summary["ci_high"])
-    return summary
+    metrics = {"accuracy": Metric(100 * right / len(judged), 100 * low, 100 * high)}
+    extra: Mapping[str, int] = {}
+    if benchmark.metrics is not None:
+        grouped = benchmark.metrics(items, {verdict.index: verdict for verdict in verdicts})
+        for name, statistic in grouped.statistics.items():
+            interval = cluster_bootstrap(grouped.clusters, statistic, _BOOTSTRAP)
+            metrics[name] = Metric(interval.mean, interval.low, interval.high)
+        metrics |= {name: Metric(value) for name, value in grouped.plain.items()}
+        extra = grouped.counts
+    return Score(
+        benchmark.name,
+        benchmark.version,
+        verdicts[0].mode,
+        benchmark.headline,
+        n=len(verdicts),
+        correct=right,
+        unmatched=sum(v.extraction is None and v.correct is False and not v.is_missing for v in verdicts),
+        unjudged=len(verdicts) - len(judged),
+        missing=sum(v.is_missing for v in verdicts),
+        truncated=sum(v.is_truncated for v in verdicts),
+        metrics=metrics,
+        extra=extra,
+    )
 
 
-def _wemath(items: Sequence[Item], verdicts: Mapping[str, Verdict]) -> dict[str, object]:
-    groups, incomplete = groups_of(items, verdicts)
-    strict, loose = strict_and_loose(groups)
-    names = [group.name for group in groups]
-    metrics: dict[str, object] = {"strict": strict, "loose": loose, **accuracy_by_steps(groups)}
-    for position, name in enumerate(("strict", "loose")):
-
-        def metric(drawn: NDArray[np.int64], position: int = position) -> float:
-            return strict_and_loose([groups[k] for k in drawn])[position]
-
-        interval = cluster_bootstrap(names, metric, _BOOTSTRAP)
-        metrics |= {f"{name}_ci_low": interval.low, f"{name}_ci_high": interval.high}
-    return {**metrics, "groups": len(groups), "incomplete_groups": incomplete}
-
-
-def _hallusion(items: Sequence[Item], verdicts: Mapping[str, Verdict]) -> dict[str, object]:
-    judged = [item for item in items if verdicts[item.index].correct is not None]
-    right = np.array([bool(verdicts[item.index].correct) for item in judged])
-    keys = [hallusion_keys(item.index, item.fields.get("l2-category", "")) for item in judged]
-    figures = [key[0] for key in keys]
-    codes = {
-        "fAcc": np.unique(figures, return_inverse=True)[1],
-        "qAcc": np.unique([key[1] for key in keys], return_inverse=True)[1],
-    }
-    statistics: dict[str, Callable[[NDArray[np.int64]], float]] = {
-        "aAcc": lambda drawn: 100 * float(right[drawn].mean()),
-        "fAcc": lambda drawn: _share_all_right(right[drawn], codes["fAcc"][drawn], np.bincount(codes["fAcc"])),
-        "qAcc": lambda drawn: _share_all_right(right[drawn], codes["qAcc"][drawn], np.bincount(codes["qAcc"])),
-    }
-    metrics: dict[str, object] = {}
-    for name, statistic in statistics.items():
-        interval = cluster_bootstrap(figures, statistic, _BOOTSTRAP)
-        metrics |= {name: interval.mean, f"{name}_ci_low": interval.low, f"{name}_ci_high": interval.high}
-    return metrics
-
-
-def _share_all_right(right: NDArray[np.bool_], groups: NDArray[np.int64], sizes: NDArray[np.int64]) -> float:
-    """Share of groups without a wrong item, in percent; a group drawn twice counts twice."""
-    drawn = np.bincount(groups, minlength=len(sizes))
-    wrong = np.bincount(groups, weights=~right, minlength=len(sizes))
-    weights = drawn / sizes
-    return 100 * float(np.sum(weights * (wrong == 0)) / np.sum(weights))
+def _bounds(metric: str) -> tuple[str, str]:
+    """The names of a metric's bounds in a flat record."""
+    prefix = "" if metric == "accuracy" else f"{metric}_"
+    return f"{prefix}ci_low", f"{prefix}ci_high"

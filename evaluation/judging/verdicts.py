@@ -1,7 +1,8 @@
-"""The records that scoring passes on: an outcome of one rule, and the verdict on one item."""
+"""The records that scoring passes on: the outcome of a rule, the verdict on an item, figures of grouped items."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from evaluation.data.tsv import Item
 
@@ -15,6 +16,10 @@ class Outcome:
     correct: bool
     extraction: str | None
     rule: str
+
+
+UNMATCHED = Outcome(False, None, "unmatched")
+Rule = Callable[[Item, str, str], Outcome]
 
 
 @dataclass(frozen=True)
@@ -56,4 +61,18 @@ class Verdict:
         return asdict(self)
 
 
-Rule = Callable[[Item, str, str], Outcome]
+@dataclass(frozen=True)
+class Grouped:
+    """What a benchmark whose items belong together sums up beside the accuracy; intervals resample whole clusters.
+
+    Attributes:
+        clusters: the cluster of each unit, (units,).
+        statistics: metric -> its value in percent over drawn units, an array of indices with repeats.
+        plain: metrics in percent that get no interval.
+        counts: what else the summary counts.
+    """
+
+    clusters: Sequence[str]
+    statistics: Mapping[str, Callable[[Any], float]]
+    plain: Mapping[str, float] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)

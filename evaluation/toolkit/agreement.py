@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from drift.errors import DataError
-from drift.files import read_jsonl
+from drift.files import read_jsonl, write_jsonl
 from evaluation.command_line import parse, run
 from evaluation.data.markdown import markdown
 
@@ -92,7 +92,7 @@ def write_agreement(agreements: Sequence[Agreement], folder: Path, *, note: str 
         writer.writerows(rows)
     (folder / "agreement.md").write_text(markdown(rows) + "\n" + (f"\n{note}\n" if note else ""))
     records = [{"benchmark": a.benchmark, **record} for a in agreements for record in a.disagreements]
-    (folder / "disagreements.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    write_jsonl(folder / "disagreements.jsonl", records)
 
 
 def _by_index(verdicts: Sequence[Mapping[str, Any]], side: str) -> dict[str, Mapping[str, Any]]:

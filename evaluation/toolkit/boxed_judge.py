@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from evaluation.answers.text import last_boxed
-from evaluation.toolkit.tables import LETTERS
+from evaluation.benchmarks.lab import LETTERS
 
 MODEL = "boxed-rules"
 # The toolkit's prompts quote the response last, after one of these (the first is spelt so there).

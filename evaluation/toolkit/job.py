@@ -17,11 +17,11 @@ from typing import Any
 
 from drift.errors import DataError, DriftError
 from drift.files import read_jsonl
-from evaluation.benchmarks.base import Benchmark, get_benchmark
+from evaluation.benchmarks import Benchmark, get_benchmark
 from evaluation.engines.config import TransformersConfig
 from evaluation.toolkit.boxed_judge import MODEL as BOXED_JUDGE
 from evaluation.toolkit.boxed_judge import serve_boxed_judge
-from evaluation.toolkit.tables import ADAPTERS, PROMPT_COLUMN, toolkit_dataset, write_table
+from evaluation.toolkit.tables import PROMPT_COLUMN, toolkit_dataset, write_table
 
 ROOT = Path(__file__).parents[2]
 RUNNER = Path(__file__).with_name("vlmevalkit_runner.py")
@@ -104,7 +104,7 @@ def check_comparable(benchmarks: Sequence[str], judge: str, judge_url: str) -> l
     rows = [get_benchmark(name) for name in benchmarks]
     for row in rows:
         toolkit_dataset(row)
-    kinds = {row.name in ADAPTERS for row in rows}
+    kinds = {row.toolkit is not None for row in rows}
     if len(kinds) != 1:
         raise DataError(f"benchmarks={','.join(benchmarks)}: name at least one, all of the lab or none")
     if judge == BOXED_JUDGE and not kinds.pop():
@@ -140,7 +140,7 @@ def run_toolkit(job: ToolkitJob, python: Path) -> dict[str, Any]:
             "judge": job.judge,
             "judge_url": url,
             "judge_key_env": job.judge_key_env,
-            "prompt_column": PROMPT_COLUMN if rows[0].name in ADAPTERS else "",
+            "prompt_column": PROMPT_COLUMN if rows[0].toolkit else "",
         }
         (job.folder / "job.json").write_text(json.dumps(description, indent=2))
         _call(python, job)
@@ -149,7 +149,7 @@ def run_toolkit(job: ToolkitJob, python: Path) -> dict[str, Any]:
 
 def toolkit_verdicts(folder: Path, benchmark: Benchmark) -> list[dict[str, Any]]:
     """{index, response, extraction, correct} of every item, as the toolkit decided."""
-    return read_jsonl(folder / f"{toolkit_dataset(benchmark)}.jsonl")
+    return read_jsonl(folder / f"{toolkit_dataset(benchmark)}.jsonl", "the toolkit's verdicts")
 
 
 def toolkit_score(folder: Path, benchmark: Benchmark) -> tuple[str, str]:

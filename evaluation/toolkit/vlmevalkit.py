@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from drift.errors import DataError
-from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.prompts import build_prompt
+from drift.files import write_jsonl
+from evaluation.benchmarks import Benchmark, build_prompt
 from evaluation.command_line import parse, run
 from evaluation.data.tsv import load_items
 from evaluation.engines.base import GenerationSettings, Request
@@ -64,7 +64,7 @@ class Command:
     timeout: float = 86_400.0
 
 
-def compare_with_toolkit(command: Command) -> list[Agreement]:
+def compare_sides(command: Command) -> list[Agreement]:
     """Run both sides on every benchmark and write agreement.csv, agreement.md and disagreements.jsonl into `out`.
 
     Raises:
@@ -115,8 +115,7 @@ def _run_ours(command: Command, rows: Sequence[Benchmark]) -> Iterator[list[dict
         responses = {r.index: r.text for r in run_generation(chosen, requests, config.settings, path)}
         verdicts = score(row, items, responses, mode=command.mode)
         records = [{**verdict.as_record(), "response": responses[verdict.index]} for verdict in verdicts]
-        lines = "".join(json.dumps(record) + "\n" for record in records)
-        (command.out / "ours" / f"{row.name}.verdicts.jsonl").write_text(lines)
+        write_jsonl(command.out / "ours" / f"{row.name}.verdicts.jsonl", records)
         yield records
 
 
@@ -134,7 +133,7 @@ def _engine(command: Command) -> TransformersConfig:
 
 def main(arguments: Sequence[str]) -> str:
     """Compare and report one JSON row a benchmark."""
-    rows: list[Mapping[str, Any]] = [agreement.row() for agreement in compare_with_toolkit(parse(arguments, Command))]
+    rows: list[Mapping[str, Any]] = [agreement.row() for agreement in compare_sides(parse(arguments, Command))]
     return "\n".join(json.dumps(row) for row in rows)
 
 

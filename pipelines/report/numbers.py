@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from drift.errors import DataError
+from evaluation.judging.summary import Metric
 from evaluation.statistics import Interval, holm, paired_over_seeds, seeds_interval
-from pipelines.layout import SCORES
 from pipelines.report.spec import Cell, Row, Table
+from pipelines.scored import Scored, read_scores
 from pipelines.store import MANIFEST
 
 AVERAGE = "Avg"
@@ -30,12 +31,11 @@ class Source:
 
     path: Path
     manifest: Mapping[str, Any]
-    scores: Mapping[str, Mapping[str, Any]]
+    scores: Mapping[str, Scored]
 
     @classmethod
     def open(cls, path: Path) -> "Source":
-        scores = json.loads((path / SCORES).read_text()) if (path / SCORES).exists() else {}
-        return cls(path, json.loads((path / MANIFEST).read_text()), scores)
+        return cls(path, json.loads((path / MANIFEST).read_text()), read_scores(path))
 
 
 @dataclass(frozen=True)
@@ -151,12 +151,18 @@ def paper_number(entry: Mapping[str, str], column: str) -> float | None:
     return float(text) if text else None
 
 
-def column_value(scores: Mapping[str, Mapping[str, Any]], column: str, columns: Sequence[str]) -> float:
+def column_value(scores: Mapping[str, Scored], column: str, columns: Sequence[str]) -> float:
     """The score in one column of a table: a benchmark's headline, WeMath's two measures, or the mean of the rest."""
     if column == AVERAGE:
         return statistics.fmean(column_value(scores, other, columns) for other in columns if other != AVERAGE)
+    return _metric(scores, column).value
+
+
+def _metric(scores: Mapping[str, Scored], column: str) -> Metric:
+    """The metric in a column: the benchmark's headline, or the one named after it (`WeMath_loose`)."""
     benchmark, _, measure = column.partition("_")
-    return float(scores[benchmark][measure or "score"])
+    score = scores[benchmark].score
+    return score.metrics[measure or score.headline]
 
 
 def _number(column: str, columns: Sequence[str], found: Sequence[Source], entry: Mapping[str, str]) -> Number:
@@ -168,13 +174,13 @@ def _number(column: str, columns: Sequence[str], found: Sequence[Source], entry:
         column=column,
         value=statistics.fmean(values),
         std=statistics.stdev(values) if len(values) > 1 else None,
-        n=sum(int(source.scores[part]["n"]) for source in found for part in parts),
+        n=sum(source.scores[part].score.n for source in found for part in parts),
         values=values,
         low=low,
         high=high,
         paper=paper_number(entry, column),
         fingerprints=tuple(source.manifest["fingerprint"] for source in found),
-        unjudged=sum(int(source.scores[part]["unjudged"]) for source in found for part in parts),
+        unjudged=sum(source.scores[part].score.unjudged for source in found for part in parts),
     )
 
 
@@ -184,10 +190,8 @@ def _interval(column: str, values: Sequence[float], found: Sequence[Source]) -> 
         return interval.low, interval.high
     if column == AVERAGE:
         return None, None
-    benchmark, _, measure = column.partition("_")
-    scores = found[0].scores[benchmark]
-    prefix = f"{measure}_" if measure else "strict_" if "strict" in scores else ""
-    return float(scores[f"{prefix}ci_low"]), float(scores[f"{prefix}ci_high"])
+    metric = _metric(found[0].scores, column)
+    return metric.low, metric.high
 
 
 def _measure(column: str, counted: str, found: Sequence[Source]) -> Number:

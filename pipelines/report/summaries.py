@@ -33,8 +33,8 @@ def answers(evidence: Evidence) -> list[str]:
     lines = []
     for label, sources in evidence.by_row("score").items():
         scored = [source.scores for source in sources]
-        if all(scores[name]["diagnostics"] for scores in scored for name in names):
-            shares = [[scores[name]["diagnostics"]["closed"] for scores in scored] for name in names]
+        if all(scores[name].diagnostics for scores in scored for name in names):
+            shares = [[scores[name].diagnostics["closed"] for scores in scored] for name in names]
             lines.append([label, *(_over_seeds(each, "{:.0f}") for each in shares)])
     return [ANSWERS, markdown(pandas.DataFrame(lines, columns=["row", *names]))] if lines else []
 
@@ -66,7 +66,7 @@ def _run(label: str, checkpoints: Sequence[Source], scores: Sequence[Source]) ->
 
 def _diagnostics(source: Source) -> dict[str, float]:
     """Each diagnostic as its mean over the benchmarks that have it."""
-    found = [scores["diagnostics"] for scores in source.scores.values() if scores["diagnostics"]]
+    found = [scores.diagnostics for scores in source.scores.values() if scores.diagnostics]
     return {name: statistics.fmean(each[name] for each in found) for name in (found[0] if found else ())}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evaluation.benchmarks.base import get_benchmark
+from evaluation.benchmarks import get_benchmark
 from evaluation.data.tsv import load_items
 from pipelines.stage import Runtime
 from pipelines.stages import BenchmarksParams
@@ -40,11 +40,10 @@ def make_benchmarks(
 
 def _from_folder(name: str, root: Path, out: Path) -> None:
     """A TSV that lies in `root` as VLMEvalKit names it is linked; else the benchmark's own repository is converted."""
-    from evaluation.data.converters import convert
-
-    tsv = get_benchmark(name).tsv
+    benchmark = get_benchmark(name)
+    tsv = benchmark.tsv
     if (root / tsv).is_file():
         link(root / tsv, out / tsv)
         return
-    made = convert(name, root / name.removesuffix("_MINI").lower(), out / tsv)
+    made = benchmark.convert(root / name.removesuffix("_MINI").lower(), out / tsv)
     log.info("%s: %s", name, made)

@@ -1,15 +1,13 @@
 """Generation and scoring as two stages, so that another scoring rule or judge never generates anew."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from drift.files import read_jsonl
-from evaluation.benchmarks.base import get_benchmark
-from evaluation.benchmarks.prompts import build_prompt
+from drift.files import read_jsonl, write_jsonl
+from evaluation.benchmarks import build_prompt, get_benchmark
 from evaluation.data.tsv import load_items
 from evaluation.engines.base import Request
 from evaluation.engines.config import load_engine
@@ -19,7 +17,8 @@ from evaluation.judging.http import HttpJudge
 from evaluation.judging.scoring import score, summarise
 from pipelines.errors import StageError
 from pipelines.lab.diagnostics import diagnose
-from pipelines.layout import CHECKPOINT, SCORES
+from pipelines.layout import CHECKPOINT
+from pipelines.scored import Scored, read_scores, write_scores
 from pipelines.stage import Runtime
 from pipelines.stages import GenerateParams, ScoreParams
 
@@ -49,20 +48,19 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
     for column, name in params.benchmarks.items():
         benchmark = get_benchmark(name)
         items = load_items(inputs["benchmarks"] / benchmark.tsv, benchmark, with_images=False)
-        lines = read_jsonl(inputs["responses"] / f"{name}.jsonl")
+        lines = read_jsonl(inputs["responses"] / f"{name}.jsonl", "responses")
         responses = {line["index"]: line["response"] for line in lines}
         verdicts = score(benchmark, items, responses, params.judge.mode, judge)
         if judge is not None and judge.is_lost:
             raise StageError(
-                f"judge {judge.model} stopped answering on {name}; last: "
+                f"judge {judge.model} at {judge.url} stopped answering on {name}; last: "
                 f"{next(v.judge_raw for v in verdicts if v.correct is None)}. Run again to ask only for the rest"
             )
-        records = (json.dumps(verdict.as_record(), ensure_ascii=False) + "\n" for verdict in verdicts)
-        (out / f"{name}.verdicts.jsonl").write_text("".join(records), encoding="utf-8")
-        scores[column] = summarise(benchmark, items, verdicts) | {"diagnostics": diagnose(items, responses)}
-        scores[column]["cut"] = sum(line["finish_reason"] == "length" for line in lines)
-    (out / SCORES).write_text(json.dumps(scores, indent=2))
-    values: dict[str, Any] = {"scores": {column: summary["score"] for column, summary in scores.items()}}
+        write_jsonl(out / f"{name}.verdicts.jsonl", (verdict.as_record() for verdict in verdicts))
+        cut = sum(line["finish_reason"] == "length" for line in lines)
+        scores[column] = Scored(summarise(benchmark, items, verdicts), diagnose(items, responses), cut)
+    write_scores(out, scores)
+    values: dict[str, Any] = {"scores": {column: scored.score.value for column, scored in scores.items()}}
     return values if judge is None else values | {"judge": judge.model, "judge_usage": asdict(judge.usage())}
 
 
@@ -77,5 +75,5 @@ def _judge(params: ScoreParams, runtime: Runtime) -> HttpJudge | None:
 
 def mean_score(folder: Path) -> float:
     """The plain mean of the headline scores in a score artifact."""
-    scores = json.loads((folder / SCORES).read_text())
-    return float(sum(summary["score"] for summary in scores.values()) / len(scores))
+    scores = read_scores(folder).values()
+    return sum(scored.score.value for scored in scores) / len(scores)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from drift.files import read_jsonl
-from evaluation.benchmarks.base import Benchmark, get_benchmark
+from evaluation.benchmarks import Benchmark, get_benchmark
 from evaluation.data.tsv import load_items
 from evaluation.judging.scoring import summarise
 from evaluation.judging.verdicts import Verdict
@@ -93,7 +93,7 @@ def _scores(
     for side, records in (("ours", ours), ("theirs", theirs)):
         correct = {str(record["index"]): record["correct"] for record in records}
         verdicts = [Verdict(item.index, correct[item.index], "", side, group=item.group) for item in items]
-        by_side[side] = summarise(row, items, verdicts)["score"]
+        by_side[side] = summarise(row, items, verdicts).value
     return {**by_side, "toolkit_metric": metric, "toolkit_score": value}
 
 

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from drift.errors import DataError
-from evaluation.benchmarks.base import get_benchmark
-from evaluation.data.converters import Conversion, convert, split_options
+from evaluation.benchmarks import get_benchmark
+from evaluation.benchmarks.wemath import split_options
+from evaluation.data.converters import Conversion
 from evaluation.data.tsv import load_items
 
 
@@ -19,7 +20,7 @@ def test_logicvista_keeps_key_skill_and_picture(tmp_path):
     record = {"imagename": "v1_0.png", "question": "Which?", "answer": "B, D", "skill": ["inductive"]}
     (tmp_path / "dataset.json").write_text(json.dumps({"v1_0": record, "v1_1": {**record, "imagename": "gone.png"}}))
     picture(tmp_path / "images" / "v1_0.png")
-    assert convert("LogicVista", tmp_path, tmp_path / "out" / "t.tsv") == Conversion(1, 1)
+    assert get_benchmark("LogicVista").convert(tmp_path, tmp_path / "out" / "t.tsv") == Conversion(1, 1)
     (item,) = load_items(tmp_path / "out" / "t.tsv", get_benchmark("LogicVista"))
     assert (item.index, item.answer, item.images) == ("v1_0", "B, D", (b"pngv1_0.png",))
     assert item.fields["skill"] == "['inductive']"
@@ -34,7 +35,7 @@ def test_wemath_splits_options_and_groups_items_by_id(tmp_path):
     (tmp_path / "testmini.json").write_text(json.dumps(records))
     for step in ("1", "2", "multi"):
         picture(tmp_path / "images" / f"2steps_7-{step}.png")
-    assert convert("WeMath", tmp_path, tmp_path / "t.tsv") == Conversion(3, 0)
+    assert get_benchmark("WeMath").convert(tmp_path, tmp_path / "t.tsv") == Conversion(3, 0)
     items = load_items(tmp_path / "t.tsv", get_benchmark("WeMath"))
     assert {item.group for item in items} == {"2steps_7"}
     assert items[2].options == {"A": "1, 2", "B": "3", "C": "4", "D": "No correct answer"}
@@ -65,7 +66,7 @@ def test_mathvision_keeps_options_and_answers_as_text(tmp_path):
     (tmp_path / "testmini.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     picture(tmp_path / "images" / "1.jpg")
     picture(tmp_path / "i" / "2")
-    assert convert("MathVision_MINI", tmp_path, tmp_path / "t.tsv") == Conversion(2, 0)
+    assert get_benchmark("MathVision_MINI").convert(tmp_path, tmp_path / "t.tsv") == Conversion(2, 0)
     items = load_items(tmp_path / "t.tsv", get_benchmark("MathVision_MINI"))
     assert [item.options for item in items] == [{}, {"A": "x", "B": "None"}]
 
@@ -78,10 +79,12 @@ def test_option_labels_are_told_from_points_of_the_figure():
 
 def test_unknown_names_and_folders_without_pictures_are_refused(tmp_path):
     with pytest.raises(DataError, match="did you mean 'LogicVista'"):
-        convert("LogicVist", tmp_path, tmp_path / "t.tsv")
+        get_benchmark("LogicVist").convert(tmp_path, tmp_path / "t.tsv")
+    with pytest.raises(DataError, match=r"MMStar has no converter .*; put MMStar\.tsv in the folder"):
+        get_benchmark("MMStar").convert(tmp_path, tmp_path / "t.tsv")
     with pytest.raises(DataError, match="no such file"):
-        convert("WeMath", tmp_path, tmp_path / "t.tsv")
+        get_benchmark("WeMath").convert(tmp_path, tmp_path / "t.tsv")
     (tmp_path / "dataset.json").write_text('{"a": {"imagename": "x", "question": "q", "answer": "A", "skill": []}}')
     with pytest.raises(DataError, match="none of 1 items has its image"):
-        convert("LogicVista", tmp_path, tmp_path / "t.tsv")
+        get_benchmark("LogicVista").convert(tmp_path, tmp_path / "t.tsv")
     assert not (tmp_path / "t.tsv").exists()

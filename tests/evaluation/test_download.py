@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from local_http import send, serve
 
-from evaluation.benchmarks.base import get_benchmark
+from evaluation.benchmarks import get_benchmark
 from evaluation.data.download import DownloadError, download, find_table
 
 DATA = random.Random(0).randbytes(300_000)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift.errors import CheckpointError, DataError
+from drift.errors import DataError
 from evaluation.engines.base import Engine, EngineError, GenerationSettings, Request
 from evaluation.engines.config import PrecomputedConfig, TransformersConfig, load_engine
 from evaluation.engines.identity import folder_sha256
@@ -195,8 +195,8 @@ def test_unusable_folders_dtypes_images_and_limits_are_refused(engine, folder, t
         replace(CONFIG, dtype="float33")
     with pytest.raises(EngineError, match="item '7': its image"):
         list(engine.generate([Request("7", "sum ?", (b"no image",))], SETTINGS))
-    with pytest.raises(CheckpointError, match="above max_pixels"):
-        list(engine.generate([Request("7", "sum ?")], replace(SETTINGS, min_pixels=99, max_pixels=9)))
+    with pytest.raises(EngineError, match="max_pixels is 9, expected at least min_pixels"):
+        replace(SETTINGS, min_pixels=99, max_pixels=9)
 
 
 def test_precomputed_answers_come_back_unchanged_and_missing_ones_are_named(tmp_path):

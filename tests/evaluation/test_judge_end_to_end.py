@@ -8,10 +8,10 @@ from local_http import Server, serve
 
 from evaluation import score
 from evaluation.data.tsv import write_rows
+from evaluation.judging.config import OpenAIJudge
 from pipelines import compose
 from pipelines.errors import StageError
 from pipelines.layout import SCORES
-from pipelines.session import scheduler
 from pipelines.stage import Runtime
 from pipelines.stages import ScoreParams
 from pipelines.stages.evaluate import score_responses
@@ -120,9 +120,10 @@ def test_each_judged_verdict_says_who_judged_in_which_words(folder: Path, capsys
 
 def stage(folder: Path, url: str, mode: str, out: str) -> tuple[dict, Path]:
     """The score stage; `folder` is the responses' and the benchmarks' artifact, the store's cache is shared."""
-    runtime = Runtime(folder, cache=folder / ".cache", judge_prices=(1.5, 6.0))
+    runtime = Runtime(folder, cache=folder / ".cache")
+    judge = OpenAIJudge(f"{url}/v1", "judge-1", name="openai", mode=mode, prompt_price=1.5, completion_price=6.0)
     (folder / out).mkdir(exist_ok=True)
-    params = ScoreParams({"MathVista": NAME}, mode, "openai", "judge-1", f"{url}/v1")
+    params = ScoreParams({"MathVista": NAME}, judge)
     inputs = {"responses": folder, "benchmarks": folder}
     return score_responses(params, runtime, inputs, folder / out), folder / out
 
@@ -164,5 +165,6 @@ def test_prices_come_from_the_config_and_are_no_part_of_a_score() -> None:
 
     cheap, dear = (compose.load(["judge=openai", f"judge.prompt_price={price}"]) for price in (0.15, 9))
     assert plan.score(cheap).key == plan.score(dear).key
-    assert scheduler(dear).runtime.judge_prices == (9.0, 0.6)
+    judge = plan.score(dear).params.judge
+    assert (judge.prompt_price, judge.completion_price) == (9.0, 0.6)
     assert plan.score(cheap).key != plan.score(compose.load(["judge=openai", "judge.model=other"])).key

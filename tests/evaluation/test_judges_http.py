@@ -11,7 +11,7 @@ import pytest
 from local_http import Server, completion, send, serve
 
 from drift.errors import DataError
-from evaluation.benchmarks.base import get_benchmark
+from evaluation.benchmarks import BENCHMARKS, get_benchmark
 from evaluation.data.tsv import Item
 from evaluation.engines import chat
 from evaluation.engines.base import EngineError
@@ -20,7 +20,7 @@ from evaluation.engines.config import Endpoint
 from evaluation.judging.config import OpenAIJudge
 from evaluation.judging.http import HttpJudge, ReplyCache, _Heard
 from evaluation.judging.judge import BatchJudge, JudgeRequest
-from evaluation.judging.prompts import NO_ANSWER, PROTOCOLS, protocol_of, read_equality
+from evaluation.judging.prompts import NO_ANSWER, read_equality
 from evaluation.judging.scoring import score, summarise
 
 CASE = JudgeRequest("WeMath", "1", "Which?", {"A": "one", "B": "two"}, "B", "I take two.")
@@ -72,27 +72,16 @@ def test_mathverse_asks_about_equality_only_where_the_text_differs():
     assert judge_with(server, [case("MathVerse", "2")])[0][0].verdict is False
 
 
-@pytest.mark.parametrize("scorer", sorted(PROTOCOLS))
-def test_every_protocol_shows_the_question_the_response_and_its_options(scorer):
-    prompt = protocol_of(scorer).ask(replace(CASE, question="What is it, exactly?", response="It is\nthis."))
+@pytest.mark.parametrize("name", sorted(BENCHMARKS))
+def test_every_protocol_shows_the_question_the_response_and_its_options(name):
+    prompt = get_benchmark(name).protocol.ask(replace(CASE, question="What is it, exactly?", response="It is\nthis."))
     assert "What is it, exactly?\n(A) one\n(B) two\nResponse: <<<\nIt is\nthis.\n>>>\nAnswer:" in prompt
     assert prompt.endswith("Answer:")
 
 
-def test_every_registered_benchmark_has_a_protocol():
-    for name in (
-        "MathVista",
-        "MathVision",
-        "MathVerse",
-        "WeMath",
-        "LogicVista",
-        "HallusionBench",
-        "MMStar",
-        "LabWeMath",
-    ):
-        assert protocol_of(get_benchmark(name).scorer).read(NO_ANSWER) == NO_ANSWER
-    with pytest.raises(DataError, match="no judge protocol for scorer 'wemth'; did you mean 'wemath'"):
-        protocol_of("wemth")
+@pytest.mark.parametrize("name", sorted(BENCHMARKS))
+def test_every_protocol_reads_that_there_is_no_answer(name):
+    assert get_benchmark(name).protocol.read(NO_ANSWER) == NO_ANSWER
 
 
 def test_equality_is_read_from_a_bare_digit_only():
@@ -244,7 +233,7 @@ def test_unjudged_items_are_outside_the_accuracy_and_counted():
         judge = HttpJudge(OpenAIJudge(url, "j", **PATIENCE, name="openai"))
         assert isinstance(judge, BatchJudge)
         summary = summarise(benchmark, items, score(benchmark, items, responses, judge=judge))
-    assert (summary["n"], summary["unjudged"], summary["accuracy"]) == (6, 1, 80.0)
+    assert (summary.n, summary.unjudged, summary.metrics["accuracy"].value) == (6, 1, 80.0)
 
 
 def test_the_cache_knows_model_and_prompt(tmp_path):

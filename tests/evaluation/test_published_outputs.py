@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.benchmarks.base import get_benchmark
+from evaluation.benchmarks import get_benchmark
 from evaluation.benchmarks.logicvista import is_match
 from evaluation.benchmarks.mathvista import official_verdict
 from evaluation.data.tsv import Item

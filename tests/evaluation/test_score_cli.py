@@ -86,6 +86,13 @@ def test_broken_prediction_files_are_refused_and_nothing_is_written(folder, caps
     assert sorted(path.name for path in folder.iterdir()) == ["MathVision.tsv", "p.jsonl"]
 
 
+def test_verdicts_that_cannot_be_written_are_one_line(folder, capsys):
+    status, out, err = run(folder, capsys, verdicts=folder / "p.jsonl" / "v.jsonl")
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "can't be written" in err
+
+
 def test_unknown_arguments_modes_and_judges_name_the_closest(folder, capsys):
     assert "did you mean 'mode'" in run(folder, capsys, mod="x")[2]
     assert "did you mean 'official'" in run(folder, capsys, mode="oficial")[2]

@@ -16,7 +16,7 @@ from evaluation.answers.letters import choose
 from evaluation.answers.numbers import find_number
 from evaluation.answers.symbolic import is_equivalent
 from evaluation.answers.text import last_boxed, split_think
-from evaluation.benchmarks.base import BENCHMARKS, get_benchmark
+from evaluation.benchmarks import BENCHMARKS, get_benchmark
 from evaluation.data.tsv import Item
 from evaluation.judging.judge import JudgeReply, JudgeRequest
 from evaluation.judging.scoring import score, summarise
@@ -156,8 +156,8 @@ def test_a_judge_is_asked_where_rules_fail_and_a_silent_one_leaves_items_unjudge
     assert oracle.asked == ["1", "2", "3"]
     assert [v.correct for v in verdicts] == [True, True, False, None]
     summary = summarise(get_benchmark("MMStar"), items, verdicts)
-    assert (summary["n"], summary["unjudged"], summary["unmatched"]) == (4, 1, 1)
-    assert summary["accuracy"] == pytest.approx(200 / 3)
+    assert (summary.n, summary.unjudged, summary.unmatched) == (4, 1, 1)
+    assert summary.metrics["accuracy"].value == pytest.approx(200 / 3)
 
 
 def test_benchmarks_whose_protocol_judges_everything_ask_about_every_response():
@@ -191,10 +191,10 @@ def test_wemath_equals_the_official_sum_over_the_four_outcomes_on_random_sheets(
         for k, (group, key) in enumerate(wemath_groups())
     ]
     sheet = {item.index: "A" if rng.random() < 0.6 else "B" for item in items}
-    summary = summarise(get_benchmark("WeMath"), items, score(get_benchmark("WeMath"), items, sheet))
+    metrics = summarise(get_benchmark("WeMath"), items, score(get_benchmark("WeMath"), items, sheet)).metrics
     assert len(items) == 1740
-    assert (summary["strict"], summary["loose"]) == pytest.approx((strict, loose))
-    assert summary["strict_ci_low"] < strict < summary["strict_ci_high"]
+    assert (metrics["strict"].value, metrics["loose"].value) == pytest.approx((strict, loose))
+    assert metrics["strict"].low < strict < metrics["strict"].high
 
 
 def test_hallusion_accuracies_of_a_worked_example():
@@ -202,8 +202,8 @@ def test_hallusion_accuracies_of_a_worked_example():
     items = [Item(index, "q", "1", group="f") for index in indices]
     answers = dict(zip(indices, ["yes", "yes", "yes", "no"], strict=True))
     benchmark = get_benchmark("HallusionBench")
-    summary = summarise(benchmark, items, score(benchmark, items, answers))
-    assert (summary["aAcc"], summary["fAcc"], summary["qAcc"]) == (75, 50, 50)
+    metrics = summarise(benchmark, items, score(benchmark, items, answers)).metrics
+    assert [metrics[name].value for name in ("aAcc", "fAcc", "qAcc")] == [75, 50, 50]
 
 
 def test_unknown_modes_and_unjudged_tables_are_refused():

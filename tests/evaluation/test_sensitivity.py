@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from drift.errors import DataError
-from evaluation.benchmarks.base import get_benchmark
+from evaluation.benchmarks import get_benchmark
 from evaluation.command_line import ArgumentError, parse
 from evaluation.data.tsv import Item, write_rows
 from evaluation.judging.judge import JudgeReply

@@ -13,7 +13,7 @@ import pytest
 from evaluation.answers import symbolic
 from evaluation.answers.equality import agree_at_points
 from evaluation.answers.symbolic import HelperError, is_equivalent, prepare
-from evaluation.benchmarks.base import get_benchmark
+from evaluation.benchmarks import get_benchmark
 from evaluation.data.tsv import Item
 from evaluation.judging.scoring import score
 

@@ -13,7 +13,7 @@ import pico_vl
 import pytest
 
 from drift.errors import DataError
-from evaluation.benchmarks.base import get_benchmark
+from evaluation.benchmarks import BENCHMARKS, get_benchmark
 from evaluation.data.tsv import encode_image, write_rows
 from evaluation.engines.chat import ChatClient
 from evaluation.engines.config import Endpoint
@@ -28,9 +28,10 @@ from evaluation.toolkit.job import (
     toolkit_python,
     toolkit_score,
 )
-from evaluation.toolkit.tables import ADAPTERS, PROMPT_COLUMN, toolkit_dataset, write_table
-from evaluation.toolkit.vlmevalkit import Command, compare_with_toolkit
+from evaluation.toolkit.tables import PROMPT_COLUMN, toolkit_dataset, write_table
+from evaluation.toolkit.vlmevalkit import Command, compare_sides
 
+ADAPTED = sorted(name for name, benchmark in BENCHMARKS.items() if benchmark.toolkit)
 TOOLKIT = os.environ.get(PYTHON_VARIABLE, "")
 GROUPS = [("2steps_1", "1"), ("2steps_2", "1"), ("2steps_multi", "1")]
 GROUPS += [("3steps_1", "2"), ("3steps_2", "2"), ("3steps_3", "2"), ("3steps_multi", "2")]
@@ -52,7 +53,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream, delimiter="\t"))
 
 
-@pytest.mark.parametrize("name", sorted(ADAPTERS))
+@pytest.mark.parametrize("name", ADAPTED)
 def test_a_lab_table_keeps_items_and_prompts_in_the_columns_of_its_class(tmp_path, name):
     benchmark = get_benchmark(name)
     assert write_table(benchmark, write_suite(tmp_path, name), tmp_path / "data") == 7
@@ -151,7 +152,7 @@ def test_both_sides_are_compared_and_the_commit_is_recorded(tmp_path):
     folder = tmp_path / "out" / "toolkit"
     script = f"""printf '{theirs}' > {folder}/MathVista_MINI.jsonl
 printf '{{"commit": "abc123"}}' > {folder}/toolkit.json"""
-    [result] = compare_with_toolkit(command(tmp_path, python=fake_python(tmp_path, script)))
+    [result] = compare_sides(command(tmp_path, python=fake_python(tmp_path, script)))
     assert (result.both_right, result.only_ours_right, result.only_theirs_right) == (5, 1, 1)
     assert [d["index"] for d in result.disagreements] == ["2", "6"]
     assert "VLMEvalKit commit abc123, judge boxed-rules" in (tmp_path / "out" / "agreement.md").read_text()
@@ -163,12 +164,12 @@ printf '{{"commit": "abc123"}}' > {folder}/toolkit.json"""
 def test_a_toolkit_that_fails_hangs_or_is_not_there_is_reported(tmp_path, monkeypatch):
     failing = fake_python(tmp_path, "echo the reason; exit 3")
     with pytest.raises(ToolkitError, match=r"(?s)ended with status 3.*the reason"):
-        compare_with_toolkit(command(tmp_path, python=failing))
+        compare_sides(command(tmp_path, python=failing))
     with pytest.raises(ToolkitError, match="is there already"):
-        compare_with_toolkit(command(tmp_path, python=failing))
+        compare_sides(command(tmp_path, python=failing))
     hanging = fake_python(tmp_path, "exec sleep 20")
     with pytest.raises(ToolkitError, match=r"longer than timeout=0\.2 s"):
-        compare_with_toolkit(command(tmp_path, python=hanging, timeout=0.2, out=tmp_path / "out2"))
+        compare_sides(command(tmp_path, python=hanging, timeout=0.2, out=tmp_path / "out2"))
     monkeypatch.setenv(PYTHON_VARIABLE, str(tmp_path / "nowhere"))
     with pytest.raises(ToolkitError, match="make setup-vlmevalkit"):
         toolkit_python()
@@ -186,7 +187,7 @@ def test_a_toolkit_that_fails_hangs_or_is_not_there_is_reported(tmp_path, monkey
 )
 def test_a_comparison_that_makes_no_sense_is_refused_before_anything_runs(tmp_path, changes, message):
     with pytest.raises(DataError, match=message):
-        compare_with_toolkit(command(tmp_path, **changes))
+        compare_sides(command(tmp_path, **changes))
     assert not (tmp_path / "out").exists()
 
 
@@ -244,12 +245,12 @@ def test_the_toolkits_own_figure_is_found_where_each_class_leaves_it(tmp_path):
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(not TOOLKIT, reason=f"VLMEvalKit is not installed: set {PYTHON_VARIABLE} to its interpreter")
 def test_the_real_toolkit_agrees_item_by_item(tmp_path):
-    names = tuple(sorted(ADAPTERS))
+    names = tuple(ADAPTED)
     for name in names:
         write_suite(tmp_path, name)
     model = pico_vl.save_model(tmp_path / "model")
     options = {"model": str(model), "responses": "", "python": TOOLKIT, "dtype": "float32", "image_backend": "pil"}
-    results = compare_with_toolkit(command(tmp_path, benchmarks=names, max_new_tokens=8, **options))
+    results = compare_sides(command(tmp_path, benchmarks=names, max_new_tokens=8, **options))
     assert [(r.benchmark, r.n, r.same_response, r.agreement) for r in results] == [(n, 7, 7, 100.0) for n in names]
 
 
@@ -257,5 +258,5 @@ def test_the_real_toolkit_agrees_item_by_item(tmp_path):
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(not TOOLKIT, reason=f"VLMEvalKit is not installed: set {PYTHON_VARIABLE} to its interpreter")
 def test_the_real_toolkit_scores_stored_responses(tmp_path):
-    [result] = compare_with_toolkit(command(tmp_path, python=TOOLKIT))
+    [result] = compare_sides(command(tmp_path, python=TOOLKIT))
     assert (result.both_right, result.both_wrong, result.same_response) == (6, 1, 7)

@@ -33,9 +33,9 @@ def test_a_value_of_a_wrong_type_names_key_and_value(module: str, tmp_path: Path
 
 
 def test_a_folder_that_is_not_there_is_named() -> None:
-    done = command("pipelines.run", "suite=real", "data.root=/no/such/folder")
+    done = command("pipelines.run", "suite=real", "suite.root=/no/such/folder")
     assert done.returncode == 2
-    assert "data.root is /no/such/folder, which is no folder" in done.stderr
+    assert "suite.root is /no/such/folder, which is no folder" in done.stderr
 
 
 def test_a_merge_that_needs_density_refuses_one_out_of_range() -> None:

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from drift.errors import DataError, DriftError
-from pipelines.lab.config import LAB, SMOKE, sub_seed
+from pipelines import compose
+from pipelines.lab.config import sub_seed
 from pipelines.lab.data import WRONG, misread, write_benchmarks, write_sft_data
 from pipelines.lab.images import (
     POOLS,
@@ -28,6 +29,8 @@ from pipelines.lab.images import (
 from pipelines.lab.language import Problem, asked, count, fold, icon_fold, reply
 from pipelines.lab.mixes import LONG, draw_reasoning
 from pipelines.lab.suites import GROUPED, SUITES, draw_group, draw_suite
+
+LAB, SMOKE = (compose.load([f"world={name}"]).world for name in ("lab", "smoke"))
 
 
 def _digest(folder: Path) -> str:
@@ -144,7 +147,7 @@ def test_an_unknown_split_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_config_refuses_a_negative_seed() -> None:
-    with pytest.raises(DriftError, match="a number from 0 up, found -1"):
+    with pytest.raises(DriftError, match=r"world\.seed is -1; expected 0 or more"):
         dataclasses.replace(LAB, seed=-1)
 
 

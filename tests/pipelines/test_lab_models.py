@@ -16,7 +16,8 @@ from drift.checkpoints import Checkpoint
 from drift.families import family_of
 from drift.geometry import layer_geometry, summarise
 from drift.processing import load_processor
-from pipelines.lab.config import SMOKE, LanguageShape, Schedule, VisionShape, WorldConfig
+from pipelines import compose
+from pipelines.lab.config import VisionShape, WorldConfig
 from pipelines.lab.families import LAB_FAMILIES, LabFamily, get_lab_family
 from pipelines.lab.gates import Figure, GateError, check_gates
 from pipelines.lab.images import draw_strip, encode_png, load_pool, to_pixels
@@ -39,18 +40,20 @@ from pipelines.lab.text_families import TEXT, get_text_family
 from pipelines.lab.tokenizer import TOKENS, Markup, build_tokenizer, vocabulary
 from pipelines.lab.vision import build_mllm, save_mllm
 
+SMOKE = compose.load(["world=smoke"]).world
+SHORT = {"batch": 8, "steps": 8}
 PICO = dataclasses.replace(
     SMOKE,
     name="pico",
-    language=LanguageShape(hidden=32, layers=2, heads=2, kv_heads=1, feed_forward=48),
+    language=dataclasses.replace(SMOKE.language, hidden=32, layers=2, heads=2, kv_heads=1, feed_forward=48),
     vision=VisionShape(hidden=32, depth=1, heads=2, feed_forward=32),
-    base=Schedule(steps=12, learning_rate=3e-3, batch=8),
-    expert=Schedule(steps=8, learning_rate=2e-3, batch=8),
-    cells=Schedule(steps=8, learning_rate=3e-3, batch=8),
-    mllm=Schedule(steps=8, learning_rate=1e-3, vision_learning_rate=1e-3, batch=8),
+    base=dataclasses.replace(SMOKE.base, steps=12, batch=8),
+    expert=dataclasses.replace(SMOKE.expert, **SHORT),
+    cells=dataclasses.replace(SMOKE.cells, weight_decay=0.01, **SHORT),
+    mllm=dataclasses.replace(SMOKE.mllm, learning_rate=1e-3, **SHORT),
     suite_items=4,
     wemath_groups=2,
-    gates=dataclasses.replace(SMOKE.gates, cell_accuracy=0.0, problems=6),
+    gates=dataclasses.replace(SMOKE.gates, cell_accuracy=0.0, problems=6, suite_items=4, wemath_groups=2),
 )
 
 
@@ -206,7 +209,7 @@ def test_permuting_mlp_units_moves_the_weights_and_keeps_the_function() -> None:
 
 
 def test_the_learning_rate_warms_up_and_ends_near_zero() -> None:
-    schedule = Schedule(steps=100, learning_rate=1.0)
+    schedule = dataclasses.replace(SMOKE.base, steps=100, learning_rate=1.0)
     assert [rate(schedule, s) for s in (0, 4, 5)] == pytest.approx([0.2, 1.0, 1.0])
     assert rate(schedule, 99) < 0.001
 

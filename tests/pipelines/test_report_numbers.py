@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from drift.errors import DataError
+from evaluation.judging.summary import Metric, Score
 from pipelines import tables
 from pipelines.report.geometry_figures import slopes
 from pipelines.report.kinds import KINDS
@@ -14,6 +15,7 @@ from pipelines.report.numbers import Evidence, Source, column_value, differences
 from pipelines.report.page import Section, page
 from pipelines.report.render import cell_text, long_frame, wide_frame
 from pipelines.report.spec import Cell, Row, Table
+from pipelines.scored import Scored
 
 PUBLISHED = "# a note\nmethod,version,MathVista,WeMath_strict,Avg\nSFT,v1+v2,60.0,30.0,45.0\nDRIFT,v2,62.0,33.0,47.5\n"
 TABLE = Table(
@@ -31,11 +33,14 @@ TABLE = Table(
 
 
 def source(vista: float, strict: float, mark: str) -> Source:
-    def summary(score: float) -> dict:
-        return {"score": score, "n": 100, "unjudged": 0, "ci_low": score - 9, "ci_high": score + 9, "diagnostics": {}}
+    def scored(headline: str, **metrics: Metric) -> Scored:
+        return Scored(Score("b", "1", "official", headline, 100, 0, 0, 0, 0, 0, metrics), {}, 0)
 
-    wemath = summary(strict) | {"strict": strict, "loose": strict + 5, "strict_ci_low": 1.0, "strict_ci_high": 2.0}
-    return Source(Path("x"), {"fingerprint": mark * 64}, {"MathVista": summary(vista), "WeMath": wemath})
+    scores = {
+        "MathVista": scored("accuracy", accuracy=Metric(vista, vista - 9, vista + 9)),
+        "WeMath": scored("strict", strict=Metric(strict, 1.0, 2.0), loose=Metric(strict + 5)),
+    }
+    return Source(Path("x"), {"fingerprint": mark * 64}, scores)
 
 
 SOURCES = {"s0": source(50, 20, "a"), "s1": source(54, 24, "b"), "d0": source(55, 21, "c"), "d1": source(61, 25, "d")}

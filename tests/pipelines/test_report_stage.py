@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from evaluation.judging.summary import Metric, Score
 from pipelines import compose, tables
 from pipelines.errors import ConfigError
 from pipelines.fingerprint import canonical
 from pipelines.report.kinds import KINDS
+from pipelines.scored import Scored, write_scores
 from pipelines.stage import Call, Runtime
 from pipelines.stages.report import report
 
@@ -47,8 +49,11 @@ rows:
   - {label: "far", overrides: [method=task_arithmetic, pair.distance=far], against: MLLM, series: s}
 """
 TOYS = {"toy": SCORES, "toy_cost": COST, "toy_settings": SETTINGS, "toy_geometry": GEOMETRY, "toy_distance": DISTANCE}
-SUMMARY = {"score": 40.0, "n": 10, "unjudged": 0, "ci_low": 20.0, "ci_high": 60.0}
-DIAGNOSTICS = {"transcription": 90.0, "closed": 70.0}
+SCORED = Scored(
+    Score("b", "1", "official", "accuracy", 10, 4, 0, 0, 0, 0, {"accuracy": Metric(40.0, 20.0, 60.0)}),
+    {"transcription": 90.0, "closed": 70.0},
+    0,
+)
 VALUES = {
     "train": {"steps": 30, "examples": 60, "w_eff": 0.5, "covered": 4, "expected": 4},
     "geometry": {"n": 4},
@@ -92,8 +97,7 @@ def artifact(call: Call, root: Path, place: int) -> Path:
     }
     (path / "manifest.json").write_text(json.dumps(manifest))
     if stage == "score":
-        scores = {name: SUMMARY | {"diagnostics": DIAGNOSTICS} for name in call.params.benchmarks}
-        (path / "scores.json").write_text(json.dumps(scores))
+        write_scores(path, dict.fromkeys(call.params.benchmarks, SCORED))
     if stage == "geometry":
         row = {"l2": 1.0, "relative_l2": 0.1, "cosine": 0.9}
         panels = {"layers": [{"layer": 0, **row}], "ffn_norm": [{"bar": "ffn", **row}]}

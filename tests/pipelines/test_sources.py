@@ -2,7 +2,6 @@
 
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,12 +86,12 @@ def test_a_checkpoint_of_another_family_than_the_pair_s_is_refused(tmp_path: Pat
 
 
 def test_a_missing_folder_is_named() -> None:
-    config = compose.load(["suite=real"])
-    with pytest.raises(ConfigError, match=r"data\.root is empty"):
-        revisions.resolve(config, online=False)
-    gone = replace(config, data=replace(config.data, root="/no/such/folder"))
-    with pytest.raises(ConfigError, match="/no/such/folder, which is no folder"):
-        revisions.resolve(gone, online=False)
+    with pytest.raises(ConfigError, match=r"suite\.root must be given: suite\.root="):
+        compose.load(["suite=real"])
+    with pytest.raises(ConfigError, match=r"suite\.root is empty"):
+        revisions.resolve(compose.load(["suite=real", "suite.root="]), online=False)
+    with pytest.raises(ConfigError, match=r"suite\.root is /no/such/folder, which is no folder"):
+        revisions.resolve(compose.load(["suite=real", "suite.root=/no/such/folder"]), online=False)
 
 
 def test_a_hub_dataset_becomes_sharegpt_json_and_images(tmp_path: Path) -> None:

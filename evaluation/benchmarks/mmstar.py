@@ -1,0 +1,5 @@
+"""MMStar: a letter among options."""
+
+from evaluation.benchmarks.base import lettered
+
+BENCHMARKS = (lettered("MMStar", md5="e1ecd2140806c1b1bbf54b43372efb9e"),)
