@@ -52,11 +52,6 @@ class Family:
     lm: tuple[str, ...]
     head: tuple[str, ...] = ("lm_head",)
 
-    @property
-    def is_text(self) -> bool:
-        """True for a text-only family."""
-        return self.name == self.text
-
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         prefixes = "|".join(re.escape(p) for p in self.lm)
