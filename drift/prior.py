@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from drift.deltas import Moments, Recipe
 from drift.errors import DriftError, closest
-from drift.selection import DEFAULT_GROUPS, check_coverage
 from drift.safetensors_io import Shard, TensorSpec
+from drift.selection import DEFAULT_GROUPS, check_coverage
 from drift.sources import Source, check_fit, open_source, select_target
 from drift.threads import one_thread
 from drift.writer import Writer

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from drift.checkpoints import Checkpoint
 from drift.merging.config import MergeError
-from drift.merging.plans import Operands
+from drift.merging.operands import Operands
 from drift.merging.threshold import Read
 from drift.sources import Source, check_fit, open_source, select_target
 

@@ -52,7 +52,7 @@ def merge(params: MergeParams, runtime: Runtime, inputs: Mapping[str, Path], out
     if params.matched is not None:
         hyperparameters = {"weight_mllm": 1.0 - params.matched, "weight_expert": params.matched}
     shutil.rmtree(out / CHECKPOINT, ignore_errors=True)
-    merge_checkpoints(
+    summary = merge_checkpoints(
         params.method,
         out / CHECKPOINT,
         mllm=inputs["mllm"] / CHECKPOINT,
@@ -62,4 +62,4 @@ def merge(params: MergeParams, runtime: Runtime, inputs: Mapping[str, Path], out
         seed=params.seed,
         **hyperparameters,
     )
-    return {"hyperparameters": hyperparameters}
+    return {"hyperparameters": summary.hyperparameters}
