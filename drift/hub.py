@@ -50,17 +50,22 @@ def _snapshot(repo: str, revision: str | None) -> Path:
 def _cached(repo: str, revision: str | None) -> Path | None:
     """The snapshot in the hub's cache; None without one, or where it lacks the weights."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        found = snapshot_download(repo, revision=revision, local_files_only=True, ignore_patterns=_IGNORED)
-    except LocalEntryNotFoundError:
+        return _weighed(snapshot_download(repo, revision=revision, local_files_only=True, ignore_patterns=_IGNORED))
+    except FileNotFoundError:  # LocalEntryNotFoundError is one
         return None
-    return Path(found) if any(Path(found).glob("*.safetensors")) else None
 
 
 def _downloaded(repo: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     log.info("downloading %s at %s from the hub", repo, revision or "main")
-    return Path(snapshot_download(repo, revision=revision, ignore_patterns=_IGNORED))
+    return _weighed(snapshot_download(repo, revision=revision, ignore_patterns=_IGNORED))
+
+
+def _weighed(snapshot: str) -> Path:
+    """The snapshot's folder, which has weights: somebody may have asked for the tokenizer alone."""
+    if not any(Path(snapshot).glob("*.safetensors")):
+        raise FileNotFoundError(f"{snapshot} holds no safetensors")
+    return Path(snapshot)
