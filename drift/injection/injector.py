@@ -7,11 +7,12 @@ mean. Either way Delta is added to each rank's shard before clipping, and one al
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from drift.choices import DEFAULT_SEMANTICS, SEMANTICS, Scale, Schedule, Semantics
 from drift.errors import DriftError, closest
 from drift.injection.bias import add_deltas, by_parameter, gradient_products, read_deltas, weight_products
 from drift.injection.coverage import Prior, alphas_by_name, covered_parameters
@@ -25,8 +26,6 @@ from drift.selection import group_of
 
 log = logging.getLogger(__name__)
 
-SEMANTICS = ("step", "micro_batch")
-
 
 class GradientInjector:
     """Adds the prior to the gradients of whatever it is attached to, until `detach`."""
@@ -35,11 +34,11 @@ class GradientInjector:
         self,
         prior: Prior,
         *,
-        scale: Literal["absolute", "gradnorm", "adaptive"] | str = "adaptive",
+        scale: Scale | str = "adaptive",
         alpha: float = -1.0,
-        semantics: Literal["step", "micro_batch"] | str = "step",
+        semantics: Semantics | str = DEFAULT_SEMANTICS,
         rescale_to_parameter: bool = False,
-        alpha_schedule: str = "constant",
+        alpha_schedule: Schedule | str = "constant",
         group_alpha: Mapping[str, float] | None = None,
         total_steps: int | None = None,
     ) -> None:
@@ -49,7 +48,7 @@ class GradientInjector:
             prior: a ReasoningPrior.
             scale: absolute, gradnorm or adaptive (the paper's best).
             alpha: strength; negative moves the weights toward Delta. -1 in every experiment of the paper.
-            semantics: step, or micro_batch as in the authors' release.
+            semantics: micro_batch as in the authors' release, or step (one process without accumulation: the same).
             rescale_to_parameter: use Delta * ||theta_0|| / ||Delta||; changes `absolute` alone, as in the release.
             alpha_schedule: constant, or linear or cosine to 0 at `total_steps`.
             group_alpha: alpha by module group, where it is not `alpha`.

@@ -7,12 +7,15 @@ A job travels to the worker processes as JSON; unknown keys are refused.
 
 import dataclasses
 import json
-import os
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from drift.choices import DEFAULT_SEMANTICS, SCALES, SCHEDULES, SEMANTICS
 from drift.errors import TrainingError, closest
+from drift.files import write_whole
+from drift.selection import GROUPS
 
 PRECISIONS = ("bf16", "fp32")
 SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup")
@@ -20,8 +23,6 @@ OVERLONG = ("truncate", "drop", "error")
 OFFLOADS = ("none", "cpu")
 IMAGE_BACKENDS = ("auto", "pil")
 ATTENTION = ("sdpa", "eager", "flash_attention_2")
-SCALES = ("none", "absolute", "gradnorm", "adaptive")
-SEMANTICS = ("step", "micro_batch")
 
 
 @dataclass(frozen=True)
@@ -98,21 +99,33 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class InjectionConfig:
-    """How the prior enters the gradient; scale "none" is plain SFT and registers nothing."""
+    """How the prior enters the gradient; scale "none" is plain SFT and registers nothing.
+
+    group_alpha is alpha by module group, where it is not `alpha`.
+    """
 
     scale: str = "none"
     alpha: float = -1.0
-    semantics: str = "step"
+    semantics: str = DEFAULT_SEMANTICS
     rescale_to_parameter: bool = False
     alpha_schedule: str = "constant"
+    group_alpha: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises:
-        TrainingError: an unknown scale or semantics, or an alpha that is no finite number.
+        TrainingError: an unknown scale, semantics, schedule or group, or an alpha that is no finite number.
         """
-        errors = _unknown_choices(dataclasses.asdict(self), {"scale": SCALES, "semantics": SEMANTICS})
-        if not isinstance(self.alpha, int | float) or self.alpha != self.alpha or abs(self.alpha) == float("inf"):
-            errors.append(f"alpha must be a finite number, found {self.alpha!r}")
+        choices = {"scale": ("none", *SCALES), "semantics": SEMANTICS, "alpha_schedule": SCHEDULES}
+        errors = _unknown_choices(dataclasses.asdict(self), choices)
+        errors += [
+            f"unknown group in group_alpha {name!r}; {closest(name, GROUPS)}"
+            for name in self.group_alpha
+            if name not in GROUPS
+        ]
+        alphas = {"alpha": self.alpha} | {f"group_alpha {name}": alpha for name, alpha in self.group_alpha.items()}
+        for name, alpha in alphas.items():
+            if not isinstance(alpha, int | float) or not math.isfinite(alpha):
+                errors.append(f"{name} must be a finite number, found {alpha!r}")
         _raise_all("injection", errors)
 
 
@@ -139,10 +152,7 @@ class TrainingJob:
 
     def write(self, path: Path) -> None:
         """The job as JSON, whole or not at all."""
-        fields = json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n"
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(fields)
-        temporary.replace(path)
+        write_whole(path, json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "TrainingJob":

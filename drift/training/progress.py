@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from drift.errors import TrainingError
+from drift.files import read_jsonl, write_jsonl, write_whole
 from drift.training import distributed
 
 log = logging.getLogger(__name__)
@@ -62,16 +63,12 @@ def find_resume_point(out: Path) -> ResumePoint:
 def read_metrics(out: Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl, without a last one that a kill tore."""
     path = out / METRICS
-    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    return read_jsonl(path, "metrics", allow_torn_end=True) if path.is_file() else []
 
 
 def cut_metrics(out: Path, step: int) -> None:
     """metrics.jsonl keeps the lines up to `step`: what came later will be computed again."""
-    kept = [line for line in read_metrics(out) if line["step"] <= step]
-    temporary = out / f"{METRICS}.tmp"
-    temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    temporary.replace(out / METRICS)
+    write_jsonl(out / METRICS, (line for line in read_metrics(out) if line["step"] <= step))
 
 
 class Recorder(TrainerCallback):
@@ -144,9 +141,7 @@ class Recorder(TrainerCallback):
             return
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         sizes = {str(p.relative_to(folder)): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
-        temporary = folder / f"{MARKER}.tmp"
-        temporary.write_text(json.dumps({"seconds": self.seconds(), "files": sizes}))
-        temporary.replace(folder / MARKER)
+        write_whole(folder / MARKER, json.dumps({"seconds": self.seconds(), "files": sizes}))
         for older in folder.parent.glob("checkpoint-*"):
             if older != folder:
                 shutil.rmtree(older)
@@ -171,9 +166,7 @@ def require_same_job(out: Path, identity: Mapping[str, Any]) -> None:
             )
     distributed.barrier()
     if distributed.rank() == 0:
-        temporary = out / "job.json.tmp"
-        temporary.write_text(json.dumps(wanted, indent=2) + "\n")
-        temporary.replace(path)
+        write_whole(path, json.dumps(wanted, indent=2) + "\n")
 
 
 def _is_complete(folder: Path) -> bool:

@@ -226,10 +226,9 @@ def _observer(job: TrainingJob, trainer: GuardedTrainer) -> GradientInjector | E
         semantics=job.injection.semantics,
         rescale_to_parameter=job.injection.rescale_to_parameter,
         alpha_schedule=job.injection.alpha_schedule,
+        group_alpha=job.injection.group_alpha,
     )
-    injector.attach(trainer)
-    log.info("the prior covers %d/%d parameters", injector.covered, injector.expected)
-    return injector
+    return injector.attach(trainer)
 
 
 def _recorder(

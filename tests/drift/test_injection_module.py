@@ -6,14 +6,23 @@ from typing import Any
 import pico
 import pytest
 import torch
-from injection_cases import ALPHA, LEARNING_RATE, Case, MemoryPrior, batches, build_model, build_prior, reference
+from injection_cases import (
+    ALPHA,
+    LEARNING_RATE,
+    Case,
+    MemoryPrior,
+    batches,
+    build_model,
+    build_prior,
+    reference,
+    strength,
+)
 from torch import nn
 
 from drift import EffectiveWeight, GradientInjector, ReasoningPrior, effective_weight
 from drift.errors import CoverageError, DriftError, TrainingError
 from drift.injection.shards import ModuleShards
 from drift.injection.targets import ModuleSeam
-from drift.scaling import adaptive
 
 
 def _backward(model: nn.Module) -> None:
@@ -61,7 +70,7 @@ def test_bias_is_the_formula_and_touches_only_selected_parameters(model: nn.Modu
         expected = before[name]
         if name in prior.names:
             delta = prior.read(name)
-            expected = expected + float(adaptive(expected, delta, -0.5)) * delta
+            expected = expected - 0.5 * strength("adaptive", expected, delta) * delta
         torch.testing.assert_close(gradient, expected)
 
 

@@ -182,7 +182,7 @@ def test_a_job_survives_json_and_unknown_keys_are_refused(tmp_path):
         out=tmp_path / "o",
         prior=tmp_path / "p",
         training=TrainingConfig(epochs=7, add_tokens=("<a>",)),
-        injection=InjectionConfig("gradnorm", alpha=-0.3),
+        injection=InjectionConfig("gradnorm", alpha=-0.3, group_alpha={"mlp": -0.1}),
     )
     job.write(tmp_path / "job.json")
     assert TrainingJob.read(tmp_path / "job.json") == job
@@ -204,6 +204,12 @@ def test_all_errors_of_a_config_come_at_once(tmp_path):
         InjectionConfig(scale="grad_norm")
     with pytest.raises(TrainingError, match="alpha must be a finite number, found 'abc'"):
         InjectionConfig(alpha="abc")  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match="unknown alpha_schedule 'cosin'; did you mean 'cosine'"):
+        InjectionConfig(alpha_schedule="cosin")
+    with pytest.raises(
+        TrainingError, match=r"group_alpha 'mpl'; did you mean 'mlp'.*group_alpha attn must be a finite"
+    ):
+        InjectionConfig(group_alpha={"mpl": -1.0, "attn": float("nan")})
     with pytest.raises(TrainingError, match="no prior folder is given"):
         TrainingJob(tmp_path, tmp_path, tmp_path, injection=InjectionConfig("adaptive"))
 

@@ -1,0 +1,13 @@
+"""The words that say how a prior is injected, for configs and code alike; imports no torch."""
+
+from typing import Literal, get_args
+
+Scale = Literal["absolute", "gradnorm", "adaptive"]
+Semantics = Literal["step", "micro_batch"]
+Schedule = Literal["constant", "linear", "cosine"]
+
+SCALES: tuple[str, ...] = get_args(Scale)
+SEMANTICS: tuple[str, ...] = get_args(Semantics)
+SCHEDULES: tuple[str, ...] = get_args(Schedule)
+
+DEFAULT_SEMANTICS: Semantics = "micro_batch"  # the authors' release, behind the paper's numbers
