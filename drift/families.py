@@ -215,8 +215,12 @@ def lm_index(names: Iterable[str], family: Family) -> dict[str, str]:
 def lm_parameters(model: "nn.Module", family: Family) -> "dict[str, nn.Parameter]":
     """{canonical name: parameter} of the LM inside a live model, wrapped or not; tied embeddings once, as embed_tokens.
 
+    PEFT's adapters are left out, and what they wrap has its own name again (drift.adapters).
+
     Raises:
         FamilyError: the model holds no LM of this family.
     """
-    parameters = {_WRAPPER.sub("", name): parameter for name, parameter in model.named_parameters()}
+    from drift.adapters import own_parameters
+
+    parameters = {_WRAPPER.sub("", name): parameter for name, parameter in own_parameters(model).items()}
     return {canonical: parameters[name] for canonical, name in lm_index(parameters, family).items()}

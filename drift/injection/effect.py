@@ -1,7 +1,7 @@
 """What a run did along the prior: w_eff = <theta_t - theta_0, Delta> / ||Delta||^2, the share of Delta covered so far.
 
 w_eff = 0 is where training started and 1 is a full merge. theta_0 is never kept: <theta_0, Delta> is one number per
-parameter, so a resumed run needs that number and not the original weights. EffectiveWeight measures any run, also plain
+parameter, so a resumed run needs that number and not the original weights. RunObserver measures any run, also plain
 SFT; `effective_weight` measures two checkpoint folders.
 """
 
@@ -129,7 +129,7 @@ class Displacement:
         self._origin = torch.tensor(rows, dtype=torch.float64)
 
 
-class EffectiveWeight:
+class RunObserver:
     """Measures w_eff of a run and changes nothing: no hook, no wrapped method, no Delta in memory."""
 
     def __init__(self, prior: Prior) -> None:
@@ -137,7 +137,7 @@ class EffectiveWeight:
         self._displacement = Displacement(prior)
         self._seam: Seam | None = None
 
-    def attach(self, target: Any) -> "EffectiveWeight":
+    def attach(self, target: Any) -> "RunObserver":
         """Take the target's weights as theta_0.
 
         Args:

@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from drift.choices import DEFAULT_SEMANTICS, SEMANTICS, Scale, Schedule, Semantics
 from drift.errors import DriftError, closest
 from drift.injection.bias import add_deltas, by_parameter, gradient_products, read_deltas, weight_products
-from drift.injection.coverage import Prior, alphas_by_name, covered_parameters
+from drift.injection.coverage import (
+    Prior,
+    Share,
+    alphas_by_name,
+    coverage_shares,
+    covered_parameters,
+    describe_shares,
+    unwrap,
+)
 from drift.injection.effect import Displacement
 from drift.injection.metrics import StepRecord
 from drift.injection.observers import LocalStrengths
@@ -25,6 +33,8 @@ from drift.scaling import get_scaling, schedule_factor
 from drift.selection import group_of
 
 log = logging.getLogger(__name__)
+
+LOG_PREFIX = "drift/"
 
 
 class GradientInjector:
@@ -74,6 +84,7 @@ class GradientInjector:
         self._bound: _Bound | None = None
         self._record: StepRecord | None = None
         self._measured: tuple[int, float] | None = None
+        self._coverage: list[Share] = []
 
     @property
     def expected(self) -> int:
@@ -85,8 +96,20 @@ class GradientInjector:
         """Parameters that are bound to a live model: all expected ones, or 0 before `attach`."""
         return self.expected if self._seam is not None else 0
 
+    def coverage(self) -> list[Share]:
+        """What is moved and what is left out, and why: one row per module group, and one for each kind of the rest.
+
+        Raises:
+            DriftError: nothing is attached, so no model says what there is.
+        """
+        if self._seam is None:
+            raise DriftError("coverage() is of a model; call attach(target) first")
+        return list(self._coverage)
+
     def attach(self, target: Any) -> "GradientInjector":
         """Check coverage, take the weights for theta_0, and act at every optimizer step from now on.
+
+        A Trainer's own log gets "drift/" + each key of `metrics()` in every line that has a loss.
 
         Args:
             target: a DeepSpeedEngine; a transformers Trainer (before `train`); an accelerate Accelerator (after
@@ -101,12 +124,15 @@ class GradientInjector:
             raise DriftError("already attached; call detach() first")
         seam = open_seam(target)
         parameters = covered_parameters(seam.model(), self._prior)
+        self._coverage = coverage_shares(seam.model(), self._prior)
+        counts, name = (len(parameters), self.expected), type(unwrap(seam.model())).__name__
+        log.info("prior covers %d/%d parameters of %s: %s", *counts, name, describe_shares(self._coverage))
         if not self._displacement.has_origin:
             self._displacement.measure_origin(self._prior, parameters)
         self._seam = seam
         if seam.owner() is not None:
             self._bind()
-        seam.install(self._bind, self._apply)
+        seam.install(self._bind, self._apply, self._log_values)
         return self
 
     def _bind(self) -> None:
@@ -196,6 +222,13 @@ class GradientInjector:
         if self._measured is not None and self._measured[0] == self._steps:
             values["w_eff"] = self._measured[1]
         return values
+
+    def _log_values(self) -> dict[str, float]:
+        """What a Trainer's log line gets; a collective, so that a step that is not logged costs nothing."""
+        if self._record is None:
+            return {}
+        self.w_eff()
+        return {f"{LOG_PREFIX}{key}": value for key, value in self.metrics().items()}
 
     @torch.no_grad()
     def _shares(self) -> Tensor:

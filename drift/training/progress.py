@@ -17,6 +17,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from drift.errors import TrainingError
 from drift.files import read_jsonl, write_jsonl, write_whole
+from drift.injection.injector import LOG_PREFIX
 from drift.training import distributed
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ OBSERVED = ("cosine", "injected_share", "alpha", "w_eff")
 
 
 class Observer(Protocol):
-    """What GradientInjector and EffectiveWeight share."""
+    """What GradientInjector and RunObserver share."""
 
     def w_eff(self) -> float:
         """The share of Delta covered so far; a collective."""
@@ -78,20 +79,17 @@ class Recorder(TrainerCallback):
         self,
         out: Path,
         observer: Observer | None,
-        step_metrics: Callable[[], Mapping[str, float]],
         on_metrics: Callable[[Mapping[str, Any]], None] | None,
         seconds_before: float,
     ):
         """Args:
         out: the run's folder.
-        observer: measures w_eff; None without a prior.
-        step_metrics: what the injection knows of the last step; empty without one.
+        observer: measures w_eff where no injection has put its own values into the log; None without a prior.
         on_metrics: called on rank 0 with each line.
         seconds_before: spent before this start.
         """
         self._out = out
         self._observer = observer
-        self._step_metrics = step_metrics
         self._on_metrics = on_metrics
         self._start = time.monotonic() - seconds_before
 
@@ -116,10 +114,9 @@ class Recorder(TrainerCallback):
         if "loss" not in logs:
             return
         observed: dict[str, float | None] = dict.fromkeys(OBSERVED)
-        if self._observer is not None:
+        observed |= {_own_name(key): value for key, value in logs.items() if key.startswith(LOG_PREFIX)}
+        if observed["w_eff"] is None and self._observer is not None:
             observed["w_eff"] = self._observer.w_eff()
-        # The injection's own norm is of the selected parameters before the bias; ours is of all, after it.
-        observed |= {_own_name(key): value for key, value in self._step_metrics().items()}
         line = {
             "step": state.global_step,
             "epoch": logs["epoch"],
@@ -178,4 +175,6 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _own_name(key: str) -> str:
-    return key.replace("grad_norm", "selected_grad_norm", 1) if key.startswith("grad_norm") else key
+    """The injection's own norm is of the selected parameters before the bias; ours is of all, after it."""
+    name = key.removeprefix(LOG_PREFIX)
+    return name.replace("grad_norm", "selected_grad_norm", 1) if name.startswith("grad_norm") else name

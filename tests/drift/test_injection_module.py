@@ -19,7 +19,7 @@ from injection_cases import (
 )
 from torch import nn
 
-from drift import EffectiveWeight, GradientInjector, ReasoningPrior, effective_weight
+from drift import GradientInjector, ReasoningPrior, RunObserver, effective_weight
 from drift.errors import CoverageError, DriftError, TrainingError
 from drift.injection.shards import ModuleShards
 from drift.injection.targets import ModuleSeam
@@ -150,7 +150,7 @@ def test_scheduled_alpha_falls_to_zero_and_survives_a_resume(model: nn.Module, p
 
 def test_w_eff_is_the_share_of_a_partial_merge(model: nn.Module, prior: MemoryPrior):
     injector = GradientInjector(prior).attach(model)
-    watcher = EffectiveWeight(prior).attach(model)
+    watcher = RunObserver(prior).attach(model)
     assert injector.w_eff() == watcher.w_eff() == 0.0
     with torch.no_grad():
         for name in prior.names:
@@ -165,13 +165,13 @@ def test_w_eff_is_the_share_of_a_partial_merge(model: nn.Module, prior: MemoryPr
 
 
 def test_resumed_w_eff_counts_from_the_original_weights(model: nn.Module, prior: MemoryPrior):
-    state = EffectiveWeight(prior).attach(model).state_dict()
+    state = RunObserver(prior).attach(model).state_dict()
     with torch.no_grad():
         for name in prior.names:
             model.get_parameter(name).add_(prior.read(name), alpha=0.5)
-    fresh = EffectiveWeight(prior).attach(model)
+    fresh = RunObserver(prior).attach(model)
     assert fresh.w_eff() == 0.0
-    resumed = EffectiveWeight(prior)
+    resumed = RunObserver(prior)
     resumed.load_state_dict(state)
     assert resumed.attach(model).w_eff() == pytest.approx(0.5, rel=1e-4)
 
