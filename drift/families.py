@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drift.adapters import own_parameters
 from drift.errors import CheckpointError, FamilyError, closest
 
 if TYPE_CHECKING:
@@ -220,7 +221,5 @@ def lm_parameters(model: "nn.Module", family: Family) -> "dict[str, nn.Parameter
     Raises:
         FamilyError: the model holds no LM of this family.
     """
-    from drift.adapters import own_parameters
-
     parameters = {_WRAPPER.sub("", name): parameter for name, parameter in own_parameters(model).items()}
     return {canonical: parameters[name] for canonical, name in lm_index(parameters, family).items()}

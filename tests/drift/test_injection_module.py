@@ -215,6 +215,31 @@ def test_real_models_of_every_family_are_covered(family: str, tmp_path: Path):
     assert injector.covered == injector.expected == len(prior.names) > 0
 
 
+def test_the_coverage_report_accounts_for_every_parameter_and_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    mllm, expert, _ = pico.save_pair("qwen2_5_vl", tmp_path)
+    prior = ReasoningPrior.extract(mllm, expert, tmp_path / "prior", layers=[1])
+    model = pico.build("qwen2_5_vl")
+    injector = GradientInjector(prior)
+    with pytest.raises(DriftError, match=r"call attach\(target\) first"):
+        injector.coverage()
+    with caplog.at_level("INFO", logger="drift"):
+        rows = injector.attach(model).coverage()
+    assert sum(row.parameters for row in rows) == len(list(model.parameters()))
+    assert sum(row.elements for row in rows) == sum(parameter.numel() for parameter in model.parameters())
+    covered = [row for row in rows if row.is_covered]
+    assert [(row.group, row.layers, row.parameters) for row in covered] == [("attn", (1,), 7), ("mlp", (1,), 3)]
+    assert sum(row.elements for row in covered) == sum(prior.numel(name) for name in prior.names)
+    left = {(row.group, row.layers): row.reason for row in rows if not row.is_covered}
+    assert left["attn", (0,)] == "its layers are not in the prior"
+    assert left["norm", (0, 1)] == "the prior has no such group"
+    assert left["outside", ()] == "not the language model's"
+    assert "prior covers 10/10 parameters of Qwen2_5_VLForConditionalGeneration: attn 7 in layers 1" in caplog.text
+    assert "Left out: " in caplog.text
+    assert "norm 4 in layers 0-1, 64 elements (the prior has no such group)" in caplog.text
+
+
 def test_a_delta_without_a_parameter_is_named(prior: MemoryPrior, model: nn.Module):
     prior.tensors["model.layers.2.mlp.up_proj.weight"] = torch.ones(25, 24)
     with pytest.raises(CoverageError, match=r"covers 20 of 21 .*layers.2.mlp.up_proj.weight' of shape \(25, 24\)"):
