@@ -219,16 +219,7 @@ def _observer(job: TrainingJob, trainer: GuardedTrainer) -> GradientInjector | R
     prior = ReasoningPrior.load(job.prior)
     if job.injection.scale == "none":
         return RunObserver(prior).attach(trainer)
-    injector = GradientInjector(
-        prior,
-        scale=job.injection.scale,
-        alpha=job.injection.alpha,
-        semantics=job.injection.semantics,
-        rescale_to_parameter=job.injection.rescale_to_parameter,
-        alpha_schedule=job.injection.alpha_schedule,
-        group_alpha=job.injection.group_alpha,
-    )
-    return injector.attach(trainer)
+    return GradientInjector(prior, **dataclasses.asdict(job.injection)).attach(trainer)
 
 
 def _recorder(
