@@ -109,9 +109,11 @@ def _shard_paths(folder: Path) -> list[Path]:
     if single.is_file():
         return [single]
     found = sorted(path.name for path in folder.iterdir())[:8]
+    remedy = "save it with transformers' save_pretrained"
+    if "adapter_config.json" in found:
+        remedy = "it is a PEFT adapter: load it on its base and save model.merge_and_unload()"
     raise CheckpointError(
-        f"{folder} holds neither model.safetensors nor its index (found: {', '.join(found) or 'nothing'}); "
-        "save it with transformers' save_pretrained"
+        f"{folder} holds neither model.safetensors nor its index (found: {', '.join(found) or 'nothing'}); {remedy}"
     )
 
 
