@@ -268,7 +268,7 @@ def bench_device(arguments: argparse.Namespace, size: str) -> list[str]:
     model = build(SIZES[size], device, torch.bfloat16)
     model.gradient_checkpointing_enable()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
-    injector = GradientInjector(RandomPrior(model)).attach(model)
+    injector = GradientInjector(RandomPrior(model), semantics="step").attach(model)
     tokens = torch.randint(0, SIZES[size].vocabulary, (1, arguments.sequence), device=device)
     rows = []
     for repeat in tqdm(range(arguments.repeats + 1)):

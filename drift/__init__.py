@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from drift.injection import EffectiveWeight, GradientInjector, effective_weight
+    from drift.injection import GradientInjector, RunObserver, effective_weight
     from drift.prior import ReasoningPrior
 
-__all__ = ["EffectiveWeight", "GradientInjector", "ReasoningPrior", "effective_weight"]
+__all__ = ["GradientInjector", "ReasoningPrior", "RunObserver", "effective_weight"]
 
 _HOMES = {
-    "EffectiveWeight": "drift.injection",
+    "RunObserver": "drift.injection",
     "GradientInjector": "drift.injection",
     "ReasoningPrior": "drift.prior",
     "effective_weight": "drift.injection",

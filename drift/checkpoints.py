@@ -13,12 +13,10 @@ from torch import Tensor
 
 from drift.errors import CheckpointError, closest
 from drift.families import Family, family_of, lm_index, read_config
-from drift.shards import Shard, TensorSpec
+from drift.safetensors_io import Shard, TensorSpec
 from drift.writer import MAX_SHARD_BYTES, Writer, check_disk, write_checkpoint
 
 __all__ = ["MAX_SHARD_BYTES", "Checkpoint", "TensorSpec", "Writer", "check_disk", "write_checkpoint"]
-
-_WEIGHT_SUFFIXES = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pth", ".pt", ".gguf")
 
 
 class Checkpoint:
@@ -95,11 +93,6 @@ class Checkpoint:
         """{shard's file name: sha256}; reads every byte, except of files in the Hugging Face cache."""
         return {shard.path.name: shard.sha256() for shard in self.shards}
 
-    def side_files(self) -> list[Path]:
-        """The folder's files that are no weights: config, tokenizer, processor, chat template."""
-        files = (path for path in sorted(self.folder.iterdir()) if path.is_file())
-        return [path for path in files if not path.name.endswith(_WEIGHT_SUFFIXES)]
-
     def _shard(self, name: str) -> Shard:
         if name not in self._home:
             raise CheckpointError(f"no tensor {name!r} in {self.folder}; {closest(name, self._home)[:300]}")
@@ -116,9 +109,11 @@ def _shard_paths(folder: Path) -> list[Path]:
     if single.is_file():
         return [single]
     found = sorted(path.name for path in folder.iterdir())[:8]
+    remedy = "save it with transformers' save_pretrained"
+    if "adapter_config.json" in found:
+        remedy = "it is a PEFT adapter: load it on its base and save model.merge_and_unload()"
     raise CheckpointError(
-        f"{folder} holds neither model.safetensors nor its index (found: {', '.join(found) or 'nothing'}); "
-        "save it with transformers' save_pretrained"
+        f"{folder} holds neither model.safetensors nor its index (found: {', '.join(found) or 'nothing'}); {remedy}"
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from drift.choices import Group, PriorKind
 from drift.errors import DriftError, closest
 
 RUNTIME: Mapping[str, bool] = {"identity": False}
@@ -35,10 +36,6 @@ def faults(config: Any, *ranges: tuple[str, bool, str]) -> list[str]:
         if values[name] not in known
     ]
     return unknown + [f"{name} is {values[name]!r}, expected {expected}" for name, ok, expected in ranges if not ok]
-
-
-Group = Literal["attn", "mlp", "norm", "lm_head"]
-PriorKind = Literal["direct", "hierarchical", "random", "shuffled", "reversed"]
 
 
 @dataclass(frozen=True)

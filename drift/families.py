@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drift.adapters import own_parameters
 from drift.errors import CheckpointError, FamilyError, closest
 
 if TYPE_CHECKING:
@@ -51,11 +52,6 @@ class Family:
     text: str
     lm: tuple[str, ...]
     head: tuple[str, ...] = ("lm_head",)
-
-    @property
-    def is_text(self) -> bool:
-        """True for a text-only family."""
-        return self.name == self.text
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -220,8 +216,10 @@ def lm_index(names: Iterable[str], family: Family) -> dict[str, str]:
 def lm_parameters(model: "nn.Module", family: Family) -> "dict[str, nn.Parameter]":
     """{canonical name: parameter} of the LM inside a live model, wrapped or not; tied embeddings once, as embed_tokens.
 
+    PEFT's adapters are left out, and what they wrap has its own name again (drift.adapters).
+
     Raises:
         FamilyError: the model holds no LM of this family.
     """
-    parameters = {_WRAPPER.sub("", name): parameter for name, parameter in model.named_parameters()}
+    parameters = {_WRAPPER.sub("", name): parameter for name, parameter in own_parameters(model).items()}
     return {canonical: parameters[name] for canonical, name in lm_index(parameters, family).items()}

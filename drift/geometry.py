@@ -32,8 +32,8 @@ def layer_geometry(a: Path | str, b: Path | str, groups: Sequence[str] = GEOMETR
     """One row per LM tensor of two checkpoints of one architecture.
 
     Args:
-        a: checkpoint folder; distances are relative to it (the MLLM in Figure 2).
-        b: checkpoint folder (the expert).
+        a: checkpoint folder or hub id (owner/name[@revision]); distances are relative to it (the MLLM in Figure 2).
+        b: checkpoint folder or hub id (the expert).
         groups: module groups; vocabularies often differ, so embeddings and lm_head are left out unless asked for.
     Returns:
         rows with name, layer (None outside the layers), group, module, l2 = ||b - a||, relative_l2 = l2 / ||a||,

@@ -22,17 +22,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from drift.choices import KINDS
 from drift.deltas import Moments, Recipe
 from drift.errors import DriftError, closest
+from drift.safetensors_io import Shard, TensorSpec
 from drift.selection import DEFAULT_GROUPS, check_coverage
-from drift.shards import Shard, TensorSpec
 from drift.sources import Source, check_fit, open_source, select_target
 from drift.threads import one_thread
 from drift.writer import Writer
 
 log = logging.getLogger(__name__)
 
-KINDS = ("direct", "hierarchical", "random", "shuffled", "reversed")
 FORMAT = 1
 _STORED = (torch.bfloat16, torch.float32)  # fp16 loses Deltas below 1e-5
 
@@ -66,10 +66,10 @@ class ReasoningPrior:
         """Computes Delta over the selected LM tensors, streaming, and writes it whole or not at all.
 
         Args:
-            mllm: folder of the multimodal model (a text model serves too).
-            expert: folder of the reasoning expert, of the same LM architecture.
+            mllm: folder or hub id (owner/name[@revision]) of the multimodal model; a text model serves too.
+            expert: folder or hub id of the reasoning expert, of the same LM architecture.
             out: folder to write; must not exist or be empty.
-            base: folder of the model that the expert was tuned from; for `hierarchical`, and only for it.
+            base: folder or hub id of the model that the expert was tuned from; for `hierarchical`, and only for it.
             kind: see the module.
             groups: module groups (drift.selection).
             layers: layer numbers; None for all.

@@ -61,34 +61,6 @@ def get_scaling(name: str) -> Scaling:
     return SCALINGS[name]
 
 
-def _coefficient(scale: str, grad: Tensor, delta: Tensor, alpha: float) -> Tensor:
-    g, d = grad.detach().flatten().double(), delta.detach().flatten().double()
-    return alpha * SCALINGS[scale](g.norm(), torch.dot(g, d), d.norm())
-
-
-def absolute(grad: Tensor, delta: Tensor, alpha: float) -> Tensor:
-    """c = alpha, so that the biased gradient is g + alpha * Delta.
-
-    Args:
-        grad: (*shape), any floating type.
-        delta: (*shape), any floating type.
-        alpha: injection strength; negative moves the weights toward Delta.
-    Returns:
-        (), float64.
-    """
-    return _coefficient("absolute", grad, delta, alpha)
-
-
-def gradnorm(grad: Tensor, delta: Tensor, alpha: float) -> Tensor:
-    """c = alpha * ||g|| / ||Delta||, so that the added term has norm |alpha| * ||g||. Arguments as for `absolute`."""
-    return _coefficient("gradnorm", grad, delta, alpha)
-
-
-def adaptive(grad: Tensor, delta: Tensor, alpha: float) -> Tensor:
-    """c = alpha * (1 + cos(g, Delta)) / 2 * ||g|| / ||Delta||, the paper's best. Arguments as for `absolute`."""
-    return _coefficient("adaptive", grad, delta, alpha)
-
-
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda progress: 1.0,
     "linear": lambda progress: 1.0 - progress,

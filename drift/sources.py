@@ -16,6 +16,7 @@ from torch import Tensor
 from drift.checkpoints import Checkpoint
 from drift.errors import CheckpointError
 from drift.families import LMConfig, lm_config
+from drift.hub import checkpoint_folder
 from drift.selection import check_coverage, check_groups, group_of, select
 
 log = logging.getLogger(__name__)
@@ -83,14 +84,16 @@ class Source:
         return self.index[name]
 
 
-def open_source(folder: Path | str) -> Source:
-    """Opens a checkpoint folder, text or multimodal, by its own family.
+def open_source(word: Path | str) -> Source:
+    """Opens a checkpoint, text or multimodal, by its own family.
 
+    Args:
+        word: a folder or a hub id (drift.hub).
     Raises:
-        CheckpointError: a shard is missing or broken, or a tensor is spelled twice.
+        CheckpointError: there is none, a shard is missing or broken, or a tensor is spelled twice.
         FamilyError: the family is unknown, or there is no LM in the checkpoint.
     """
-    checkpoint = Checkpoint(folder)
+    checkpoint = Checkpoint(checkpoint_folder(word))
     return Source(checkpoint, checkpoint.lm_names())
 
 

@@ -17,7 +17,7 @@ from types import TracebackType
 from torch import Tensor
 
 from drift.errors import CheckpointError, closest
-from drift.shards import TensorSpec, header_bytes, write_at
+from drift.safetensors_io import TensorSpec, header_bytes, write_at
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """What a run did along the prior: w_eff = <theta_t - theta_0, Delta> / ||Delta||^2, the share of Delta covered so far.
 
 w_eff = 0 is where training started and 1 is a full merge. theta_0 is never kept: <theta_0, Delta> is one number per
-parameter, so a resumed run needs that number and not the original weights. EffectiveWeight measures any run, also plain
+parameter, so a resumed run needs that number and not the original weights. RunObserver measures any run, also plain
 SFT; `effective_weight` measures two checkpoint folders.
 """
 
@@ -16,7 +16,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from drift.checkpoints import Checkpoint
 from drift.errors import CheckpointError, DriftError
 from drift.injection.bias import ReadDelta, by_parameter, chunks, weight_products
 from drift.injection.coverage import Prior, covered_parameters
@@ -24,6 +23,7 @@ from drift.injection.observers import parameter_numel
 from drift.injection.shards import GradientShards, Span, dtensor_span, local_tensor, rank_of, world_size
 from drift.injection.targets import Seam, open_seam
 from drift.selection import group_of, layer_of, module_of
+from drift.sources import open_source
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class Displacement:
         self._origin = torch.tensor(rows, dtype=torch.float64)
 
 
-class EffectiveWeight:
+class RunObserver:
     """Measures w_eff of a run and changes nothing: no hook, no wrapped method, no Delta in memory."""
 
     def __init__(self, prior: Prior) -> None:
@@ -137,7 +137,7 @@ class EffectiveWeight:
         self._displacement = Displacement(prior)
         self._seam: Seam | None = None
 
-    def attach(self, target: Any) -> "EffectiveWeight":
+    def attach(self, target: Any) -> "RunObserver":
         """Take the target's weights as theta_0.
 
         Args:
@@ -180,23 +180,29 @@ class EffectiveWeight:
         self._seam = None
 
 
-def effective_weight(trained: Path, start: Path, prior: Prior) -> dict[str, Any]:
+def effective_weight(trained: Path | str, start: Path | str, prior: Prior) -> dict[str, Any]:
     """How far `trained` has moved from `start` along the prior, from checkpoint folders alone.
 
     Args:
-        trained: checkpoint folder after training.
-        start: checkpoint folder before training.
+        trained: checkpoint folder (or hub id) after training.
+        start: the one before training.
         prior: the prior to measure against, whether or not the run used it.
     Returns:
         w_eff; cosine of the whole move with Delta; relative_norm = ||move|| / ||Delta||; and `layers`, one row per
         parameter with w_eff and cosine.
+    Raises:
+        CheckpointError: a checkpoint is broken or lacks a parameter of the prior.
     """
-    after, before = _Named(trained), _Named(start)
+    after, before = open_source(trained), open_source(start)
+    for source in (after, before):
+        missing = [name for name in prior.names if not source.has(name)]
+        if missing:
+            raise CheckpointError(f"{source.folder} has no {missing[0]!r}; expected every parameter of the prior")
     rows, sums = [], torch.zeros(3, dtype=torch.float64)
     for name in prior.names:
         products = torch.zeros(3, dtype=torch.float64)
         for first, last in chunks(parameter_numel(prior, name), torch.device("cpu")):
-            move = after.read(name, first, last).double() - before.read(name, first, last).double()
+            move = after.read_slice(name, first, last).double() - before.read_slice(name, first, last).double()
             delta = prior.read_slice(name, first, last, dtype=torch.float32).double()
             products += torch.stack([move.dot(delta), move.dot(move), delta.dot(delta)])
         rows.append({**_place(name), **_summary(products)})
@@ -215,16 +221,3 @@ def _summary(products: Tensor) -> dict[str, float]:
         "cosine": dot / math.sqrt(moved * squared) if moved * squared else 0.0,
         "relative_norm": math.sqrt(moved / squared) if squared else 0.0,
     }
-
-
-class _Named:
-    """A checkpoint read by canonical names."""
-
-    def __init__(self, folder: Path) -> None:
-        self._checkpoint = Checkpoint(folder)
-        self._names = self._checkpoint.lm_names()
-
-    def read(self, name: str, start: int, stop: int) -> Tensor:
-        if name not in self._names:
-            raise CheckpointError(f"{self._checkpoint.folder} has no {name!r}; expected every parameter of the prior")
-        return self._checkpoint.read_slice(self._names[name], start, stop)

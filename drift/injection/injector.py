@@ -7,14 +7,23 @@ mean. Either way Delta is added to each rank's shard before clipping, and one al
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from drift.choices import DEFAULT_SEMANTICS, SEMANTICS, Scale, Schedule, Semantics
 from drift.errors import DriftError, closest
 from drift.injection.bias import add_deltas, by_parameter, gradient_products, read_deltas, weight_products
-from drift.injection.coverage import Prior, alphas_by_name, covered_parameters
+from drift.injection.coverage import (
+    Prior,
+    Share,
+    alphas_by_name,
+    coverage_shares,
+    covered_parameters,
+    describe_shares,
+    unwrap,
+)
 from drift.injection.effect import Displacement
 from drift.injection.metrics import StepRecord
 from drift.injection.observers import LocalStrengths
@@ -25,7 +34,7 @@ from drift.selection import group_of
 
 log = logging.getLogger(__name__)
 
-SEMANTICS = ("step", "micro_batch")
+LOG_PREFIX = "drift/"
 
 
 class GradientInjector:
@@ -35,11 +44,11 @@ class GradientInjector:
         self,
         prior: Prior,
         *,
-        scale: Literal["absolute", "gradnorm", "adaptive"] | str = "adaptive",
+        scale: Scale | str = "adaptive",
         alpha: float = -1.0,
-        semantics: Literal["step", "micro_batch"] | str = "step",
+        semantics: Semantics | str = DEFAULT_SEMANTICS,
         rescale_to_parameter: bool = False,
-        alpha_schedule: str = "constant",
+        alpha_schedule: Schedule | str = "constant",
         group_alpha: Mapping[str, float] | None = None,
         total_steps: int | None = None,
     ) -> None:
@@ -49,7 +58,7 @@ class GradientInjector:
             prior: a ReasoningPrior.
             scale: absolute, gradnorm or adaptive (the paper's best).
             alpha: strength; negative moves the weights toward Delta. -1 in every experiment of the paper.
-            semantics: step, or micro_batch as in the authors' release.
+            semantics: micro_batch as in the authors' release, or step (one process without accumulation: the same).
             rescale_to_parameter: use Delta * ||theta_0|| / ||Delta||; changes `absolute` alone, as in the release.
             alpha_schedule: constant, or linear or cosine to 0 at `total_steps`.
             group_alpha: alpha by module group, where it is not `alpha`.
@@ -75,6 +84,7 @@ class GradientInjector:
         self._bound: _Bound | None = None
         self._record: StepRecord | None = None
         self._measured: tuple[int, float] | None = None
+        self._coverage: list[Share] = []
 
     @property
     def expected(self) -> int:
@@ -86,8 +96,20 @@ class GradientInjector:
         """Parameters that are bound to a live model: all expected ones, or 0 before `attach`."""
         return self.expected if self._seam is not None else 0
 
+    def coverage(self) -> list[Share]:
+        """What is moved and what is left out, and why: one row per module group, and one for each kind of the rest.
+
+        Raises:
+            DriftError: nothing is attached, so no model says what there is.
+        """
+        if self._seam is None:
+            raise DriftError("coverage() is of a model; call attach(target) first")
+        return list(self._coverage)
+
     def attach(self, target: Any) -> "GradientInjector":
         """Check coverage, take the weights for theta_0, and act at every optimizer step from now on.
+
+        A Trainer's own log gets "drift/" + each key of `metrics()` in every line that has a loss.
 
         Args:
             target: a DeepSpeedEngine; a transformers Trainer (before `train`); an accelerate Accelerator (after
@@ -102,12 +124,15 @@ class GradientInjector:
             raise DriftError("already attached; call detach() first")
         seam = open_seam(target)
         parameters = covered_parameters(seam.model(), self._prior)
+        self._coverage = coverage_shares(seam.model(), self._prior)
+        counts, name = (len(parameters), self.expected), type(unwrap(seam.model())).__name__
+        log.info("prior covers %d/%d parameters of %s: %s", *counts, name, describe_shares(self._coverage))
         if not self._displacement.has_origin:
             self._displacement.measure_origin(self._prior, parameters)
         self._seam = seam
         if seam.owner() is not None:
             self._bind()
-        seam.install(self._bind, self._apply)
+        seam.install(self._bind, self._apply, self._log_values)
         return self
 
     def _bind(self) -> None:
@@ -197,6 +222,13 @@ class GradientInjector:
         if self._measured is not None and self._measured[0] == self._steps:
             values["w_eff"] = self._measured[1]
         return values
+
+    def _log_values(self) -> dict[str, float]:
+        """What a Trainer's log line gets; a collective, so that a step that is not logged costs nothing."""
+        if self._record is None:
+            return {}
+        self.w_eff()
+        return {f"{LOG_PREFIX}{key}": value for key, value in self.metrics().items()}
 
     @torch.no_grad()
     def _shares(self) -> Tensor:

@@ -17,6 +17,7 @@ from drift.errors import TrainingError
 from drift.injection.shards import GradientShards, ModuleShards
 
 Action = Callable[[], None]
+Observe = Callable[[], Mapping[str, float]]
 
 
 class Seam(Protocol):
@@ -36,8 +37,11 @@ class Seam(Protocol):
         """This rank's shards of `parameters`."""
         ...
 
-    def install(self, bind: Action, apply: Action) -> None:
-        """Call `bind` before every backward pass and `apply` once per optimizer step, before clipping."""
+    def install(self, bind: Action, apply: Action, observe: Observe) -> None:
+        """Call `bind` before every backward pass and `apply` once per optimizer step, before clipping.
+
+        A loop that keeps a log adds what `observe` gives to each line that it writes, on all ranks together.
+        """
         ...
 
     def progress(self) -> tuple[int | None, int | None]:
@@ -103,7 +107,7 @@ class ModuleSeam:
         """Gradients in `parameter.grad`."""
         return ModuleShards(parameters)
 
-    def install(self, bind: Action, apply: Action) -> None:
+    def install(self, bind: Action, apply: Action, observe: Observe) -> None:
         """Nothing to wrap."""
 
     def progress(self) -> tuple[int | None, int | None]:
@@ -145,7 +149,7 @@ class EngineSeam:
 
         return engine_shards(self._engine, parameters)
 
-    def install(self, bind: Action, apply: Action) -> None:
+    def install(self, bind: Action, apply: Action, observe: Observe) -> None:
         """Wrap `engine.step`."""
         engine, step = self._engine, self._engine.step
 
@@ -218,28 +222,30 @@ class AcceleratorSeam:
         scaler = self._accelerator.scaler
         return float(scaler.get_scale()) if scaler is not None else 1.0
 
-    def install(self, bind: Action, apply: Action) -> None:
-        """Wrap `accelerator.backward`; under DeepSpeed also the engine's `step`, which backward calls."""
+    def install(self, bind: Action, apply: Action, observe: Observe) -> None:
+        """Wrap `accelerator.backward` and a Trainer's `log`; under DeepSpeed also the engine's `step`."""
         accelerator, backward = self._accelerator, self._accelerator.backward
 
         @wraps(backward)
         def biased_backward(*args: Any, **kwargs: Any) -> None:
             bind()
-            self._follow_engine(bind, apply)
+            self._follow_engine(bind, apply, observe)
             backward(*args, **kwargs)
             if self._engine_seam is None and accelerator.sync_gradients:
                 apply()
 
         self._restore.append(replace_method(accelerator, "backward", biased_backward))
+        if self._trainer is not None:
+            self._restore.append(replace_method(self._trainer, "log", _observed(self._trainer.log, observe)))
 
-    def _follow_engine(self, bind: Action, apply: Action) -> None:
+    def _follow_engine(self, bind: Action, apply: Action, observe: Observe) -> None:
         engine = self._engine()
         if engine is None or (self._engine_seam is not None and self._engine_seam.owner() is engine):
             return
         if self._engine_seam is not None:
             self._engine_seam.close()
         self._engine_seam = EngineSeam(engine)
-        self._engine_seam.install(bind, apply)
+        self._engine_seam.install(bind, apply, observe)
 
     def progress(self) -> tuple[int | None, int | None]:
         """The Trainer counts; a bare accelerator does not."""
@@ -255,6 +261,18 @@ class AcceleratorSeam:
             self._engine_seam = None
         while self._restore:
             self._restore.pop()()
+
+
+def _observed(log: Callable[..., None], observe: Observe) -> Callable[..., None]:
+    """A Trainer's `log`, whose lines about training (they have a loss) hold what `observe` gives."""
+
+    @wraps(log)
+    def observed_log(logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if "loss" in logs:
+            logs |= observe()
+        log(logs, *args, **kwargs)
+
+    return observed_log
 
 
 def _trainer_seam(trainer: Any) -> Seam:

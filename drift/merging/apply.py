@@ -20,10 +20,18 @@ from tqdm import tqdm
 
 from drift.checkpoints import TensorSpec, Writer
 from drift.merging.card import copy_side_files, merge_config, model_card
-from drift.merging.config import Hyperparameters, MergeError, Method, describe, get_method, resolve_hyperparameters
-from drift.merging.methods import check_base, merge_slice
-from drift.merging.plans import Operands, TensorPlan, plan_tensors
-from drift.merging.sources import Sources, open_sources
+from drift.merging.config import (
+    Hyperparameters,
+    MergeError,
+    Method,
+    Value,
+    describe,
+    get_method,
+    resolve_hyperparameters,
+)
+from drift.merging.inputs import Inputs, open_inputs
+from drift.merging.methods import check_base, plan_merge
+from drift.merging.operands import Merged, count_layers
 from drift.threads import one_thread
 
 log = logging.getLogger(__name__)
@@ -41,14 +49,14 @@ class MergeSummary:
         folder: the merged checkpoint.
         merged: tensors that were merged.
         copied: tensors that are the MLLM's.
-        hyperparameters: those used, defaults included.
+        hyperparameters: those used, defaults included; what scales with the depth as the number it came to.
         warnings: differences between the sources' configs, each naming both values.
     """
 
     folder: Path
     merged: int
     copied: int
-    hyperparameters: dict[str, float | int | str]
+    hyperparameters: dict[str, Value]
     warnings: tuple[str, ...]
 
 
@@ -72,7 +80,7 @@ def merge_checkpoints(
     Args:
         method: a key of METHODS (drift.merging.config): linear, task_arithmetic, ties, dare_linear, ...
         out: folder to write; must not exist or be empty.
-        mllm, expert: checkpoint folders whose LMs have the same shapes.
+        mllm, expert: checkpoint folders or hub ids (owner/name[@revision]) whose LMs have the same shapes.
         base: the text model (or MLLM) that both were tuned from; needed where the method works on task vectors.
         variant: br2v (the paper's Table 9), paper (the method's own) or mergekit.
         seed: of DARE's masks.
@@ -89,9 +97,9 @@ def merge_checkpoints(
         raise MergeError(f"chunk_elements is {chunk_elements}; it must be at least 1")
     if base is not None and not row.needs_base:
         log.info("%s (%s) needs no base; %s is not read", method, variant, base)
-    sources = open_sources(Path(mllm), Path(expert), Path(base) if base is not None and row.needs_base else None)
+    inputs = open_inputs(mllm, expert, base if row.needs_base else None)
     with one_thread():
-        return _run(_Job(row, chosen, sources, seed, chunk_elements), Path(out))
+        return _run(_Job(row, chosen, inputs, seed, chunk_elements), Path(out))
 
 
 @dataclass(frozen=True)
@@ -100,31 +108,34 @@ class _Job:
 
     method: Method
     hyperparameters: Hyperparameters
-    sources: Sources
+    inputs: Inputs
     seed: int
     chunk: int
 
     @property
+    def used(self) -> dict[str, Value]:
+        """The hyperparameters as numbers for a model of this depth."""
+        return describe(self.method, self.hyperparameters, count_layers(self.inputs.names))
+
+    @property
     def resume_key(self) -> str:
         """Equal for equal results: method, hyperparameters, seed and the state of the sources; not the chunk."""
-        used = describe(self.method, self.hyperparameters)
-        identity = [self.method.key, self.method.variant, used, self.seed, self.sources.identity()]
+        identity = [self.method.key, self.method.variant, self.used, self.seed, self.inputs.identity()]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def _run(job: _Job, out: Path) -> MergeSummary:
     """Plans every tensor, then streams all of them, merged or copied, through the writer."""
-    mllm, operands = job.sources.mllm, job.sources.operands()
+    mllm, operands = job.inputs.mllm, job.inputs.operands()
     specs = [mllm.spec(name) for name in mllm.names]
-    used = describe(job.method, job.hyperparameters)
-    summary = MergeSummary(out, len(operands), len(specs) - len(operands), used, job.sources.warnings)
+    summary = MergeSummary(out, len(operands), len(specs) - len(operands), job.used, job.inputs.warnings)
     with Writer(out, specs, resume_key=job.resume_key) as writer:
-        planned = plan_tensors(job.method, job.hyperparameters, list(operands.values()), job.seed)
-        plans, done = dict(zip(operands, planned, strict=True)), writer.done
+        planned = plan_merge(job.method, job.hyperparameters, list(operands.values()), job.seed)
+        merged, done = dict(zip(operands, planned, strict=True)), writer.done
         with tqdm(total=writer.nbytes, unit="B", unit_scale=True, desc=job.method.key, disable=None) as progress:
             for spec in specs:
                 if spec.name not in done:
-                    for part in _slices(job, spec, operands.get(spec.name), plans.get(spec.name)):
+                    for part in _slices(job, spec, merged.get(spec.name)):
                         writer.append(spec.name, part)
                 progress.update(spec.nbytes)
         _write_side_files(job, writer.partial, summary)
@@ -134,25 +145,25 @@ def _run(job: _Job, out: Path) -> MergeSummary:
     return summary
 
 
-def _slices(job: _Job, spec: TensorSpec, operands: Operands | None, plan: TensorPlan | None) -> Iterator[Tensor]:
+def _slices(job: _Job, spec: TensorSpec, merged: Merged | None) -> Iterator[Tensor]:
     """The result's tensor in consecutive flat pieces."""
-    step = spec.numel if plan is not None and plan.kind == "whole" else job.chunk
+    step = spec.numel if merged is not None and merged.is_whole else job.chunk
     for start in range(0, spec.numel, step):
         stop = min(start + step, spec.numel)
-        if operands is None or plan is None or plan.kind == "copy":
-            yield job.sources.mllm.read_slice(spec.name, start, stop)
+        if merged is None or merged.is_copy:
+            yield job.inputs.mllm.read_slice(spec.name, start, stop)
         else:
-            yield merge_slice(job.method, job.hyperparameters, plan, operands, start, stop, job.seed)
+            yield merged.read(start, stop)
 
 
 def _write_side_files(job: _Job, folder: Path, summary: MergeSummary) -> None:
     """Config, tokenizer, processor, the merge's YAML and the model card."""
-    mllm = job.sources.mllm
-    dtype = mllm.dtype(next(iter(job.sources.operands())))
-    config = merge_config(job.method, job.hyperparameters, job.sources.folders, job.seed, dtype)
+    mllm = job.inputs.mllm
+    dtype = mllm.dtype(next(iter(job.inputs.operands())))
+    config = merge_config(job.method, job.used, job.inputs.folders, job.seed, dtype)
     copy_side_files(mllm.folder, folder)
     (folder / "mergekit_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     notes = [f"{summary.merged} tensors merged; {summary.copied} are the MLLM's, bit for bit.", *summary.warnings]
     (folder / "README.md").write_text(
-        model_card(job.method, config, job.sources.folders, "\n\n".join(notes)), encoding="utf-8"
+        model_card(job.method, config, job.inputs.folders, "\n\n".join(notes)), encoding="utf-8"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from drift.merging.config import Hyperparameters, Method, describe
+from drift.merging.config import Method, Value
 
 # By name, since a folder may also hold optimizer states, logs or manifests that are not true of the merged model.
 _COPIED = (
@@ -46,10 +46,9 @@ def source_name(folder: Path) -> str:
 
 
 def merge_config(
-    method: Method, hyperparameters: Hyperparameters, folders: Mapping[str, Path], seed: int, dtype: torch.dtype
+    method: Method, used: Mapping[str, Value], folders: Mapping[str, Path], seed: int, dtype: torch.dtype
 ) -> dict[str, object]:
     """The merge in mergekit's YAML keys, with what mergekit has no word for under `drift`."""
-    used = describe(method, hyperparameters)
     models = []
     for role in ("mllm", "expert"):
         parameters = {"weight": used[f"weight_{role}"]} if f"weight_{role}" in used else {}
@@ -60,7 +59,7 @@ def merge_config(
     if "base" in folders:
         config["base_model"] = source_name(folders["base"])
     config |= {"dtype": "float32", "out_dtype": str(dtype).removeprefix("torch.")}
-    config["drift"] = {"variant": method.variant, "seed": seed, "source": method.source} | used
+    config["drift"] = {"variant": method.variant, "seed": seed, "source": method.source, **used}
     return config
 
 

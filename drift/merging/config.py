@@ -1,14 +1,16 @@
 """The merge methods as rows of data, and their hyperparameters as one frozen dataclass.
 
 A row says what a method does by switches (which vectors are trimmed and how, how signs are elected, what the sum is
-divided by), names its source and gives its defaults. methods.py turns the switches into tensor operations. This module
-imports no torch, so that a planner can list methods, validate hyperparameters and hash them without paying for it.
+divided by), names its source and gives its defaults. methods.py has the tensor operations, a function for each recipe.
+A new method is a row here and, where no recipe fits, a function there. This module imports no torch, so that a planner
+can list methods, validate hyperparameters and hash them without paying for it.
 
 Three variants stand side by side because the sources disagree: `br2v` is the code that the DRIFT paper's Table 9 comes
 from (arXiv:2505.05464), `paper` is each method's own paper, `mergekit` is mergekit 0.1.5.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
@@ -18,6 +20,7 @@ from drift.errors import DriftError, closest
 Value = float | int | str
 
 RESCALES = ("none", "density", "l1")
+_WITHOUT_BASE = ("interpolate", "slerp")  # recipes that mix the weights themselves
 
 
 class MergeError(DriftError):
@@ -34,7 +37,8 @@ class Hyperparameters:
         density: share of each task vector that is KEPT, in (0, 1].
         rescale: what a randomly dropped vector is multiplied by: `none` 1, `density` 1/density, `l1` the ratio of the
             L1 norms before and after.
-        keep_layers: layer swap's k: layers 0..k stay the MLLM's, so 5 keeps six; -1 keeps none.
+        keep_layers: layer swap's k: layers 0..k stay the MLLM's, so 5 keeps six; -1 keeps none. "5/28" is the k of a
+            model with 28 layers, scaled to the depth of the one that is merged and rounded down.
         top_layers: layer swap as in its paper: how many of the last layers stay the MLLM's too.
         t: place between MLLM (0) and expert (1) on the arc of SLERP.
     """
@@ -43,7 +47,7 @@ class Hyperparameters:
     weight_expert: float = 0.0
     density: float = 1.0
     rescale: str = "none"
-    keep_layers: int = -1
+    keep_layers: int | str = -1
     top_layers: int = 0
     t: float = 0.0
 
@@ -60,13 +64,24 @@ class Hyperparameters:
             raise MergeError(f"density is {self.density!r}; it is the share kept and must lie in (0, 1]")
         if self.rescale not in RESCALES:
             raise MergeError(f"unknown rescale {self.rescale!r}; {closest(self.rescale, RESCALES)}")
-        if self.keep_layers < -1 or self.top_layers < 0:
+        if not _is_depth(self.keep_layers) or self.top_layers < 0:
             raise MergeError(
-                f"keep_layers is {self.keep_layers} and top_layers {self.top_layers}; "
-                "keep_layers is the last layer kept (-1 for none), top_layers a count from 0"
+                f"keep_layers is {self.keep_layers} and top_layers {self.top_layers}; keep_layers is the last layer "
+                "kept (-1 for none) or the like of '5/28' (5 in a model of 28 layers), top_layers a count from 0"
             )
         if not 0.0 <= self.t <= 1.0:
             raise MergeError(f"t is {self.t!r}; it must lie in [0, 1], from the MLLM to the expert")
+
+    def kept_layers(self, layers: int) -> int:
+        """k in a model of so many layers."""
+        if isinstance(self.keep_layers, int):
+            return self.keep_layers
+        kept, of = map(int, self.keep_layers.split("/"))
+        return kept * layers // of
+
+
+def _is_depth(value: int | str) -> bool:
+    return value >= -1 if isinstance(value, int) else re.fullmatch(r"\d+/[1-9]\d*", value) is not None
 
 
 @dataclass(frozen=True)
@@ -78,7 +93,7 @@ class Method:
         variant: br2v, paper or mergekit.
         source: where the formula comes from.
         formula: the formula in one line; V and R are MLLM and expert, B the base, v and r their task vectors.
-        recipe: interpolate, task_vectors, slerp, model_stock or tsv (see methods.py).
+        recipe: the function of methods.py that merges by this row: interpolate, task_vectors, slerp, model_stock, tsv.
         defaults: the hyperparameters that the method takes, with their defaults.
         layers: which layers are interpolated: all, above (layers 0..k stay the MLLM's) or sandwich (bottom and top
             stay the MLLM's, the middle becomes the expert's).
@@ -103,7 +118,7 @@ class Method:
     @property
     def needs_base(self) -> bool:
         """True for everything that works on task vectors."""
-        return self.recipe in ("task_vectors", "model_stock", "tsv")
+        return self.recipe not in _WITHOUT_BASE
 
 
 _BR2V = "https://arxiv.org/abs/2505.05464"
@@ -117,6 +132,7 @@ _SLERP = "https://doi.org/10.1145/325165.325242"
 _MODEL_STOCK = "https://arxiv.org/abs/2403.19522"
 _TSV = "https://arxiv.org/abs/2412.00081"
 
+_KEPT: dict[str, Value] = {"keep_layers": "5/28"}  # Table 9's k for Qwen2.5-VL-7B, whose LM has 28 layers
 _NEAR: dict[str, Value] = {"weight_mllm": 0.9, "weight_expert": 0.1}
 _TABLE9: dict[str, Value] = {"weight_mllm": 1.6, "weight_expert": 0.2, "density": 0.2}
 _EQUAL: dict[str, Value] = {"weight_mllm": 1.0, "weight_expert": 1.0, "density": 0.2}
@@ -173,7 +189,7 @@ _ROWS = (
     ),
     Method(
         "layer_swap", "br2v", _BR2V, "layers 0..k: V; everything else: w_V V + w_R R",
-        "interpolate", _NEAR | {"keep_layers": 5}, layers="above",
+        "interpolate", _NEAR | _KEPT, layers="above",
     ),
     # The paper puts a language expert's bottom and top layers into a math expert; here the MLLM is the one that
     # knows the inputs and outputs. Layers next to the seams are averaged (its transition zone). It tunes how many
@@ -184,7 +200,7 @@ _ROWS = (
     ),
     Method(
         "layer_swap", "mergekit", _MERGEKIT, "two slices: layers 0..k V, the rest linear",
-        "interpolate", _NEAR | {"keep_layers": 5}, layers="above", normalize=True,
+        "interpolate", _NEAR | _KEPT, layers="above", normalize=True,
     ),
     Method("slerp", "paper", _SLERP, "great-circle interpolation of each flattened tensor", "slerp", {"t": 0.1}),
     Method("slerp", "mergekit", _MERGEKIT, "as paper", "slerp", {"t": 0.1}),
@@ -233,6 +249,8 @@ def resolve_hyperparameters(method: Method, given: Mapping[str, object]) -> Hype
 def _typed(label: str, name: str, value: object) -> Value:
     """`value` as the type of the field `name`; whole numbers pass as floats, nothing else is converted."""
     wanted = type(getattr(Hyperparameters, name))
+    if name == "keep_layers" and isinstance(value, str):
+        return value
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, bool) or not isinstance(value, wanted):
@@ -240,7 +258,13 @@ def _typed(label: str, name: str, value: object) -> Value:
     return value  # type: ignore[return-value]
 
 
-def describe(method: Method, hyperparameters: Hyperparameters) -> dict[str, Value]:
-    """The hyperparameters that the method uses, by name: what belongs on a model card and in a fingerprint."""
+def describe(method: Method, hyperparameters: Hyperparameters, layers: int | None = None) -> dict[str, Value]:
+    """The hyperparameters that the method uses, by name: what belongs on a model card and in a fingerprint.
+
+    Args:
+        layers: the LM's depth where it is known; what scales with it is then the number that was used.
+    """
     values = asdict(hyperparameters)
+    if layers is not None:
+        values["keep_layers"] = hyperparameters.kept_layers(layers)
     return {name: values[name] for name in method.defaults}

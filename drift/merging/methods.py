@@ -1,16 +1,102 @@
-"""A row of METHODS applied to tensors: any slice of a tensor, given the plan of the whole tensor (plans.py).
+"""The merge methods: a recipe is one function from the operands of every tensor to a reader of each merged tensor.
 
-`merge_tensors` plans and merges tensors in memory; it is the definition that the streamed merge is tested against.
+A row of METHODS (config.py) names its recipe and sets its switches. What a recipe must know of a whole tensor (weights,
+thresholds, scales) it reads in bounded memory before it yields; the reader then serves any slice.
+`merge_tensors` merges tensors in memory; it is the definition that the streamed merge is tested against.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from drift.merging import primitives as p
 from drift.merging.config import Hyperparameters, MergeError, Method
-from drift.merging.plans import ROLES, Operands, TensorPlan, plan_tensors
-from drift.merging.threshold import Read
+from drift.merging.operands import ROLES, Merge, Merged, Operands
+from drift.merging.threshold import Read, magnitude_threshold
+from drift.selection import layer_of
+
+Recipe = Callable[[Merge], Iterator[Merged]]
+RECIPES: dict[str, Recipe] = {}
+
+
+def recipe(function: Recipe) -> Recipe:
+    """Registers a recipe under its own name, which rows of METHODS give."""
+    RECIPES[function.__name__] = function
+    return function
+
+
+@recipe
+def interpolate(merge: Merge) -> Iterator[Merged]:
+    """(w_V V + w_R R), over the sum of the weights where the row normalizes; the weights may depend on the layer.
+
+    Raises:
+        MergeError: layer swap leaves no layer to merge, or the weights sum to 0 and are divided by.
+    """
+    method, chosen, count = merge.method, merge.chosen, merge.layers
+    weights_of = {"all": _all_layers, "above": _layers_above, "sandwich": _sandwich}[method.layers]
+    kept = chosen.kept_layers(count)
+    if method.layers != "all" and kept + chosen.top_layers + 1 >= count:
+        raise MergeError(
+            f"{method.key} keeps layers 0..{kept} and the last {chosen.top_layers}; "
+            f"the model has {count} layers, so nothing is left to merge: lower keep_layers"
+        )
+    for each in merge.tensors:
+        weights = weights_of(chosen, layer_of(each.name), count)
+        divisor = float(torch.tensor(weights).sum()) if method.normalize else 1.0
+        if divisor == 0.0:
+            raise MergeError(f"{method.key} ({method.variant}) divides by the sum of its weights {weights}, which is 0")
+        is_copy = weights == (1.0, 0.0)
+        yield Merged(each.tensor("mllm"), is_copy=True) if is_copy else _combined(each, weights, divisor=divisor)
+
+
+@recipe
+def task_vectors(merge: Merge) -> Iterator[Merged]:
+    """B plus a mixture of the two task vectors, trimmed or dropped, by the row's election and division."""
+    parts = [[(each.delta(role), each.numel) for each in merge.tensors] for role in ROLES[:2]]
+    shared = [_threshold(part, merge) for part in parts] if merge.method.trim == "model" else [0.0, 0.0]
+    for each in merge.tensors:
+        thresholds, scales = shared, [1.0, 1.0]
+        if merge.method.trim == "tensor":
+            thresholds = [_threshold([(each.delta(role), each.numel)], merge) for role in ROLES[:2]]
+        if merge.method.trim == "random":
+            scales = [_scale(each, role, merge) for role in ROLES[:2]]
+        yield _onto_base(each, merge, partial(_mix, merge, each.name, thresholds, scales))
+
+
+@recipe
+def slerp(merge: Merge) -> Iterator[Merged]:
+    """Great-circle interpolation of each flattened tensor."""
+    for each in merge.tensors:
+        products = p.inner_products(each.tensor("mllm"), each.tensor("expert"), each.numel)
+        yield _combined(each, p.slerp_weights(*products, merge.chosen.t))
+
+
+@recipe
+def model_stock(merge: Merge) -> Iterator[Merged]:
+    """r (V + R)/2 + (1 - r) B, with r from the angle between the task vectors."""
+    for each in merge.tensors:
+        products = p.inner_products(each.delta("mllm"), each.delta("expert"), each.numel)
+        ratio = p.model_stock_ratio(*products)
+        yield _combined(each, (ratio / 2.0, ratio / 2.0), base_weight=1.0 - ratio)
+
+
+@recipe
+def tsv(merge: Merge) -> Iterator[Merged]:
+    """B plus the sum of the task vectors' half-rank SVDs with decorrelated singular vectors."""
+    for each in merge.tensors:
+        yield _onto_base(each, merge, partial(_singular, each.shape, merge.weights), is_whole=True)
+
+
+def plan_merge(method: Method, chosen: Hyperparameters, tensors: Sequence[Operands], seed: int) -> list[Merged]:
+    """What reads each merged tensor; reads what the method must know of whole tensors, and nothing where it needs none.
+
+    Raises:
+        MergeError: the method can't merge a model of these layers with these weights.
+    """
+    return list(RECIPES[method.recipe](Merge(method, chosen, tensors, seed)))
 
 
 def merge_tensors(
@@ -35,16 +121,8 @@ def merge_tensors(
         Operands(name, tuple(tensor.shape), {role: _reader(side[name]) for role, side in sides.items()})
         for name, tensor in mllm.items()
     ]
-    plans = plan_tensors(method, hyperparameters, operands, seed)
-    return {
-        each.name: merge_slice(method, hyperparameters, plan, each, 0, each.numel, seed).view(each.shape)
-        for each, plan in zip(operands, plans, strict=True)
-    }
-
-
-def _reader(tensor: Tensor) -> Read:
-    flat = tensor.reshape(-1)
-    return lambda start, stop: flat[start:stop].clone()
+    merged = plan_merge(method, hyperparameters, operands, seed)
+    return {each.name: new.read(0, each.numel).view(each.shape) for each, new in zip(operands, merged, strict=True)}
 
 
 def check_base(method: Method, has_base: bool) -> None:
@@ -58,73 +136,106 @@ def check_base(method: Method, has_base: bool) -> None:
         )
 
 
-def merge_slice(
-    method: Method,
-    hyperparameters: Hyperparameters,
-    plan: TensorPlan,
-    operands: Operands,
-    start: int,
-    stop: int,
-    seed: int,
-) -> Tensor:
-    """Elements start..stop of the merged tensor, flat, float32. A plan of kind `whole` must be given all elements."""
-    if plan.kind == "copy":
-        return operands.read("mllm", start, stop)
-    if plan.kind == "combine":
-        return _combine(plan, operands, start, stop)
-    base = operands.read("base", start, stop)
-    if plan.weights == (0.0, 0.0):
-        return base
-    deltas = [operands.read(role, start, stop).sub_(base) for role in ROLES[:2]]
-    if plan.kind == "whole":
-        shaped = [delta.view(operands.shape) for delta in deltas]
-        return base.add_(p.task_singular_vectors(shaped, plan.weights).reshape(-1))
-    _sparsify(method, hyperparameters, plan, operands.name, deltas, start, stop, seed)
-    return base.add_(_mix(method, plan.weights, deltas))
+def _reader(tensor: Tensor) -> Read:
+    flat = tensor.reshape(-1)
+    return lambda start, stop: flat[start:stop].clone()
 
 
-def _combine(plan: TensorPlan, operands: Operands, start: int, stop: int) -> Tensor:
+def _all_layers(chosen: Hyperparameters, layer: int | None, count: int) -> tuple[float, float]:
+    return chosen.weight_mllm, chosen.weight_expert
+
+
+def _layers_above(chosen: Hyperparameters, layer: int | None, count: int) -> tuple[float, float]:
+    is_kept = layer is not None and layer <= chosen.kept_layers(count)
+    return (1.0, 0.0) if is_kept else (chosen.weight_mllm, chosen.weight_expert)
+
+
+def _sandwich(chosen: Hyperparameters, layer: int | None, count: int) -> tuple[float, float]:
+    """MLLM below and above (the final norm is above), mean at the two seams, expert between."""
+    first, last = chosen.kept_layers(count) + 1, count - chosen.top_layers - 1
+    if layer is None or not first <= layer <= last:
+        return 1.0, 0.0
+    return (0.5, 0.5) if layer in (first, last) else (0.0, 1.0)
+
+
+def _combined(
+    each: Operands, weights: tuple[float, float], *, base_weight: float = 0.0, divisor: float = 1.0
+) -> Merged:
     """Weighted sum of tensors; a weight of 0 reads nothing."""
-    w_mllm, w_expert = plan.weights
-    if w_expert == 0.0 and plan.base_weight == 0.0:
-        merged = operands.read("mllm", start, stop).mul_(w_mllm)
-        return merged if plan.divisor == 1.0 else merged.div_(plan.divisor)
-    if w_mllm == 0.0 and plan.base_weight == 0.0:
-        merged = operands.read("expert", start, stop).mul_(w_expert)
-        return merged if plan.divisor == 1.0 else merged.div_(plan.divisor)
-    mllm, expert = (operands.read(role, start, stop) for role in ROLES[:2])
-    merged = p.interpolate_(mllm, expert, plan.weights, plan.divisor)
-    if plan.base_weight != 0.0:
-        merged.add_(operands.read("base", start, stop), alpha=plan.base_weight)
-    return merged
+    w_mllm, w_expert = weights
+
+    def read(start: int, stop: int) -> Tensor:
+        for role, weight, other in (("mllm", w_mllm, w_expert), ("expert", w_expert, w_mllm)):
+            if other == 0.0 and base_weight == 0.0:
+                alone = each.read(role, start, stop).mul_(weight)
+                return alone if divisor == 1.0 else alone.div_(divisor)
+        mllm, expert = (each.read(role, start, stop) for role in ROLES[:2])
+        merged = p.interpolate_(mllm, expert, weights, divisor)
+        return merged.add_(each.read("base", start, stop), alpha=base_weight) if base_weight != 0.0 else merged
+
+    return Merged(read)
 
 
-def _sparsify(
-    method: Method,
-    hyperparameters: Hyperparameters,
-    plan: TensorPlan,
+def _onto_base(
+    each: Operands, merge: Merge, mix: Callable[[list[Tensor], int, int], Tensor], *, is_whole: bool = False
+) -> Merged:
+    """The base plus what `mix` makes of the two task vectors; the base alone where both weights are 0."""
+
+    def read(start: int, stop: int) -> Tensor:
+        base = each.read("base", start, stop)
+        if merge.weights == (0.0, 0.0):
+            return base
+        return base.add_(mix([each.read(role, start, stop).sub_(base) for role in ROLES[:2]], start, stop))
+
+    return Merged(read, is_whole=is_whole)
+
+
+def _mix(
+    merge: Merge,
     name: str,
+    thresholds: Sequence[float],
+    scales: Sequence[float],
     deltas: list[Tensor],
     start: int,
     stop: int,
-    seed: int,
-) -> None:
-    """Trims or drops each task vector in place."""
-    for delta, role, threshold, scale in zip(deltas, ROLES, plan.thresholds, plan.scales, strict=False):
+) -> Tensor:
+    """One merged task vector out of two: trimmed or dropped, elected and divided by the row's switches."""
+    method, density = merge.method, merge.chosen.density
+    for delta, role, threshold, scale in zip(deltas, ROLES, thresholds, scales, strict=False):
         p.trim_(delta, threshold)
-        if method.trim == "random" and hyperparameters.density < 1.0:
-            p.drop_(delta, p.random_mask(seed, role, name, hyperparameters.density, start, stop))
+        if method.trim == "random" and density < 1.0:
+            p.drop_(delta, p.random_mask(merge.seed, role, name, density, start, stop))
         if scale != 1.0:
             delta.mul_(scale)
-
-
-def _mix(method: Method, weights: tuple[float, float], deltas: list[Tensor]) -> Tensor:
-    """One merged task vector out of two, by the row's election and division."""
     if method.elect == "none":
-        return p.weighted_sum_(deltas, weights)
-    votes = {"none": None, "count": (1.0, 1.0), "weights": weights}[method.divide]
+        return p.weighted_sum_(deltas, merge.weights)
+    votes = {"none": None, "count": (1.0, 1.0), "weights": merge.weights}[method.divide]
     if method.elect == "unweighted":
-        return p.disjoint_merge_(deltas, p.elect_sign(deltas), weights, votes)
-    for delta, weight in zip(deltas, weights, strict=True):
+        return p.disjoint_merge_(deltas, p.elect_sign(deltas), merge.weights, votes)
+    for delta, weight in zip(deltas, merge.weights, strict=True):
         delta.mul_(weight)
     return p.disjoint_merge_(deltas, p.elect_sign(deltas), votes=votes)
+
+
+def _singular(
+    shape: tuple[int, ...], weights: tuple[float, float], deltas: list[Tensor], start: int, stop: int
+) -> Tensor:
+    return p.task_singular_vectors([delta.view(shape) for delta in deltas], weights).reshape(-1)
+
+
+def _threshold(parts: list[tuple[Read, int]], merge: Merge) -> float:
+    return magnitude_threshold(parts, merge.chosen.density)
+
+
+def _scale(each: Operands, role: str, merge: Merge) -> float:
+    """What a dropped task vector is multiplied by."""
+    density, rescale = merge.chosen.density, merge.chosen.rescale
+    if rescale == "none" or density == 1.0:
+        return 1.0
+    if rescale == "density":
+        return 1.0 / density
+
+    def mask(start: int, stop: int) -> np.ndarray:
+        return p.random_mask(merge.seed, role, each.name, density, start, stop)
+
+    return p.l1_scale(each.delta(role), mask, each.numel)

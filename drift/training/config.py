@@ -11,14 +11,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
-from drift.config import Group, faults
+from drift.choices import DEFAULT_SEMANTICS, Scale, Schedule, Semantics
+from drift.config import faults
 from drift.errors import TrainingError, closest
 from drift.files import write_whole
+from drift.selection import GROUPS
 
 AUTO = "auto"
-GROUPS = get_args(Group)
 LARGEST_ALPHA = 1e6  # far beyond any that leaves a model; a typing error is meant to stop here
 
 
@@ -113,11 +114,11 @@ class InjectionConfig:
         group_alpha: alpha by module group, where it is not `alpha`.
     """
 
-    scale: Literal["none", "absolute", "gradnorm", "adaptive"] = "none"
+    scale: Literal["none", Scale] = "none"
     alpha: float | Literal["auto"] = -1.0
-    semantics: Literal["step", "micro_batch"] = "micro_batch"
+    semantics: Semantics = DEFAULT_SEMANTICS
     rescale_to_parameter: bool = False
-    alpha_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    alpha_schedule: Schedule = "constant"
     group_alpha: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -127,12 +128,8 @@ class InjectionConfig:
             TrainingError: an unknown choice, or an alpha that is no finite number.
         """
         errors = faults(self)
-        for name, alpha in {
-            "alpha": self.alpha,
-            **{f"group_alpha.{g}": a for g, a in self.group_alpha.items()},
-        }.items():
-            if name == "alpha" and alpha == AUTO:
-                continue
+        alphas = {"alpha": 0.0 if self.alpha == AUTO else self.alpha}
+        for name, alpha in {**alphas, **{f"group_alpha.{g}": a for g, a in self.group_alpha.items()}}.items():
             if not isinstance(alpha, int | float) or not abs(alpha) <= LARGEST_ALPHA:
                 errors.append(f"{name} must be a finite number, found {alpha!r} (at most {LARGEST_ALPHA:g} in size)")
         errors += [f"unknown group_alpha {g!r}; {closest(g, GROUPS)}" for g in self.group_alpha if g not in GROUPS]

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from drift.errors import TrainingError
+from drift.files import read_jsonl, write_jsonl, write_whole
+from drift.injection.injector import LOG_PREFIX
 from drift.training import distributed
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ OBSERVED = ("cosine", "injected_share", "alpha", "w_eff")
 
 
 class Observer(Protocol):
-    """What GradientInjector and EffectiveWeight share."""
+    """What GradientInjector and RunObserver share."""
 
     def w_eff(self) -> float:
         """The share of Delta covered so far; a collective."""
@@ -62,16 +64,12 @@ def find_resume_point(out: Path) -> ResumePoint:
 def read_metrics(out: Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl, without a last one that a kill tore."""
     path = out / METRICS
-    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    return read_jsonl(path, "metrics", allow_torn_end=True) if path.is_file() else []
 
 
 def cut_metrics(out: Path, step: int) -> None:
     """metrics.jsonl keeps the lines up to `step`: what came later will be computed again."""
-    kept = [line for line in read_metrics(out) if line["step"] <= step]
-    temporary = out / f"{METRICS}.tmp"
-    temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    temporary.replace(out / METRICS)
+    write_jsonl(out / METRICS, (line for line in read_metrics(out) if line["step"] <= step))
 
 
 class Recorder(TrainerCallback):
@@ -81,20 +79,17 @@ class Recorder(TrainerCallback):
         self,
         out: Path,
         observer: Observer | None,
-        step_metrics: Callable[[], Mapping[str, float]],
         on_metrics: Callable[[Mapping[str, Any]], None] | None,
         seconds_before: float,
     ):
         """Args:
         out: the run's folder.
-        observer: measures w_eff; None without a prior.
-        step_metrics: what the injection knows of the last step; empty without one.
+        observer: measures w_eff where no injection has put its own values into the log; None without a prior.
         on_metrics: called on rank 0 with each line.
         seconds_before: spent before this start.
         """
         self._out = out
         self._observer = observer
-        self._step_metrics = step_metrics
         self._on_metrics = on_metrics
         self._start = time.monotonic() - seconds_before
 
@@ -119,10 +114,9 @@ class Recorder(TrainerCallback):
         if "loss" not in logs:
             return
         observed: dict[str, float | None] = dict.fromkeys(OBSERVED)
-        if self._observer is not None:
+        observed |= {_own_name(key): value for key, value in logs.items() if key.startswith(LOG_PREFIX)}
+        if observed["w_eff"] is None and self._observer is not None:
             observed["w_eff"] = self._observer.w_eff()
-        # The injection's own norm is of the selected parameters before the bias; ours is of all, after it.
-        observed |= {_own_name(key): value for key, value in self._step_metrics().items()}
         line = {
             "step": state.global_step,
             "epoch": logs["epoch"],
@@ -144,9 +138,7 @@ class Recorder(TrainerCallback):
             return
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         sizes = {str(p.relative_to(folder)): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
-        temporary = folder / f"{MARKER}.tmp"
-        temporary.write_text(json.dumps({"seconds": self.seconds(), "files": sizes}))
-        temporary.replace(folder / MARKER)
+        write_whole(folder / MARKER, json.dumps({"seconds": self.seconds(), "files": sizes}))
         for older in folder.parent.glob("checkpoint-*"):
             if older != folder:
                 shutil.rmtree(older)
@@ -171,9 +163,7 @@ def require_same_job(out: Path, identity: Mapping[str, Any]) -> None:
             )
     distributed.barrier()
     if distributed.rank() == 0:
-        temporary = out / "job.json.tmp"
-        temporary.write_text(json.dumps(wanted, indent=2) + "\n")
-        temporary.replace(path)
+        write_whole(path, json.dumps(wanted, indent=2) + "\n")
 
 
 def _is_complete(folder: Path) -> bool:
@@ -185,4 +175,6 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _own_name(key: str) -> str:
-    return key.replace("grad_norm", "selected_grad_norm", 1) if key.startswith("grad_norm") else key
+    """The injection's own norm is of the selected parameters before the bias; ours is of all, after it."""
+    name = key.removeprefix(LOG_PREFIX)
+    return name.replace("grad_norm", "selected_grad_norm", 1) if name.startswith("grad_norm") else name

@@ -22,7 +22,7 @@ from transformers.processing_utils import ProcessorMixin
 from transformers.utils.logging import disable_progress_bar
 
 from drift.errors import TrainingError
-from drift.injection import EffectiveWeight, GradientInjector
+from drift.injection import GradientInjector, RunObserver
 from drift.prior import ReasoningPrior
 from drift.processing import load_processor, save_processor, set_pixel_limits
 from drift.training import distributed
@@ -212,29 +212,19 @@ def _trainer(
     return trainer
 
 
-def _observer(job: TrainingJob, trainer: GuardedTrainer) -> GradientInjector | EffectiveWeight | None:
+def _observer(job: TrainingJob, trainer: GuardedTrainer) -> GradientInjector | RunObserver | None:
     """The injection, or for plain SFT with a prior something that only measures w_eff; attached before training."""
     if job.prior is None:
         return None
     prior = ReasoningPrior.load(job.prior)
     if job.injection.scale == "none":
-        return EffectiveWeight(prior).attach(trainer)
-    injector = GradientInjector(
-        prior,
-        scale=job.injection.scale,
-        alpha=job.injection.alpha,
-        semantics=job.injection.semantics,
-        rescale_to_parameter=job.injection.rescale_to_parameter,
-        alpha_schedule=job.injection.alpha_schedule,
-    )
-    injector.attach(trainer)
-    log.info("the prior covers %d/%d parameters", injector.covered, injector.expected)
-    return injector
+        return RunObserver(prior).attach(trainer)
+    return GradientInjector(prior, **dataclasses.asdict(job.injection)).attach(trainer)
 
 
 def _recorder(
     job: TrainingJob,
-    observer: GradientInjector | EffectiveWeight | None,
+    observer: GradientInjector | RunObserver | None,
     on_metrics: OnMetrics | None,
     start: ResumePoint,
 ) -> Recorder:
@@ -243,15 +233,14 @@ def _recorder(
         shutil.rmtree(job.out / FINAL, ignore_errors=True)
     if start.folder is not None:
         log.info("going on after step %d", start.step)
-    step_metrics = observer.metrics if isinstance(observer, GradientInjector) else dict
-    return Recorder(job.out, observer, step_metrics, on_metrics, start.seconds)
+    return Recorder(job.out, observer, on_metrics, start.seconds)
 
 
 def _finish(
     job: TrainingJob,
     trainer: GuardedTrainer,
     processor: ProcessorMixin,
-    observer: GradientInjector | EffectiveWeight | None,
+    observer: GradientInjector | RunObserver | None,
     dataset: ConversationDataset,
     recorder: Recorder,
 ) -> TrainingResult:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from drift.errors import DriftError
+from drift.files import write_whole
 from drift.training.config import TrainingJob
 from drift.training.conversations import read_conversations
 
@@ -53,10 +54,8 @@ def _report(folder: Path, error: DriftError) -> None:
     line = " ".join(f"{type(error).__name__}: {error}".split())
     if _is_first():
         log.error(line)
-    temporary = folder / f"{ERROR_FILE}.{os.getpid()}"
     if folder.is_dir():
-        temporary.write_text(line + "\n")
-        temporary.replace(folder / ERROR_FILE)
+        write_whole(folder / ERROR_FILE, line + "\n")
 
 
 def _is_first() -> bool:

@@ -51,7 +51,7 @@ def merge_models(params: MergeParams, runtime: Runtime, inputs: Mapping[str, Pat
     if params.matched is not None:
         hyperparameters = {"weight_mllm": 1.0 - params.matched, "weight_expert": params.matched}
     shutil.rmtree(out / CHECKPOINT, ignore_errors=True)
-    merge_checkpoints(
+    summary = merge_checkpoints(
         merge.method,
         out / CHECKPOINT,
         mllm=inputs["mllm"] / CHECKPOINT,
@@ -61,4 +61,4 @@ def merge_models(params: MergeParams, runtime: Runtime, inputs: Mapping[str, Pat
         seed=merge.seed,
         **hyperparameters,
     )
-    return {"hyperparameters": hyperparameters}
+    return {"hyperparameters": summary.hyperparameters}

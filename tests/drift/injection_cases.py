@@ -114,7 +114,8 @@ def batches(accumulation: int) -> Tensor:
     return torch.randint(0, 61, (STEPS, WORLD, accumulation, 2, 9), generator=generator)
 
 
-def _strength(scale: str, gradient: Tensor, delta: Tensor) -> Tensor:
+def strength(scale: str, gradient: Tensor, delta: Tensor) -> Tensor:
+    """What alpha is multiplied by, as in the paper's section 3.3."""
     if scale == "absolute":
         return torch.tensor(1.0)
     ratio = gradient.norm() / delta.norm()
@@ -140,11 +141,11 @@ def reference(case: Case, ranks: int = WORLD) -> dict[str, Tensor]:
             for name, gradient in zip(names, torch.autograd.grad(loss, parameters), strict=True):
                 local = gradient.clone()
                 if case.inject and case.semantics == "micro_batch" and name in deltas:
-                    local += ALPHA * _strength(case.scale, gradient, deltas[name]) * deltas[name]
+                    local += ALPHA * strength(case.scale, gradient, deltas[name]) * deltas[name]
                 totals[name] += local / ranks
         if case.inject and case.semantics == "step":
             for name, delta in deltas.items():
-                totals[name] += ALPHA * _strength(case.scale, totals[name], delta) * delta
+                totals[name] += ALPHA * strength(case.scale, totals[name], delta) * delta
         for parameter, name in zip(parameters, names, strict=True):
             parameter.grad = totals[name]
         if case.clip:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import PreTrainedModel, Qwen2ForCausalLM, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from drift import EffectiveWeight, GradientInjector
+from drift import GradientInjector, RunObserver
 
 
 class Rows(Dataset):
@@ -94,14 +94,14 @@ def run_trainer(case: Case, folder: Path, engine_config: dict[str, Any] | None) 
     trainer = _trainer(case, arguments, checkpoint)
     prior = build_prior(build_model(case.tied), case.groups)
     injector = GradientInjector(prior, alpha=ALPHA, scale=case.scale, semantics=case.semantics).attach(trainer)
-    watcher = EffectiveWeight(prior).attach(trainer)
+    watcher = RunObserver(prior).attach(trainer)
     if case.resume:
         trainer.add_callback(StopAfter(2))
         trainer.train()
         injector.detach()
         trainer = _trainer(case, _arguments(case, output, engine_config), checkpoint)
         injector = GradientInjector(prior, alpha=ALPHA, scale=case.scale, semantics=case.semantics).attach(trainer)
-        watcher = EffectiveWeight(prior).attach(trainer)
+        watcher = RunObserver(prior).attach(trainer)
     trainer.train(resume_from_checkpoint=str(output / "checkpoint-2") if case.resume else None)
     seen = {"w_eff": injector.w_eff(), "metrics": injector.metrics(), "table": injector.layer_table()}
     seen |= {"covered": injector.covered, "expected": injector.expected, "watched": watcher.w_eff()}

@@ -142,6 +142,13 @@ def test_a_folder_without_safetensors_says_what_it_found(tmp_path):
         Checkpoint(tmp_path)
 
 
+def test_a_peft_adapter_is_no_checkpoint_and_says_how_to_become_one(tmp_path):
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / name).touch()
+    with pytest.raises(CheckpointError, match=r"it is a PEFT adapter: load it on its base .*merge_and_unload"):
+        Checkpoint(tmp_path)
+
+
 def test_an_unknown_tensor_names_the_closest(folder):
     with pytest.raises(CheckpointError, match=r"no tensor 'scalr' in .*; did you mean 'scalar'"):
         Checkpoint(folder).shape("scalr")

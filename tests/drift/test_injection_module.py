@@ -6,14 +6,23 @@ from typing import Any
 import pico
 import pytest
 import torch
-from injection_cases import ALPHA, LEARNING_RATE, Case, MemoryPrior, batches, build_model, build_prior, reference
+from injection_cases import (
+    ALPHA,
+    LEARNING_RATE,
+    Case,
+    MemoryPrior,
+    batches,
+    build_model,
+    build_prior,
+    reference,
+    strength,
+)
 from torch import nn
 
-from drift import EffectiveWeight, GradientInjector, ReasoningPrior, effective_weight
+from drift import GradientInjector, ReasoningPrior, RunObserver, effective_weight
 from drift.errors import CoverageError, DriftError, TrainingError
 from drift.injection.shards import ModuleShards
 from drift.injection.targets import ModuleSeam
-from drift.scaling import adaptive
 
 
 def _backward(model: nn.Module) -> None:
@@ -61,7 +70,7 @@ def test_bias_is_the_formula_and_touches_only_selected_parameters(model: nn.Modu
         expected = before[name]
         if name in prior.names:
             delta = prior.read(name)
-            expected = expected + float(adaptive(expected, delta, -0.5)) * delta
+            expected = expected - 0.5 * strength("adaptive", expected, delta) * delta
         torch.testing.assert_close(gradient, expected)
 
 
@@ -141,7 +150,7 @@ def test_scheduled_alpha_falls_to_zero_and_survives_a_resume(model: nn.Module, p
 
 def test_w_eff_is_the_share_of_a_partial_merge(model: nn.Module, prior: MemoryPrior):
     injector = GradientInjector(prior).attach(model)
-    watcher = EffectiveWeight(prior).attach(model)
+    watcher = RunObserver(prior).attach(model)
     assert injector.w_eff() == watcher.w_eff() == 0.0
     with torch.no_grad():
         for name in prior.names:
@@ -156,13 +165,13 @@ def test_w_eff_is_the_share_of_a_partial_merge(model: nn.Module, prior: MemoryPr
 
 
 def test_resumed_w_eff_counts_from_the_original_weights(model: nn.Module, prior: MemoryPrior):
-    state = EffectiveWeight(prior).attach(model).state_dict()
+    state = RunObserver(prior).attach(model).state_dict()
     with torch.no_grad():
         for name in prior.names:
             model.get_parameter(name).add_(prior.read(name), alpha=0.5)
-    fresh = EffectiveWeight(prior).attach(model)
+    fresh = RunObserver(prior).attach(model)
     assert fresh.w_eff() == 0.0
-    resumed = EffectiveWeight(prior)
+    resumed = RunObserver(prior)
     resumed.load_state_dict(state)
     assert resumed.attach(model).w_eff() == pytest.approx(0.5, rel=1e-4)
 
@@ -204,6 +213,31 @@ def test_real_models_of_every_family_are_covered(family: str, tmp_path: Path):
     prior = ReasoningPrior.extract(mllm, expert, tmp_path / "prior", groups=("attn", "mlp", "norm"))
     injector = GradientInjector(prior).attach(pico.build(family))
     assert injector.covered == injector.expected == len(prior.names) > 0
+
+
+def test_the_coverage_report_accounts_for_every_parameter_and_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    mllm, expert, _ = pico.save_pair("qwen2_5_vl", tmp_path)
+    prior = ReasoningPrior.extract(mllm, expert, tmp_path / "prior", layers=[1])
+    model = pico.build("qwen2_5_vl")
+    injector = GradientInjector(prior)
+    with pytest.raises(DriftError, match=r"call attach\(target\) first"):
+        injector.coverage()
+    with caplog.at_level("INFO", logger="drift"):
+        rows = injector.attach(model).coverage()
+    assert sum(row.parameters for row in rows) == len(list(model.parameters()))
+    assert sum(row.elements for row in rows) == sum(parameter.numel() for parameter in model.parameters())
+    covered = [row for row in rows if row.is_covered]
+    assert [(row.group, row.layers, row.parameters) for row in covered] == [("attn", (1,), 7), ("mlp", (1,), 3)]
+    assert sum(row.elements for row in covered) == sum(prior.numel(name) for name in prior.names)
+    left = {(row.group, row.layers): row.reason for row in rows if not row.is_covered}
+    assert left["attn", (0,)] == "its layers are not in the prior"
+    assert left["norm", (0, 1)] == "the prior has no such group"
+    assert left["outside", ()] == "not the language model's"
+    assert "prior covers 10/10 parameters of Qwen2_5_VLForConditionalGeneration: attn 7 in layers 1" in caplog.text
+    assert "Left out: " in caplog.text
+    assert "norm 4 in layers 0-1, 64 elements (the prior has no such group)" in caplog.text
 
 
 def test_a_delta_without_a_parameter_is_named(prior: MemoryPrior, model: nn.Module):

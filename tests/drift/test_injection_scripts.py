@@ -53,6 +53,32 @@ def test_the_readmes_lines_put_the_prior_into_a_trainer(tmp_path: Path, monkeypa
     )
 
 
+def test_the_trainers_own_log_has_what_the_injection_knows_at_logged_steps_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    mllm, expert, _ = pico.save_pair("qwen2_5_vl", tmp_path)
+    prior = ReasoningPrior.extract(mllm, expert, tmp_path / "prior")
+    arguments = TrainingArguments(**_arguments(tmp_path / "out"), logging_steps=2)
+    trainer = Trainer(pico.build("qwen2_5_vl"), arguments, train_dataset=_rows())
+    measured, observed = [], GradientInjector.w_eff
+    monkeypatch.setattr(GradientInjector, "w_eff", lambda self: measured.append(1) or observed(self))
+    injector = GradientInjector(prior, semantics="step").attach(trainer)
+    trainer.train()
+    (line,) = [line for line in trainer.state.log_history if "loss" in line]
+    assert line["step"] == 2
+    assert len(measured) == 1  # three steps, one logged
+    injector.w_eff()
+    names = {f"drift/{key}" for key in injector.metrics()}
+    assert {"drift/grad_norm", "drift/cosine", "drift/injected_share", "drift/alpha", "drift/w_eff"} < names
+    assert {key for key in line if key.startswith("drift/")} == names
+    assert line["drift/alpha"] == -1.0
+    assert 0.3 < line["drift/injected_share/mlp"] < 1.0
+    assert 0.0 < line["drift/w_eff"] < injector.metrics()["w_eff"]
+    assert not any(key.startswith("drift/") for key in trainer.state.log_history[-1])  # the closing summary
+    injector.detach()
+    assert "log" not in vars(trainer)
+
+
 def test_trls_sft_trainer_moves_along_the_prior(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     trl = pytest.importorskip("trl", reason="TRL is not installed; see the dev extra in pyproject.toml")
     datasets = pytest.importorskip("datasets")

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pico
@@ -20,17 +21,15 @@ from drift.errors import CheckpointError, CoverageError
 from drift.merging import apply, merge_checkpoints
 from drift.merging.card import source_name
 from drift.merging.config import METHODS, MergeError, get_method, resolve_hyperparameters
-from drift.merging.methods import merge_tensors
+from drift.merging.methods import merge_tensors, plan_merge
 from drift.selection import group_of
 
 ROWS = sorted(METHODS)
-SMALL = {"layer_swap": {"keep_layers": 0}}  # a pico LM has two layers
 
 
 def smaller(key, variant):
     """Hyperparameters that fit a model of two layers."""
-    chosen = dict(SMALL.get(key, {}))
-    return chosen | ({"top_layers": 0} if (key, variant) == ("layer_swap", "paper") else {})
+    return {"keep_layers": 0, "top_layers": 0} if (key, variant) == ("layer_swap", "paper") else {}
 
 
 def run(out, pair, method="ties", variant="br2v", **options):
@@ -128,12 +127,22 @@ def test_an_mllm_serves_as_base(tmp_path):
         torch.testing.assert_close(tensor, c[name] + 0.9 * (a[name] - c[name]) + 0.1 * (b[name] - c[name]))
 
 
+def watched(see):
+    """plan_merge, whose readers call `see(name)` before each slice."""
+
+    def plan(method, chosen, tensors, seed):
+        planned = zip(tensors, plan_merge(method, chosen, tensors, seed), strict=True)
+        return [replace(new, read=lambda *a, n=each.name, r=new.read: see(n) or r(*a)) for each, new in planned]
+
+    return plan
+
+
 def killed_at(call: int, out: Path, pair) -> None:
     """A merge in a process of its own that dies, as if by SIGKILL, at its `call`-th slice."""
     child = os.fork()
     if child == 0:
-        original, calls = apply.merge_slice, iter(range(1, 1000))
-        apply.merge_slice = lambda *arguments: os._exit(9) if next(calls) == call else original(*arguments)
+        calls = iter(range(1, 1000))
+        apply.plan_merge = watched(lambda name: os._exit(9) if next(calls) == call else None)
         run(out, pair, "dare_linear", seed=3)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
@@ -143,8 +152,8 @@ def test_a_merge_killed_half_way_goes_on_and_gives_the_same_bytes(pair, tmp_path
     whole, out = raw(run(tmp_path / "whole", pair, "dare_linear", seed=3)), tmp_path / "out"
     killed_at(10, out, pair)
     assert not out.exists()
-    merged, original = [], apply.merge_slice
-    monkeypatch.setattr(apply, "merge_slice", lambda *a: merged.append(a[3].name) or original(*a))
+    merged = []
+    monkeypatch.setattr(apply, "plan_merge", watched(merged.append))
     assert raw(run(out, pair, "dare_linear", seed=3)) == whole
     assert len(merged) == 25 - 9  # a slice a tensor here: the nine that were finished are kept
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
@@ -250,6 +259,13 @@ def test_a_truncated_expert_is_refused(own_pair, tmp_path):
     path = own_pair[1] / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     refused(own_pair, tmp_path / "out", CheckpointError, "truncated")
+
+
+def test_card_and_summary_say_how_many_layers_were_kept(pair, tmp_path):
+    mllm, expert, _ = pair
+    summary = merge_checkpoints("layer_swap", tmp_path / "out", mllm=mllm, expert=expert)
+    assert summary.hyperparameters["keep_layers"] == 0  # 5/28 of two layers
+    assert yaml.safe_load((tmp_path / "out" / "mergekit_config.yml").read_text())["drift"]["keep_layers"] == 0
 
 
 def test_the_planner_sees_methods_without_torch():

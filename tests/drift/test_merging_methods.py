@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from drift.merging import primitives as p
 from drift.merging.config import METHODS, Hyperparameters, MergeError, describe, get_method, resolve_hyperparameters
-from drift.merging.methods import merge_slice, merge_tensors
-from drift.merging.plans import Operands, plan_tensors
+from drift.merging.methods import RECIPES, merge_tensors, plan_merge
+from drift.merging.operands import Operands
 from drift.merging.threshold import magnitude_threshold
 
 A, B = "model.layers.0.self_attn.q_proj.weight", "model.layers.1.mlp.up_proj.weight"
@@ -139,7 +139,23 @@ def swap(variant, count=8, **hyperparameters):
 
 
 def test_layer_swap_br2v_keeps_six_layers_at_k_5_and_mixes_the_rest_and_the_final_norm():
-    assert swap("br2v") == [0.0] * 6 + [0.1, 0.1] + [0.1]
+    assert swap("br2v", keep_layers=5) == [0.0] * 6 + [0.1, 0.1] + [0.1]
+
+
+@pytest.mark.parametrize("variant", ["br2v", "mergekit"])
+@pytest.mark.parametrize(("layers", "kept"), [(28, 5), (32, 5), (36, 6), (8, 1), (3, 0)])
+def test_layer_swap_keeps_table_9_s_share_of_the_layers_unless_told_otherwise(variant, layers, kept):
+    method = get_method("layer_swap", variant)
+    chosen = resolve_hyperparameters(method, {})
+    assert describe(method, chosen)["keep_layers"] == "5/28"
+    assert describe(method, chosen, layers)["keep_layers"] == kept
+    assert describe(method, resolve_hyperparameters(method, {"keep_layers": 2}), layers)["keep_layers"] == 2
+    assert swap(variant, count=layers) == swap(variant, count=layers, keep_layers=kept)
+    assert resolve_hyperparameters(method, describe(method, chosen)) == chosen
+
+
+def test_every_recipe_has_a_row_and_every_row_a_recipe():
+    assert {method.recipe for method in METHODS.values()} == set(RECIPES)
 
 
 def test_layer_swap_paper_keeps_bottom_and_top_averages_the_seams_and_takes_the_middle_from_the_expert():
@@ -148,7 +164,7 @@ def test_layer_swap_paper_keeps_bottom_and_top_averages_the_seams_and_takes_the_
 
 def test_layer_swap_refuses_to_keep_every_layer():
     with pytest.raises(MergeError, match=r"layers 0\.\.5 .* the model has 4 layers, so nothing is left"):
-        swap("br2v", count=4)
+        swap("br2v", count=4, keep_layers=5)
 
 
 def test_slerp_halfway_between_orthogonal_vectors_keeps_their_norm():
@@ -200,9 +216,9 @@ def test_slices_of_a_tensor_of_many_blocks_join_to_the_whole(key, variant):
     whole = merge_tensors(method, chosen, *sides)[A]
     readers = {role: sides[i][A].__getitem__ for i, role in enumerate(("mllm", "expert", "base"))}
     operands = Operands(A, (300_000,), {role: lambda a, b, get=get: get(slice(a, b)) for role, get in readers.items()})
-    (plan,) = plan_tensors(method, chosen, [operands], 0)
+    (merged,) = plan_merge(method, chosen, [operands], 0)
     cuts = [0, 1, 77_777, 131_072, 299_999, 300_000]
-    slices = [merge_slice(method, chosen, plan, operands, a, b, 0) for a, b in itertools.pairwise(cuts)]
+    slices = [merged.read(a, b) for a, b in itertools.pairwise(cuts)]
     assert torch.equal(torch.cat(slices), whole)
 
 
@@ -266,6 +282,9 @@ def test_a_threshold_of_nan_is_refused():
         ("ties", "br2v", {"weight_mllm": math.inf}, "weight_mllm is inf"),
         ("linear", "br2v", {"density": 0.5}, "linear .br2v. takes no hyperparameter 'density'"),
         ("layer_swap", "br2v", {"keep_layers": 1.5}, "keep_layers is 1.5, a float; expected int"),
+        ("layer_swap", "br2v", {"keep_layers": "five"}, "keep_layers is five .*the like of '5/28'"),
+        ("layer_swap", "br2v", {"keep_layers": "5/0"}, "keep_layers is 5/0"),
+        ("layer_swap", "br2v", {"keep_layers": -2}, "keep_layers is -2"),
         ("dare_linear", "paper", {"rescale": "l2"}, "unknown rescale 'l2'"),
         ("slerp", "paper", {"t": 2.0}, r"t is 2.0; it must lie in \[0, 1\]"),
     ],
@@ -288,7 +307,7 @@ def test_defaults_are_those_of_table_9():
     near = {"weight_mllm": 0.9, "weight_expert": 0.1}
     extrapolated = {"weight_mllm": 1.6, "weight_expert": 0.2, "density": 0.2}
     assert defaults("task_arithmetic") == near
-    assert defaults("layer_swap") == near | {"keep_layers": 5}
+    assert defaults("layer_swap") == near | {"keep_layers": "5/28"}
     assert defaults("ties") == extrapolated
     assert defaults("dare_linear") == defaults("dare_ties") == extrapolated | {"rescale": "none"}
 

@@ -1,17 +1,29 @@
 """The scalings obey the paper's formulas, and the schedules of alpha start at 1 and end at 0."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drift.choices import SCALES
+from drift.choices import SCHEDULES as SCHEDULE_NAMES
 from drift.errors import DriftError
-from drift.scaling import SCALINGS, absolute, adaptive, get_scaling, gradnorm, schedule_factor
+from drift.scaling import SCALINGS, SCHEDULES, get_scaling, schedule_factor
 
 SIZES = st.integers(min_value=1, max_value=40)
 ALPHAS = st.floats(min_value=-2.0, max_value=2.0)
+
+
+def coefficient(scale: str, grad: torch.Tensor, delta: torch.Tensor, alpha: float) -> torch.Tensor:
+    """c of one tensor, so that the biased gradient is g + c * Delta."""
+    g, d = grad.flatten().double(), delta.flatten().double()
+    return alpha * SCALINGS[scale](g.norm(), torch.dot(g, d), d.norm())
+
+
+absolute, gradnorm, adaptive = (partial(coefficient, scale) for scale in ("absolute", "gradnorm", "adaptive"))
 
 
 def _pair(size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,13 +64,13 @@ def test_adaptive_equals_gradnorm_when_gradient_and_prior_agree(size, seed, stre
 @pytest.mark.parametrize("scale", ["gradnorm", "adaptive"])
 def test_length_of_the_prior_cancels(scale):
     grad, delta = _pair(30, 1)
-    function = {"gradnorm": gradnorm, "adaptive": adaptive}[scale]
+    function = partial(coefficient, scale)
     torch.testing.assert_close(function(grad, delta, -1.0) * delta, function(grad, 7 * delta, -1.0) * 7 * delta)
 
 
 @pytest.mark.parametrize("scale", list(SCALINGS))
 def test_zero_prior_adds_nothing_and_zero_gradient_stays_finite(scale):
-    function = {"absolute": absolute, "gradnorm": gradnorm, "adaptive": adaptive}[scale]
+    function = partial(coefficient, scale)
     zero, vector = torch.zeros(4), torch.ones(4)
     assert torch.equal(function(vector, zero, -1.0) * zero, zero.double())
     expected = -1.0 if scale == "absolute" else 0.0
@@ -71,6 +83,11 @@ def test_schedules_run_from_one_to_zero():
     halves = [schedule_factor("cosine", step, 4) for step in (0, 2, 4, 9)]
     assert halves == pytest.approx([1.0, 0.5, 0.0, 0.0])
     assert schedule_factor("cosine", 1, 4) == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
+
+
+def test_what_a_config_may_name_is_what_there_is():
+    assert tuple(SCALINGS) == SCALES
+    assert tuple(SCHEDULES) == SCHEDULE_NAMES
 
 
 def test_unknown_names_and_a_missing_length_are_refused():

@@ -1,5 +1,6 @@
 """Data for training: which tokens carry loss, what happens to long examples, and which items are refused."""
 
+import inspect
 import json
 
 import pytest
@@ -182,7 +183,7 @@ def test_a_job_survives_json_and_unknown_keys_are_refused(tmp_path):
         out=tmp_path / "o",
         prior=tmp_path / "p",
         training=TrainingConfig(epochs=7, add_tokens=("<a>",)),
-        injection=InjectionConfig("gradnorm", alpha=-0.3),
+        injection=InjectionConfig("gradnorm", alpha=-0.3, group_alpha={"mlp": -0.1}),
     )
     job.write(tmp_path / "job.json")
     assert TrainingJob.read(tmp_path / "job.json") == job
@@ -204,8 +205,32 @@ def test_all_errors_of_a_config_come_at_once(tmp_path):
         InjectionConfig(scale="grad_norm")
     with pytest.raises(TrainingError, match="alpha must be a finite number, found 'abc'"):
         InjectionConfig(alpha="abc")  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match="unknown alpha_schedule 'cosin'; did you mean 'cosine'"):
+        InjectionConfig(alpha_schedule="cosin")
+    with pytest.raises(
+        TrainingError, match=r"group_alpha\.attn must be a finite.*unknown group_alpha 'mpl'; did you mean 'mlp'"
+    ):
+        InjectionConfig(group_alpha={"mpl": -1.0, "attn": float("nan")})
     with pytest.raises(TrainingError, match="no prior folder is given"):
         TrainingJob(tmp_path, tmp_path, tmp_path, injection=InjectionConfig("adaptive"))
+
+
+def test_the_injection_of_a_job_reaches_the_injector_whole(tmp_path, monkeypatch):
+    """Field by field, and with the same default semantics where nothing is said."""
+    from drift import GradientInjector
+    from drift.training import trainer
+
+    given = {}
+    monkeypatch.setattr(trainer.ReasoningPrior, "load", lambda folder: folder)
+    monkeypatch.setattr(trainer.GradientInjector, "attach", lambda self, target: self)
+    monkeypatch.setattr(trainer.GradientInjector, "__init__", lambda self, prior, **options: given.update(options))
+    injection = InjectionConfig("gradnorm", -0.3, "step", True, "linear", {"mlp": -0.1})
+    trainer._observer(TrainingJob(tmp_path, tmp_path, tmp_path, tmp_path, injection=injection), None)
+    monkeypatch.undo()
+    assert InjectionConfig(**given) == injection
+    parameters = inspect.signature(GradientInjector.__init__).parameters
+    assert set(given) < set(parameters)
+    assert parameters["semantics"].default == InjectionConfig().semantics == "micro_batch"
 
 
 def test_the_worker_reports_an_error_as_one_line_and_status_2(tmp_path, caplog):

@@ -23,7 +23,7 @@ from drift.training.data import collate, encode
 from drift.training.launch import LOG, launch_command, run_launched
 
 ALPHA, LEARNING_RATE, STEPS, CLIP = -0.5, 1e-3, 6, 1.0
-DRIFT = InjectionConfig(scale="adaptive", alpha=ALPHA)
+DRIFT = InjectionConfig(scale="adaptive", alpha=ALPHA, semantics="step")
 FULL = {"epochs": STEPS, "learning_rate": LEARNING_RATE, "max_grad_norm": CLIP, "warmup_ratio": 0.3}
 
 

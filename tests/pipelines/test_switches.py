@@ -126,6 +126,8 @@ def test_every_field_of_the_config_is_read_by_some_code() -> None:
             for node in ast.walk(tree):
                 if isinstance(node, ast.Attribute):
                     read.add(node.attr)
+                elif isinstance(node, ast.arg):
+                    read.add(node.arg)  # a config handed over as keywords
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                     read.add(node.value)  # read by name, as a range check does
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from drift.checkpoints import Checkpoint
 from drift.merging.config import MergeError
-from drift.merging.plans import Operands
+from drift.merging.operands import Operands
 from drift.merging.threshold import Read
 from drift.sources import Source, check_fit, open_source, select_target
 
@@ -15,7 +15,7 @@ MERGED_GROUPS = ("attn", "mlp", "norm", "final_norm")
 
 
 @dataclass(frozen=True)
-class Sources:
+class Inputs:
     """Checkpoints by role, and which tensors are merged.
 
     Attributes:
@@ -54,8 +54,8 @@ class Sources:
         }
 
 
-def open_sources(mllm: Path, expert: Path, base: Path | None) -> Sources:
-    """Opens the folders and checks that their LMs can be merged.
+def open_inputs(mllm: Path | str, expert: Path | str, base: Path | str | None) -> Inputs:
+    """Opens the checkpoints, folders or hub ids, and checks that their LMs can be merged.
 
     Raises:
         CheckpointError: a folder is incomplete or corrupt, a tensor has another shape, or the heads another number.
@@ -63,8 +63,8 @@ def open_sources(mllm: Path, expert: Path, base: Path | None) -> Sources:
         CoverageError: a tensor that one side lacks.
         MergeError: the LMs are of different families.
     """
-    folders = {"mllm": mllm, "expert": expert} | ({} if base is None else {"base": base})
-    roles = {role: open_source(folder) for role, folder in folders.items()}
+    words = {"mllm": mllm, "expert": expert, "base": base}
+    roles = {role: open_source(word) for role, word in words.items() if word is not None}
     first = roles["mllm"]
     names = select_target(first, MERGED_GROUPS)
     warnings: list[str] = []
@@ -72,7 +72,7 @@ def open_sources(mllm: Path, expert: Path, base: Path | None) -> Sources:
         _check_family(first.checkpoint, other.checkpoint, role)
         check_fit(first, other, names)
         warnings += _differences(first, other, role)
-    return Sources(roles, tuple(names), tuple(warnings))
+    return Inputs(roles, tuple(names), tuple(warnings))
 
 
 def _check_family(mllm: Checkpoint, other: Checkpoint, role: str) -> None:
