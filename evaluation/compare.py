@@ -1,34 +1,46 @@
-"""Compares verdict files pairwise: `python -m evaluation.compare A.jsonl B.jsonl [C.jsonl ...]`.
-
-The first file is the baseline of each comparison. Prints one JSON object: the accuracy of each file with its interval,
-and per pair the difference in points with a paired-bootstrap interval (by group where verdicts carry groups), the exact
-McNemar test, its Holm-adjusted p over the pairs, and the smallest difference that a test of this size finds four times
-in five. Only items judged in both files of a pair are compared; how many is printed.
-"""
+"""Compares verdict files pairwise: `python -m evaluation.compare A.jsonl B.jsonl [C.jsonl ...]`, or `drift compare`."""
 
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import NonNegativeInt, PositiveInt
 
-from drift.errors import DataError, DriftError
-from evaluation.arguments import parse_arguments
-from evaluation.data.predictions import read_records
-from evaluation.statistics import (
-    cluster_bootstrap,
-    detectable_difference,
-    holm,
-    mcnemar_exact,
-    paired_bootstrap,
-    wilson,
-)
+from drift import words
+from drift.errors import DataError
+from drift.files import read_jsonl
 
-DEFAULTS = {"resamples": "10000", "seed": "0"}
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Records = Mapping[str, Mapping[str, object]]
+
+
+@dataclass(frozen=True)
+class Command:
+    """Compares verdict files on the same items; the first file is the baseline of each comparison.
+
+    Prints one JSON object: the accuracy of each file with its interval, and per pair the difference in points with a
+    paired-bootstrap interval (by group where verdicts carry groups), the exact McNemar test, its Holm-adjusted p over
+    the pairs, and the smallest difference that a test of this size finds four times in five. Only items judged in both
+    files of a pair are compared; how many is printed.
+
+    Example:
+        drift compare sft.verdicts.jsonl drift.verdicts.jsonl resamples=2000
+
+    Attributes:
+        files: verdict files as `drift score` writes them, two or more.
+        resamples: draws of each bootstrap.
+        seed: of the bootstrap.
+    """
+
+    files: tuple[Path, ...] = field(metadata=words.POSITIONAL)
+    resamples: PositiveInt = 10_000
+    seed: NonNegativeInt = 0
 
 
 def compare_files(paths: Sequence[Path], resamples: int = 10_000, seed: int = 0) -> dict[str, object]:
@@ -51,6 +63,8 @@ def compare_files(paths: Sequence[Path], resamples: int = 10_000, seed: int = 0)
         {"baseline": str(paths[0]), "against": str(path), **compare(tables[0], table, resamples, seed)}
         for path, table in zip(paths[1:], tables[1:], strict=True)
     ]
+    from evaluation.statistics import holm
+
     for pair, adjusted in zip(pairs, holm([float(str(pair["p_value"])) for pair in pairs]), strict=True):
         pair["p_holm"] = adjusted
         pair["is_significant"] = adjusted < 0.05
@@ -65,7 +79,7 @@ def read_verdicts(path: Path) -> dict[str, dict[str, object]]:
         DataError: no such file, a line without index or correct, or an index twice.
     """
     table: dict[str, dict[str, object]] = {}
-    for number, record in enumerate(read_records(path, "verdicts"), 1):
+    for number, record in enumerate(read_jsonl(path, "verdicts"), 1):
         if "index" not in record or record.get("correct", "") not in (True, False, None):
             raise DataError(f"{path}:{number}: expected index, and correct as true, false or null")
         index = str(record["index"])
@@ -80,6 +94,8 @@ def accuracy(table: Records) -> dict[str, object]:
     judged = [bool(record["correct"]) for record in table.values() if record["correct"] is not None]
     if not judged:
         raise DataError(f"none of {len(table)} verdicts is judged; nothing to compare")
+    from evaluation.statistics import wilson
+
     low, high = wilson(sum(judged), len(judged))
     return {
         "accuracy": 100 * sum(judged) / len(judged),
@@ -92,6 +108,10 @@ def accuracy(table: Records) -> dict[str, object]:
 
 def compare(first: Records, second: Records, resamples: int = 10_000, seed: int = 0) -> dict[str, object]:
     """One pair: `difference` is second minus first, in points, over the items judged in both."""
+    import numpy as np
+
+    from evaluation.statistics import cluster_bootstrap, detectable_difference, mcnemar_exact, paired_bootstrap
+
     shared = [index for index in first if first[index]["correct"] is not None and second[index]["correct"] is not None]
     if not shared:
         raise DataError("no item is judged in both files; nothing to compare")
@@ -102,7 +122,7 @@ def compare(first: Records, second: Records, resamples: int = 10_000, seed: int 
     if all(groups):
         change = np.asarray(b, dtype=float) - np.asarray(a, dtype=float)
 
-        def gain(drawn: NDArray[np.int64]) -> float:
+        def gain(drawn: "NDArray[np.int64]") -> float:
             return float(change[drawn].mean())
 
         interval = cluster_bootstrap(groups, gain, min(resamples, 2_000), seed)
@@ -122,20 +142,14 @@ def compare(first: Records, second: Records, resamples: int = 10_000, seed: int 
     }
 
 
-def main(words: Sequence[str]) -> int:
+def run(command: Command) -> str:
+    """The comparison as JSON."""
+    return json.dumps(compare_files(command.files, command.resamples, command.seed))
+
+
+def main(arguments: Sequence[str]) -> int:
     """The command: 0 and a JSON object on standard output, or 2 and one line on standard error."""
-    try:
-        options = [word for word in words if word.partition("=")[0] in DEFAULTS]
-        values = parse_arguments(options, (), DEFAULTS)
-        paths = [Path(word) for word in words if word not in options]
-        if not all(value.isdecimal() for value in values.values()):
-            raise DataError(f"resamples and seed must be whole numbers; found {values}")
-        result = compare_files(paths, int(values["resamples"]), int(values["seed"]))
-    except DriftError as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return 2
-    sys.stdout.write(json.dumps(result) + "\n")
-    return 0
+    return words.run(arguments, Command, run)
 
 
 if __name__ == "__main__":

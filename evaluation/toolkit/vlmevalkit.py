@@ -8,15 +8,16 @@ sets it beside verdicts that are in the store.
 
 import json
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from drift import words
 from drift.errors import DataError
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.prompts import build_prompt
-from evaluation.command_line import parse, run
 from evaluation.data.tsv import load_items
 from evaluation.engines.base import GenerationSettings, Request
 from evaluation.engines.config import EngineConfig, load_engine
@@ -31,7 +32,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Command:
-    """One comparison; also the command line.
+    """Runs VLMEvalKit and our own evaluation on the same benchmarks and compares them item by item.
+
+    Example:
+        python -m evaluation.toolkit.vlmevalkit model=CHECKPOINT data=FOLDER benchmarks=LabWeMath out=FOLDER
 
     Attributes:
         data: folder with the benchmarks' TSVs.
@@ -132,11 +136,11 @@ def _settings(command: Command) -> GenerationSettings:
     return GenerationSettings(max_new_tokens=command.max_new_tokens, batch_size=command.batch_size)
 
 
-def main(arguments: Sequence[str]) -> str:
+def run(command: Command) -> str:
     """Compare and report one JSON row a benchmark."""
-    rows: list[Mapping[str, Any]] = [agreement.row() for agreement in compare_with_toolkit(parse(arguments, Command))]
+    rows: list[Mapping[str, Any]] = [agreement.row() for agreement in compare_with_toolkit(command)]
     return "\n".join(json.dumps(row) for row in rows)
 
 
 if __name__ == "__main__":
-    run(main)
+    sys.exit(words.run(sys.argv[1:], Command, run))
