@@ -58,9 +58,9 @@ def read(words: Sequence[str]) -> Asked:
     own = dict(word.split("=", 1) for word in words if word.startswith(("grid=", "out=")))
     words = [word for word in words if not word.startswith(("grid=", "out="))]
     compose.check(words)
-    parsed = [OverridesParser.create().parse_override(word) for word in words]
-    axes = {o.get_key_element(): tuple(o.sweep_string_iterator()) for o in parsed if o.is_sweep_override()}
-    asked = Asked(axes, tuple(o.input_line for o in parsed if not o.is_sweep_override()), **own)
+    parsed = {word: OverridesParser.create().parse_override(word) for word in words}
+    axes = {o.get_key_element(): tuple(o.sweep_string_iterator()) for o in parsed.values() if o.is_sweep_override()}
+    asked = Asked(axes, tuple(word for word, o in parsed.items() if not o.is_sweep_override()), **own)
     if asked.grid not in GRIDS:
         raise ConfigError(f"unknown grid {asked.grid!r}: {closest(asked.grid, GRIDS)}")
     if not axes:
@@ -126,7 +126,7 @@ def _paired(new: Path, old: Path) -> dict[str, Any]:
 
 
 def spread(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[dict[str, Any]]:
-    """For each benchmark and axis: the scores along it with all else at the baseline, and their range; then over all."""
+    """Per benchmark and axis, the range of the scores along it with all else at the baseline; then over all points."""
     found = []
     for benchmark in dict.fromkeys(row["benchmark"] for row in rows):
         mine = [row for row in rows if row["benchmark"] == benchmark]

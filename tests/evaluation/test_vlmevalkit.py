@@ -16,8 +16,8 @@ from drift.errors import DataError
 from evaluation.benchmarks.base import get_benchmark
 from evaluation.data.tsv import encode_image, write_rows
 from evaluation.engines.chat import ChatClient, Endpoint
-from evaluation.toolkit.agreement import compare_verdicts, write_agreement
 from evaluation.toolkit.agreement import Command as Comparison
+from evaluation.toolkit.agreement import compare_verdicts, write_agreement
 from evaluation.toolkit.agreement import run as compare_files
 from evaluation.toolkit.boxed_judge import answer, serve_boxed_judge
 from evaluation.toolkit.job import (
