@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drift.errors import closest
-from drift.words import HELP
 from pipelines import compose, tables
 from pipelines.errors import ConfigError
 from pipelines.report.publish import publish
@@ -42,9 +41,13 @@ def plan(words: Sequence[str]) -> int:
 def table(words: Sequence[str]) -> int:
     """The command `drift table NAME... [overrides]`: `drift reproduce --table NAME ...`."""
     names = [word for word in words if word.isidentifier()]
-    if not names and not any(word in HELP for word in words):
-        names = [""]  # refused with the list of tables
-    return main([f"--table={name}" for name in names] + [word for word in words if word not in names])
+
+    def run() -> int:
+        if not names:
+            raise ConfigError(f"name a table, as in `drift table table4`; known: {', '.join(tables.names())}")
+        return reproduce([f"--table={name}" for name in names] + [word for word in words if word not in names])
+
+    return guarded(run, words, __doc__)
 
 
 def reproduce(words: Sequence[str]) -> int:
