@@ -101,7 +101,7 @@ def measure(settings: Sequence[Point], calls: Sequence[Call], outcome: Outcome) 
     McNemar's, exact. Items that either side left unjudged are in neither.
     """
     folders = [outcome[call].path for call in calls]
-    scores = [json.loads((folder / "scores.json").read_text()) for folder in folders]
+    scores = [_summaries(folder) for folder in folders]
     rows = []
     for point, folder, found in zip(settings, folders, scores, strict=True):
         for column, summary in found.items():
@@ -112,6 +112,11 @@ def measure(settings: Sequence[Point], calls: Sequence[Call], outcome: Outcome) 
             file = f"{calls[0].params.benchmarks[column]}.verdicts.jsonl"
             rows.append(row | _paired(folder / file, folders[0] / file))
     return rows
+
+
+def _summaries(folder: Path) -> dict[str, dict[str, Any]]:
+    """The summary of each benchmark column in a score artifact."""
+    return json.loads((folder / "scores.json").read_text())
 
 
 def _paired(new: Path, old: Path) -> dict[str, Any]:
