@@ -1,5 +1,6 @@
 # One command each; `make help` lists them. Set up happens by itself, once, into .venv.
-PYTHON ?= python3.11
+# PYTHON=... picks another Python than the first of 3.11, 3.12, 3.13 that is found (.ci/setup).
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= lab
@@ -14,23 +15,17 @@ export TOKENIZERS_PARALLELISM ?= false
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-setup: $(VENV)/.ready  ## install everything into .venv, versions from constraints.txt
-
-# torch comes first and by its exact version: a range would take several gigabytes of CUDA wheels.
-$(VENV)/.ready: constraints.txt pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	touch $@
+setup:  ## install everything into .venv, versions from constraints.txt
+	@PYTHON="$(PYTHON)" .ci/setup
 
 reproduce: setup  ## train the world, fill every table: results/<profile>; PROFILE=lab|smoke|paper ARGS="seeds=[0]"
-	$(BIN)/python -m pipelines.reproduce profile=$(PROFILE) $(ARGS)
+	$(BIN)/drift reproduce profile=$(PROFILE) $(ARGS)
 
 plan: setup  ## what reproduce would run and what the store holds; runs nothing
-	$(BIN)/python -m pipelines.reproduce --plan profile=$(PROFILE) $(ARGS)
+	$(BIN)/drift plan profile=$(PROFILE) $(ARGS)
 
 table: setup  ## one table: TABLE=table4
-	$(BIN)/python -m pipelines.reproduce --table $(TABLE) profile=$(PROFILE) $(ARGS)
+	$(BIN)/drift table $(TABLE) profile=$(PROFILE) $(ARGS)
 
 test: setup  ## the tests: no network, no GPU
 	$(BIN)/python -m pytest $(ARGS)
@@ -62,9 +57,11 @@ bench-score: setup  ## verdicts a second
 # mergekit wants packages that ours does not; torch and transformers are ours, so that both compute with the same kernels.
 setup-mergekit: .venv-mergekit/.ready  ## mergekit 0.1.5 in .venv-mergekit, for the parity tests and bench-merge
 
+PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+
 .venv-mergekit/.ready: constraints-mergekit.txt | setup
-	$(PYTHON) -m venv .venv-mergekit
-	echo "$(CURDIR)/$(VENV)/lib/python3.11/site-packages" > .venv-mergekit/lib/python3.11/site-packages/project.pth
+	$(BIN)/python -m venv .venv-mergekit
+	$(BIN)/python $(PURELIB) > "$$(.venv-mergekit/bin/python $(PURELIB))/project.pth"
 	.venv-mergekit/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-mergekit.txt
 	touch $@
 

@@ -1,38 +1,49 @@
-"""Compares verdict files pairwise: `python -m evaluation.compare A.jsonl B.jsonl [C.jsonl ...]`.
-
-The first file is the baseline of each comparison. Prints one JSON object: the accuracy of each file with its interval,
-and per pair the difference in points with a paired-bootstrap interval (by group where verdicts carry groups), the exact
-McNemar test, its Holm-adjusted p over the pairs, and the smallest difference that a test of this size finds four times
-in five. Only items judged in both files of a pair are compared; how many is printed.
-"""
+"""Compares verdict files pairwise: `python -m evaluation.compare A.jsonl B.jsonl [C.jsonl ...]`, or `drift compare`."""
 
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from drift.errors import DataError, DriftError
-from evaluation.arguments import parse_arguments
-from evaluation.judging.comparison import compare_files
+from pydantic import NonNegativeInt, PositiveInt
 
-DEFAULTS = {"resamples": "10000", "seed": "0"}
+from drift import words
 
 
-def main(words: Sequence[str]) -> int:
+@dataclass(frozen=True)
+class Command:
+    """Compares verdict files on the same items; the first file is the baseline of each comparison.
+
+    Prints one JSON object: the accuracy of each file with its interval, and per pair the difference in points with a
+    paired-bootstrap interval (by group where verdicts carry groups), the exact McNemar test, its Holm-adjusted p over
+    the pairs, and the smallest difference that a test of this size finds four times in five. Only items judged in both
+    files of a pair are compared; how many is printed.
+
+    Example:
+        drift compare sft.verdicts.jsonl drift.verdicts.jsonl resamples=2000
+
+    Attributes:
+        files: verdict files as `drift score` writes them, two or more.
+        resamples: draws of each bootstrap.
+        seed: of the bootstrap.
+    """
+
+    files: tuple[Path, ...] = field(metadata=words.POSITIONAL)
+    resamples: PositiveInt = 10_000
+    seed: NonNegativeInt = 0
+
+
+def run(command: Command) -> str:
+    """The comparison as JSON."""
+    from evaluation.judging.comparison import compare_files
+
+    return json.dumps(asdict(compare_files(command.files, command.resamples, command.seed)))
+
+
+def main(arguments: Sequence[str]) -> int:
     """The command: 0 and a JSON object on standard output, or 2 and one line on standard error."""
-    try:
-        options = [word for word in words if word.partition("=")[0] in DEFAULTS]
-        values = parse_arguments(options, (), DEFAULTS)
-        paths = [Path(word) for word in words if word not in options]
-        if not all(value.isdecimal() for value in values.values()):
-            raise DataError(f"resamples and seed must be whole numbers; found {values}")
-        result = compare_files(paths, int(values["resamples"]), int(values["seed"]))
-    except DriftError as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return 2
-    sys.stdout.write(json.dumps(asdict(result)) + "\n")
-    return 0
+    return words.run(arguments, Command, run)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,27 @@
-"""All tables from nothing: python -m pipelines.reproduce [--plan] [--table NAME]... [overrides], or `make reproduce`.
+"""All tables from nothing: drift reproduce [--plan] [--table NAME]... [overrides]
 
 Plans every row of every table over all seeds as one DAG, runs what the store does not hold, and copies the report into
-`results/<profile>`.
+`results/<profile>`. `drift plan` runs nothing and says what would; `drift table NAME...` makes these tables alone. The
+same as `python -m pipelines.reproduce`, and as `make reproduce`.
+
+Example:
+    drift plan profile=paper
+    drift table table4 seeds=[0]
+    drift reproduce profile=smoke tracker=disabled
 """
 
-import argparse
 import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pipelines import compose, effects, plan, tables
+from drift.errors import closest
+from pipelines import compose, effects, tables
 from pipelines.errors import ConfigError
+from pipelines.plan import targets
 from pipelines.report.publish import publish
 from pipelines.report.spec import Table
 from pipelines.scheduler import resolve
@@ -25,17 +33,39 @@ from pipelines.store import Artifact, Store
 log = logging.getLogger(__name__)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Plans or runs; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.reproduce", description=__doc__)
-    parser.add_argument("--plan", action="store_true", help="print what would run and what is in the store")
-    parser.add_argument("--table", action="append", choices=tables.names(), help="only this table (may be repeated)")
-    parser.add_argument("overrides", nargs="*", help="Hydra overrides for every run: profile=smoke seeds=[0]")
-    asked = parser.parse_args(argv)
+def main(words: Sequence[str]) -> int:
+    """The command `drift reproduce`; the exit status."""
+    return guarded(lambda: reproduce(words), words, __doc__)
+
+
+def plan(words: Sequence[str]) -> int:
+    """The command `drift plan`: `drift reproduce --plan`."""
+    return main(["--plan", *words])
+
+
+def table(words: Sequence[str]) -> int:
+    """The command `drift table NAME... [overrides]`: `drift reproduce --table NAME ...`."""
+    names = [word for word in words if word.isidentifier()]
+
+    def run() -> int:
+        if not names:
+            raise ConfigError(f"name a table, as in `drift table table4`; known: {', '.join(tables.names())}")
+        return reproduce([f"--table={name}" for name in names] + [word for word in words if word not in names])
+
+    return guarded(run, words, __doc__)
+
+
+def reproduce(words: Sequence[str]) -> int:
+    """Plans or runs.
+
+    Raises:
+        ConfigError: an unknown option, table or override, or scores that tables don't hold.
+    """
+    asked = _asked(words)
     config, _ = compose.load_fitting([], asked.overrides)
     if not isinstance(config.evaluator, Native):
         raise ConfigError(f"tables hold our own scores; for {config.evaluator.name}'s beside them use pipelines.run")
-    specs = [tables.load(name) for name in asked.table or tables.names()]
+    specs = [tables.load(name) for name in asked.tables or tables.names()]
     effects.refuse_idle(asked.overrides, _of_one_run, partial(_of_tables, specs))
     target = tables.report(specs, asked.overrides, online=not asked.plan)
     if asked.plan:
@@ -43,20 +73,43 @@ def main(argv: Sequence[str]) -> int:
         return 0
     outcome = scheduler(config).execute([target])
     folder = rooted(config.results)
-    log.info("%s", publish(outcome[target], folder, whole=asked.table is None))
+    log.info("%s", publish(outcome[target], folder, whole=not asked.tables))
     log.info("%d stages were run, the rest was in the store. Read %s", outcome.executed, folder)
     return 0
 
 
 def _of_one_run(words: Sequence[str]) -> tuple[Any, Any]:
     config, foreign = compose.load_fitting([], words)
-    return (config, foreign), (effects.effect(config, plan.targets(config)), config.seeds, config.results)
+    return (config, foreign), (effects.effect(config, targets(config)), config.seeds, config.results)
 
 
 def _of_tables(specs: Sequence[Table], words: Sequence[str]) -> tuple[Any, Any]:
     config, _ = compose.load_fitting([], words)
     done = effects.effect(config, [tables.report(specs, words, online=False)])
     return words, (done, config.results)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    plan: bool
+    tables: list[str]
+    overrides: list[str]
+
+
+def _asked(words: Sequence[str]) -> _Asked:
+    """--plan, the name after each --table, and everything else as Hydra overrides."""
+    found: list[str] = []
+    overrides: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        option, _, name = word.partition("=")
+        if option == "--table":
+            found.append(name or next(rest, ""))
+        elif word.startswith("-") and word != "--plan":
+            raise ConfigError(f"unknown option {word!r}: {closest(word, ('--plan', '--table', '--help'))}")
+        elif word != "--plan":
+            overrides.append(word)
+    return _Asked("--plan" in words, found, overrides)
 
 
 def show(target: Call, store: Store) -> None:
@@ -88,4 +141,4 @@ def _state(call: Call, store: Store, done: dict[str, Artifact]) -> tuple[str, st
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda: main(sys.argv[1:])))
+    sys.exit(main(sys.argv[1:]))

@@ -1,12 +1,17 @@
 """What `run` and `reproduce` share: from a Config to a scheduler, and errors to one message and an exit status."""
 
+import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from drift.errors import DriftError
+from drift.words import HELP
 from pipelines import compose
+from pipelines.environment import set_defaults
+from pipelines.fingerprint import canonical
 from pipelines.scheduler import Scheduler
 from pipelines.schema import Config
 from pipelines.stage import Runtime
@@ -33,10 +38,18 @@ def scheduler(config: Config) -> Scheduler:
     return Scheduler(runtime, config.launcher.workers, Recorder(config.tracker, store / ".tracker", config.profile))
 
 
-def guarded(main: Callable[[], int]) -> int:
-    """Runs a command; an error of the user's is one message on stderr and status 2, Ctrl-C is status 130."""
+def guarded(main: Callable[[], int], words: Sequence[str] = (), about: str | None = None) -> int:
+    """Runs a command; an error of the user's is one message on stderr and status 2, Ctrl-C is status 130.
+
+    Args:
+        words: with --help among them, `about` and every group and key are printed, and nothing runs.
+    """
+    set_defaults()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
+        if any(word in HELP for word in words):
+            print(f"{about}\n{_groups()}")
+            return 0
         return main()
     except DriftError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -44,3 +57,19 @@ def guarded(main: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
+
+
+def _groups() -> str:
+    """The groups with their choices, and every key with its default."""
+    folders = sorted(path for path in compose.CONF.iterdir() if path.is_dir() and path.name != "table")
+    groups = [f"  {path.name}={'|'.join(sorted(file.stem for file in path.glob('*.yaml')))}" for path in folders]
+    keys = [f"  {key}={json.dumps(value)}" for key, value in _flat(canonical(compose.load()))]
+    return "\n".join(["Groups:", *groups, "", "Keys, with what they are by default:", *keys])
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -7,6 +7,9 @@ single-threaded process has the imports and nothing else: no state of an earlier
 import gc
 import os
 
+from pipelines.environment import DEFAULTS
+
+os.environ.update(DEFAULTS | os.environ)
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # else asking for CUDA here would forbid it in every fork
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 

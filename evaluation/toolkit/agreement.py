@@ -8,14 +8,15 @@ shown where both sides have them. Items that only one side has are an error: a s
 
 import csv
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from drift import words
 from drift.errors import DataError
 from drift.files import read_jsonl, write_jsonl
-from evaluation.command_line import parse, run
 from evaluation.data.markdown import markdown
 
 
@@ -117,7 +118,16 @@ def _record(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any
 
 @dataclass(frozen=True)
 class Command:
-    """The command line."""
+    """Compares two verdict files item by item, writes the tables, prints the row as JSON.
+
+    Example:
+        python -m evaluation.toolkit.agreement ours=VERDICTS.jsonl theirs=VERDICTS.jsonl out=FOLDER
+
+    Attributes:
+        ours, theirs: verdict files on the same items.
+        out: folder for agreement.csv, agreement.md and disagreements.jsonl.
+        benchmark: its name in the table; empty is the name of our file.
+    """
 
     ours: Path
     theirs: Path
@@ -125,9 +135,8 @@ class Command:
     benchmark: str = ""
 
 
-def main(arguments: Sequence[str]) -> str:
+def run(command: Command) -> str:
     """Compare two verdict files and write the tables; the row as JSON."""
-    command = parse(arguments, Command)
     agreement = compare_verdicts(
         command.benchmark or command.ours.stem, read_jsonl(command.ours), read_jsonl(command.theirs)
     )
@@ -136,4 +145,4 @@ def main(arguments: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    sys.exit(words.run(sys.argv[1:], Command, run))

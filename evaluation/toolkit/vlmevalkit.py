@@ -8,15 +8,16 @@ sets it beside verdicts that are in the store.
 
 import json
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from drift import words
 from drift.errors import DataError
 from drift.files import write_jsonl
 from evaluation.benchmarks import Benchmark, build_prompt
-from evaluation.command_line import parse, run
 from evaluation.data.tsv import load_items
 from evaluation.engines.base import GenerationSettings, Request
 from evaluation.engines.config import EngineConfig, PrecomputedConfig, TransformersConfig, load_engine
@@ -31,7 +32,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Command:
-    """One comparison; also the command line.
+    """Runs VLMEvalKit and our own evaluation on the same benchmarks and compares them item by item.
+
+    Example:
+        python -m evaluation.toolkit.vlmevalkit model=CHECKPOINT data=FOLDER benchmarks=LabWeMath out=FOLDER
 
     Attributes:
         data: folder with the benchmarks' TSVs.
@@ -131,11 +135,11 @@ def _engine(command: Command) -> TransformersConfig:
     return TransformersConfig("transformers", settings, command.dtype, command.image_backend)  # type: ignore[arg-type]
 
 
-def main(arguments: Sequence[str]) -> str:
+def run(command: Command) -> str:
     """Compare and report one JSON row a benchmark."""
-    rows: list[Mapping[str, Any]] = [agreement.row() for agreement in compare_sides(parse(arguments, Command))]
+    rows: list[Mapping[str, Any]] = [agreement.row() for agreement in compare_sides(command)]
     return "\n".join(json.dumps(row) for row in rows)
 
 
 if __name__ == "__main__":
-    run(main)
+    sys.exit(words.run(sys.argv[1:], Command, run))

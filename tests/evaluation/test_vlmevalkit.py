@@ -17,8 +17,9 @@ from evaluation.benchmarks import BENCHMARKS, get_benchmark
 from evaluation.data.tsv import encode_image, write_rows
 from evaluation.engines.chat import ChatClient
 from evaluation.engines.config import Endpoint
+from evaluation.toolkit.agreement import Command as Comparison
 from evaluation.toolkit.agreement import compare_verdicts, write_agreement
-from evaluation.toolkit.agreement import main as compare_files
+from evaluation.toolkit.agreement import run as compare_files
 from evaluation.toolkit.boxed_judge import answer, serve_boxed_judge
 from evaluation.toolkit.job import (
     PYTHON_VARIABLE,
@@ -127,7 +128,7 @@ def test_verdicts_on_different_items_are_refused(tmp_path):
         compare_verdicts("B", verdicts(True), verdicts(True) * 2)
     for name, lines in (("a", verdicts(True, False)), ("b", verdicts(True, True))):
         (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    row = json.loads(compare_files([f"ours={tmp_path / 'a'}", f"theirs={tmp_path / 'b'}", f"out={tmp_path / 'o'}"]))
+    row = json.loads(compare_files(Comparison(tmp_path / "a", tmp_path / "b", tmp_path / "o")))
     assert (row["agreement"], row["only_theirs_right"]) == (50.0, 1)
 
 

@@ -1,12 +1,14 @@
 """The commands as typed: bad input is one message and status 2, before anything is made."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-from pipelines import compose
+from pipelines import cli, compose
 
 
 def command(module: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -50,3 +52,137 @@ def test_the_plan_of_the_lab_says_what_it_would_run(tmp_path: Path) -> None:
     assert "merge" in done.stdout
     assert "0 in the store" in done.stdout
     assert not (tmp_path / "store").exists()
+
+
+def drift(*words: str, folder: Path | None = None, before: str = "") -> subprocess.CompletedProcess[str]:
+    """The console script's own line, in a folder of the user's; `before` is run first."""
+    code = f"import sys\n{before}\nfrom pipelines.cli import main\nmain(sys.argv[1:])"
+    run = [sys.executable, "-P", "-c", code, *words]
+    environment = {**os.environ, "PYTHONPATH": str(compose.ROOT)}
+    return subprocess.run(run, capture_output=True, text=True, check=False, cwd=folder, env=environment)
+
+
+def row(name: str) -> cli.Command:
+    return next(each for each in cli._TABLE if each.name == name)
+
+
+@pytest.fixture
+def decoys(tmp_path: Path) -> Path:
+    """A user's folder with packages of our names."""
+    for name in ("drift", "evaluation", "pipelines"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('a decoy was imported')")
+    return tmp_path
+
+
+def test_help_lists_the_commands_and_a_wrong_one_names_the_closest() -> None:
+    text = drift("--help").stdout
+    assert all(f"\n  {each.name} " in text for each in cli._TABLE)
+    wrong = drift("scroe")
+    assert wrong.returncode == 2
+    assert "Did you mean 'score'?" in wrong.stderr
+
+
+HEAVY = "sys.modules.update(dict.fromkeys(('torch', 'hydra', 'pandas', 'scipy', 'statsmodels')))"
+
+
+@pytest.mark.parametrize("name", ["prior", "merge", "score", "compare"])
+def test_help_of_a_command_shows_an_example_and_needs_nothing_heavy(name: str, decoys: Path) -> None:
+    done = drift(name, "--help", folder=decoys, before=HEAVY)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Example:\n    drift {name} " in done.stdout
+    assert "\nKeys:\n" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["plan", "reproduce", "table", "run", "sensitivity"])
+def test_help_of_a_composed_command_shows_an_example_groups_and_keys(name: str, capsys: pytest.CaptureFixture) -> None:
+    assert cli.run(row(name), ["--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Example:\n    drift " in text
+    assert "\n  method=baseline|dare_linear|" in text
+    assert "\n  injection.alpha=" in text
+
+
+def test_a_users_own_packages_are_not_taken_for_ours(decoys: Path) -> None:
+    done = drift("plan", "--table", "table9", "seeds=[0]", f"store={decoys / 'store'}", folder=decoys)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "0 in the store" in done.stdout
+    script = "from pipelines.cli import main\nmain(['score', '--help'])"
+    (decoys / "bin").mkdir()
+    (decoys / "bin" / "drift").write_text(script)  # where a console script lies, sys.path starts
+    environment = {**os.environ, "PYTHONPATH": str(compose.ROOT)}
+    run = [sys.executable, str(decoys / "bin" / "drift")]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, cwd=decoys, env=environment)
+    assert "Example:" in done.stdout
+
+
+def test_the_process_that_stages_are_forked_from_takes_no_decoy_either(decoys: Path) -> None:
+    before = (
+        "import multiprocessing, os\n"
+        "context = multiprocessing.get_context('forkserver')\n"
+        "context.set_forkserver_preload(['evaluation'])\n"
+        "import pipelines.cli as cli\n"
+        "def run(command, words):\n"
+        "    import evaluation\n"
+        "    process = context.Process(target=os.system, args=('true',))\n"
+        "    process.start(); process.join()\n"
+        "    return process.exitcode\n"
+        "cli.run = run\n"
+    )
+    done = drift("score", folder=decoys, before=before)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_missing_extra_is_one_line_with_the_pip_command(tmp_path: Path) -> None:
+    files = [f"{tmp_path / 'a'}", f"{tmp_path / 'b'}"]
+    for file in files:
+        Path(file).write_text('{"index": "1", "correct": true}\n')
+    done = drift("compare", *files, before="sys.modules['statsmodels'] = None")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: drift compare needs the eval extra (statsmodels is not installed): "
+        "pip install 'drift-reproduction[eval]'\n"
+    )
+    done = drift("plan", before="sys.modules['hydra'] = None")
+    assert "pip install 'drift-reproduction[pipeline]'" in done.stderr
+
+
+def test_without_the_checkout_a_command_that_needs_it_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    for name in ("plan", "reproduce", "table", "run", "sensitivity"):
+        assert cli.run(row(name), []) == 2
+        error = capsys.readouterr().err
+        assert f"drift {name} needs the checkout: no conf/config.yaml in {tmp_path}. Clone" in error
+        assert error.count("\n") == 1
+    assert cli.run(row("score"), ["--help"]) == 0
+
+
+def test_options_of_a_command_reach_it(capsys: pytest.CaptureFixture) -> None:
+    assert cli.run(row("plan"), ["--tabel", "table9"]) == 2
+    assert "unknown option '--tabel': did you mean '--table'" in capsys.readouterr().err
+    done = drift("run", "method=ties", "merge.method=ties", "--cfg", "job")
+    assert done.returncode == 0
+    assert "\nmerge:\n  method: ties\n" in done.stdout
+
+
+def test_tables_are_named_as_words_and_an_unknown_one_answers_with_the_closest(capsys: pytest.CaptureFixture) -> None:
+    assert cli.run(row("table"), ["tabel4"]) == 2
+    assert "did you mean 'table4'" in capsys.readouterr().err
+    assert cli.run(row("table"), ["seeds=[0]"]) == 2
+    assert "name a table, as in `drift table table4`; known: table1, table2" in capsys.readouterr().err
+
+
+def test_a_command_says_one_thread_before_torch_is_loaded_unless_the_user_said_otherwise() -> None:
+    show = "import pipelines.cli as c\nimport os\nc.run = lambda *_: print(os.environ['OMP_NUM_THREADS']) or 0"
+    reset = "import os; os.environ.pop('OMP_NUM_THREADS', None)\n"
+    assert drift("score", before=reset + show).stdout == "1\n"
+    assert drift("score", before="import os; os.environ['OMP_NUM_THREADS'] = '3'\n" + show).stdout == "3\n"
+
+
+def test_keys_are_completed() -> None:
+    command = typer.main.get_command(cli.build()).commands["score"]
+    context = command.make_context("score", ["x"])
+    found = command.params[0].shell_complete(context, "judge_p")
+    assert [item.value for item in found] == ["judge_prompt_price="]

@@ -1,0 +1,131 @@
+"""The one command `drift`: each sub-command is a function of its words, imported when it is called.
+
+Light: no torch, no Hydra. What a command lacks (the checkout with conf/ and results/, an extra of the installation) is
+one line that says how to get it.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.environment import set_defaults
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = ("drift", "evaluation", "pipelines")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A row of the command table.
+
+    Attributes:
+        run: "module:function" of the words; returns the exit status.
+        keys: "module:dataclass" whose fields are the keys, for completion; empty where Hydra has them.
+        extra: the part of the installation that it needs; empty is the base.
+        needs_checkout: it reads conf/ and writes results/.
+    """
+
+    name: str
+    run: str
+    summary: str
+    keys: str = ""
+    extra: str = ""
+    needs_checkout: bool = False
+
+
+_TABLE = (
+    Command("plan", "pipelines.reproduce:plan", "What reproduce would run, and what the store holds.",
+            extra="pipeline", needs_checkout=True),
+    Command("reproduce", "pipelines.reproduce:main", "Every table from nothing.",
+            extra="pipeline", needs_checkout=True),
+    Command("table", "pipelines.reproduce:table", "One table, or several.",
+            extra="pipeline", needs_checkout=True),
+    Command("run", "pipelines.run:main", "One checkpoint, made and scored; everything of Hydra's.",
+            extra="pipeline", needs_checkout=True),
+    Command("sensitivity", "pipelines.sensitivity:main", "What protocol alone does to a score.",
+            extra="pipeline", needs_checkout=True),
+    Command("prior", "drift.commands:prior", "The reasoning prior of two checkpoints.",
+            keys="drift.commands:Prior"),
+    Command("merge", "drift.commands:merge", "Two checkpoints merged.",
+            keys="drift.commands:Merge"),
+    Command("score", "evaluation.score:main", "A file of responses scored.",
+            keys="evaluation.score:Command", extra="eval"),
+    Command("compare", "evaluation.compare:main", "Verdict files compared pairwise.",
+            keys="evaluation.compare:Command", extra="eval"),
+)  # fmt: skip
+
+
+def run(command: Command, words: Sequence[str]) -> int:
+    """Runs one command on its words; the exit status."""
+    if command.needs_checkout and not (ROOT / "conf" / "config.yaml").is_file():
+        return _refuse(
+            f"drift {command.name} needs the checkout: no conf/config.yaml in {ROOT}. "
+            "Clone the repository, run `make setup` in it, then .venv/bin/drift"
+        )
+    try:
+        return _load(command.run)(words)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if not command.extra or missing in OURS:
+            raise
+        return _refuse(
+            f"drift {command.name} needs the {command.extra} extra ({missing} is not installed): "
+            f"pip install 'drift-reproduction[{command.extra}]'"
+        )
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """The console script."""
+    set_defaults()
+    # The process that stages are forked from starts as `python -c`, which would look for our packages in the current
+    # folder first: a user's own `evaluation/` must not be taken for ours.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    build()(args=words, prog_name="drift")
+
+
+def build() -> typer.Typer:
+    """The typer application: one sub-command a row, which gets its words as they are, --help and options included."""
+    app = typer.Typer(
+        help="DRIFT: reasoning priors, merged or injected; trained, scored and compared. Keys are written key=value; "
+        "`drift COMMAND --help` lists them with an example.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+    for row in _TABLE:
+        app.command(row.name, help=row.summary, add_help_option=False, context_settings=settings)(_typed(row))
+    return app
+
+
+def _typed(command: Command) -> Callable[..., None]:
+    def complete(incomplete: str) -> list[str]:
+        from drift.words import keys
+
+        known = keys(_load(command.keys)) if command.keys else []
+        return [key for key in known if key.startswith(incomplete)]
+
+    def call(words: Annotated[list[str] | None, typer.Argument(autocompletion=complete)] = None) -> None:
+        raise typer.Exit(run(command, words or []))
+
+    return call
+
+
+def _load(place: str) -> Any:
+    module, name = place.split(":")
+    return getattr(import_module(module), name)
+
+
+def _refuse(message: str) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""`make setup` finds a Python that fits, builds anew what is no environment, and says `ready` only of what is."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipelines import compose
+
+# A Python that answers what the script asks, makes an "environment" of itself, and notes what pip is told.
+STUB = """#!/bin/bash
+case "$*" in
+    *python_version*) echo {version} ;;
+    -c*) exit {status} ;;
+    "-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python && echo "#!$PWD/.venv/bin/python" > .venv/bin/pip
+        echo venv {version} >> done.log ;;
+    "-m pip"*) echo "pip ${{*: -1}}" >> done.log && [ ! -e pip-fails ] ;;
+esac
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What set-up needs of the checkout, and a PATH with Python 3.12 alone."""
+    folder = tmp_path / "checkout"
+    (folder / ".ci").mkdir(parents=True)
+    shutil.copy(compose.ROOT / ".ci" / "setup", folder / ".ci")
+    (folder / "constraints.txt").write_text("numpy==1\ntorch==2.13.0\n")
+    (folder / "pyproject.toml").write_text("")
+    for name in ("constraints.txt", "pyproject.toml"):
+        os.utime(folder / name, (0, 0))
+    python(tmp_path / "bin" / "python3.12", "3.12.9")
+    return folder
+
+
+def python(path: Path, version: str, status: int = 0) -> str:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(STUB.format(version=version, status=status))
+    path.chmod(0o755)
+    return str(path)
+
+
+def setup(checkout: Path, chosen: str = "") -> subprocess.CompletedProcess[str]:
+    """The script with the stubs in front and nothing of the real Pythons behind them."""
+    tools = checkout.parent / "tools"
+    if not tools.exists():
+        tools.mkdir()
+        for name in ("bash", "cp", "dirname", "grep", "head", "mkdir", "rm", "touch"):
+            (tools / name).symlink_to(str(shutil.which(name)))
+    environment = {"PATH": f"{checkout.parent / 'bin'}:{tools}", "PYTHON": chosen}
+    run = [str(tools / "bash"), ".ci/setup"]
+    return subprocess.run(run, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+
+
+def done(checkout: Path) -> list[str]:
+    """What was made since the last look."""
+    log = checkout / "done.log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return lines
+
+
+MADE = ["venv 3.12.9", "pip torch==2.13.0", "pip .[dev]"]
+
+
+def test_torch_comes_first_and_a_second_time_nothing_is_done(checkout: Path) -> None:
+    first = setup(checkout)
+    assert first.returncode == 0, first.stderr
+    assert "making .venv with Python 3.12.9" in first.stdout
+    assert done(checkout) == MADE
+    again = setup(checkout)
+    assert (again.returncode, again.stdout, done(checkout)) == (0, "", [])
+
+
+def test_no_python_that_fits_says_what_is_needed_and_what_was_found(checkout: Path) -> None:
+    (checkout.parent / "bin" / "python3.12").unlink()
+    python(checkout.parent / "bin" / "python3", "3.10.13", status=1)
+    refused = setup(checkout)
+    assert refused.returncode == 1
+    assert "needs Python 3.11, 3.12 or 3.13; python3 is 3.10.13. Install one" in refused.stderr
+    refused = setup(checkout, "/no/such/python")
+    assert "PYTHON=/no/such/python is not there" in refused.stderr
+    assert not (checkout / ".venv").exists()
+
+
+def test_new_pins_bring_it_up_to_date_in_place(checkout: Path) -> None:
+    setup(checkout)
+    done(checkout)
+    os.utime(checkout / "constraints.txt")
+    os.utime(checkout / ".venv" / ".ready", (1, 1))
+    assert "bringing .venv up to date" in setup(checkout).stdout
+    assert done(checkout) == MADE[1:]
+
+
+def test_another_python_that_was_asked_for_builds_anew_and_the_same_does_not(checkout: Path) -> None:
+    setup(checkout)
+    done(checkout)
+    assert setup(checkout, "python3.12").returncode == 0
+    assert done(checkout) == []
+    other = python(checkout.parent / "elsewhere" / "python", "3.13.1")
+    (checkout / ".venv-mergekit").mkdir()
+    assert "building .venv anew" in setup(checkout, other).stdout
+    assert done(checkout) == ["venv 3.13.1", *MADE[1:]]
+    assert not (checkout / ".venv-mergekit").exists()
+
+
+@pytest.mark.parametrize("harm", ["moved", "python gone", "pip gone"])
+def test_one_that_was_moved_or_is_broken_is_built_anew(checkout: Path, harm: str) -> None:
+    setup(checkout)
+    done(checkout)
+    if harm == "moved":
+        checkout = checkout.rename(checkout.parent / "moved")
+    else:
+        (checkout / ".venv" / "bin" / harm.split()[0]).unlink()
+    (checkout / ".venv" / "left-over").touch()
+    assert "building .venv anew" in setup(checkout).stdout
+    assert done(checkout) == MADE
+    assert not (checkout / ".venv" / "left-over").exists()
+
+
+def test_a_set_up_that_fails_is_not_ready_and_goes_on_the_next_time(checkout: Path) -> None:
+    setup(checkout)
+    os.utime(checkout / ".venv" / ".ready", (-1, -1))
+    (checkout / "pip-fails").touch()
+    assert setup(checkout).returncode != 0
+    assert not (checkout / ".venv" / ".ready").exists()
+    (checkout / "pip-fails").unlink()
+    assert setup(checkout).returncode == 0
+    assert (checkout / ".venv" / ".ready").exists()
