@@ -52,6 +52,11 @@ def parse(word: str) -> Override:
         raise ConfigError(f"{word!r} is not of the form key=value: {error}") from None
 
 
+def choices(group: Path) -> list[str]:
+    """The choices of a group's folder; a file that starts with _ is shared by others and is none."""
+    return sorted(path.stem for path in group.glob("[!_]*.yaml"))
+
+
 def openly(words: Iterable[str]) -> list[str]:
     """The overrides, those into a mapping with open keys marked so that Hydra adds the key where it is new."""
     return [f"++{word}" if word.startswith(tuple(f"{key}." for key in _OPEN)) else word for word in words]
@@ -75,7 +80,7 @@ def check_names(words: Iterable[str], conf: Path) -> None:
         if name.startswith("hydra") or override.is_force_add():
             continue
         if (conf / name).is_dir():
-            faults += _unknown_choices(override, [path.stem for path in (conf / name).glob("[!_]*.yaml")])
+            faults += _unknown_choices(override, choices(conf / name))
         elif name not in keys and not name.startswith(tuple(f"{key}." for key in _OPEN)):
             faults.append(f"unknown key {name!r}: {closest(name, _near(name, keys))}{remedy(name)}")
     if faults:
@@ -94,10 +99,10 @@ def known_keys(node: Any = Config, prefix: str = "") -> set[str]:
     return found
 
 
-def _unknown_choices(override: Override, choices: Collection[str]) -> list[str]:
+def _unknown_choices(override: Override, known: Collection[str]) -> list[str]:
     values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
     group = override.key_or_group
-    return [f"{group} has no choice {v!r}: {closest(str(v), choices)}" for v in values if str(v) not in choices]
+    return [f"{group} has no choice {v!r}: {closest(str(v), known)}" for v in values if str(v) not in known]
 
 
 def remedy(name: str) -> str:

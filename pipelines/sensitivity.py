@@ -105,14 +105,15 @@ def measure(settings: Sequence[Point], calls: Sequence[Call], outcome: Outcome) 
     McNemar's, exact. Items that either side left unjudged are in neither.
     """
     folders = [outcome[call].path for call in calls]
-    scores = [{c: s.score.as_record() for c, s in read_scores(folder).items()} for folder in folders]
+    scores = [{column: scored.score for column, scored in read_scores(folder).items()} for folder in folders]
     rows = []
     for point, folder, found in zip(settings, folders, scores, strict=True):
-        for column, summary in found.items():
-            row: dict[str, Any] = {**point, "benchmark": column}
-            row |= {name: round(float(summary[name]), 2) for name in ("score", "score_ci_low", "score_ci_high")}
-            row |= {name: summary[name] for name in ("n", "unmatched", "unjudged")}
-            row["difference"] = round(row["score"] - round(float(scores[0][column]["score"]), 2), 2)
+        for column, score in found.items():
+            headline, first = score.metrics[score.headline], scores[0][column]
+            row: dict[str, Any] = {**point, "benchmark": column, "score": round(headline.value, 2)}
+            row |= {f"score_ci_{end}": round(float(vars(headline)[end]), 2) for end in ("low", "high")}
+            row |= {"n": score.n, "unmatched": score.unmatched, "unjudged": score.unjudged}
+            row["difference"] = round(row["score"] - round(first.value, 2), 2)
             file = f"{calls[0].params.benchmarks[column]}.verdicts.jsonl"
             rows.append(row | _paired(folder / file, folders[0] / file))
     return rows

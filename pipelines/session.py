@@ -12,6 +12,7 @@ from drift.words import HELP
 from pipelines import compose
 from pipelines.environment import set_defaults
 from pipelines.fingerprint import canonical
+from pipelines.overrides import choices
 from pipelines.scheduler import Scheduler
 from pipelines.schema import Config
 from pipelines.stage import Runtime
@@ -62,8 +63,8 @@ def guarded(main: Callable[[], int], words: Sequence[str] = (), about: str | Non
 def _groups() -> str:
     """The groups with their choices, and every key with its default."""
     folders = sorted(path for path in compose.CONF.iterdir() if path.is_dir() and path.name != "table")
-    groups = [f"  {path.name}={'|'.join(sorted(file.stem for file in path.glob('*.yaml')))}" for path in folders]
-    keys = [f"  {key}={json.dumps(value)}" for key, value in _flat(canonical(compose.load()))]
+    groups = [f"  {path.name}={'|'.join(choices(path))}" for path in folders]
+    keys = [f"  {key}={json.dumps(value)}" for key, value in _flat(canonical(compose.load(), whole=True))]
     return "\n".join(["Groups:", *groups, "", "Keys, with what they are by default:", *keys])
 
 
