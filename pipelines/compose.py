@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from drift.errors import closest
+from drift.processes import die_with_parent
 from drift.training.config import TrainingConfig
 from pipelines.errors import ConfigError
 from pipelines.lab.config import LAB, SMOKE
@@ -54,7 +55,7 @@ def load_all(many: Sequence[Sequence[str]]) -> list[Config]:
         ConfigError: as `load`.
     """
     distinct = list(dict.fromkeys(tuple(overrides) for overrides in many))
-    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+    with ProcessPoolExecutor(mp_context=get_context("fork"), initializer=die_with_parent) as pool:
         found = dict(zip(distinct, pool.map(load, distinct, chunksize=4), strict=True))
     return [found[tuple(overrides)] for overrides in many]
 

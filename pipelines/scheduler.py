@@ -110,27 +110,30 @@ class Scheduler:
         failures: list[str] = []
         executed, total = 0, len(waiting)
         log.info("%d stages; those that the store holds are taken from it", total)
-        while waiting or running:
-            if not failures:
-                self._start_ready(waiting, running, done, depth, progress)
-            if not running:
-                break
-            for item in self._finished(running):
-                running.remove(item)
-                outcome = self._collect(item)
-                if isinstance(outcome, str):
-                    failures.append(outcome)
-                    continue
-                executed += 1
-                done.update(dict.fromkeys(item.keys, outcome))
-                progress.finished(item.job.stage.name, outcome.manifest["seconds"])
-                self.on_finished(outcome)
-                left = total - len(waiting) - len(running)
-                log.info(
-                    "[%d/%d] %s %s  %.1f s, about %.0f min left",
-                    left, total, item.job.stage.name, item.job.label, outcome.manifest["seconds"],
-                    progress.seconds_left() / 60,
-                )  # fmt: skip
+        try:
+            while waiting or running:
+                if not failures:
+                    self._start_ready(waiting, running, done, depth, progress)
+                if not running:
+                    break
+                for item in self._finished(running):
+                    running.remove(item)
+                    outcome = self._collect(item)
+                    if isinstance(outcome, str):
+                        failures.append(outcome)
+                        continue
+                    executed += 1
+                    done.update(dict.fromkeys(item.keys, outcome))
+                    progress.finished(item.job.stage.name, outcome.manifest["seconds"])
+                    self.on_finished(outcome)
+                    left = total - len(waiting) - len(running)
+                    log.info(
+                        "[%d/%d] %s %s  %.1f s, about %.0f min left",
+                        left, total, item.job.stage.name, item.job.label, outcome.manifest["seconds"],
+                        progress.seconds_left() / 60,
+                    )  # fmt: skip
+        finally:
+            _end(running)
         if failures:
             raise StageError("\n".join(failures))
         return Outcome(done, executed)
@@ -192,6 +195,14 @@ class Scheduler:
         if kind == "error":
             return f"{name}: {content}\n  log: {partial}"
         return f"{name} ended with status {item.process.exitcode}: {last_line(partial)}\n  log: {partial}"
+
+
+def _end(running: list[_Running]) -> None:
+    """Ends what still runs: nothing after a plan, all of it after a Ctrl-C."""
+    for item in running:
+        item.process.terminate()
+    for item in running:
+        item.process.join()
 
 
 def last_line(path: Path) -> str:

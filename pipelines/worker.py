@@ -11,7 +11,6 @@ import platform
 import resource
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from drift.errors import DriftError
+from drift.processes import guard
 from pipelines.fingerprint import canonical
 from pipelines.stage import Runtime, Stage
 from pipelines.store import LOG, Artifact, Store
@@ -44,7 +44,8 @@ class Job:
 
 def main(job: Job, runtime: Runtime, reply: connection.Connection) -> None:
     """The body of the worker process: sends ("ok", "") or ("error", message); sends nothing on a defect."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    scheduler = parent_process()
+    guard(scheduler.is_alive if scheduler else None)
     try:
         with Store(runtime.store).writing(job.stage.name, job.fingerprint) as partial:
             _redirect_output(partial / LOG)
@@ -126,11 +127,3 @@ def _redirect_output(path: Path) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True)
-
-
-def _die_with_parent() -> None:
-    """A worker never outlives the run that started it, so a killed run can be started again at once."""
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)

@@ -1,6 +1,7 @@
 """Stages that cost nothing, for tests of the machinery."""
 
 import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from drift.errors import DataError
+from drift.processes import run_guarded
 from pipelines.stage import Bind, Call, Runtime, Stage
 
 
@@ -29,6 +31,11 @@ def run(params: Toy, runtime: Runtime, inputs: Mapping[str, Path], out: Path) ->
     if params.behaviour == "sleep":
         (runtime.store / "sleeping").touch()
         time.sleep(60)
+    if params.behaviour == "two-ranks":
+        ranks = [str(Path(__file__).with_name("toy_ranks.py")), str(runtime.store)]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *ranks]
+        with open(out / "ranks.log", "w") as log:
+            run_guarded(torchrun, os.environ, log)
     total = params.value + sum(float((path / "sum.txt").read_text()) for path in inputs.values())
     (out / "sum.txt").write_text(str(total))
     with open(runtime.store / "runs.log", "a") as log:

@@ -1,0 +1,21 @@
+"""A scheduler in a process of its own, for tests that kill it: python toy_run.py STORE BEHAVIOUR."""
+
+import logging
+import sys
+from pathlib import Path
+
+from toy_stages import toy
+
+from pipelines.scheduler import Scheduler
+from pipelines.session import guarded
+from pipelines.stage import Runtime
+
+
+def main() -> int:
+    Scheduler(Runtime(Path(sys.argv[1])), 2, lambda artifact: None).execute([toy(1, behaviour=sys.argv[2])])
+    return 0
+
+
+if __name__ == "__main__":
+    logging.disable()
+    sys.exit(guarded(main))
