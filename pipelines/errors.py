@@ -8,7 +8,7 @@ class ConfigError(DriftError):
 
 
 class StoreError(DriftError):
-    """An artifact is damaged, or another process is writing it."""
+    """An artifact is damaged."""
 
 
 class StageError(DriftError):

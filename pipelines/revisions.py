@@ -10,11 +10,11 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from drift.files import sha256_of, write_whole
 from evaluation.toolkit.job import toolkit_commit, toolkit_python
 from pipelines import compose
 from pipelines.errors import ConfigError
 from pipelines.schema import Config, Data, ModelRef
-from pipelines.store import sha256_of, write_atomic
 
 log = logging.getLogger(__name__)
 LOCK = compose.CONF / "revisions.lock.json"
@@ -69,7 +69,7 @@ def _resolved(ref: ModelRef, kind: str, online: bool) -> ModelRef:
         if not online:
             return ref
         locked[key] = _ask_hub(ref.repo, kind)
-        write_atomic(LOCK, json.dumps(locked, indent=2, sort_keys=True) + "\n")
+        write_whole(LOCK, json.dumps(locked, indent=2, sort_keys=True) + "\n")
         log.info("locked %s at %s in %s", key, locked[key], LOCK)
     return replace(ref, revision=locked[key])
 

@@ -47,10 +47,14 @@ def main(job: Job, runtime: Runtime, reply: connection.Connection) -> None:
     scheduler = parent_process()
     guard(scheduler.is_alive if scheduler else None)
     try:
-        with Store(runtime.store).writing(job.stage.name, job.fingerprint) as partial:
-            _redirect_output(partial / LOG)
-            run(job, runtime, partial)
-            reply.send(("ok", ""))
+        store = Store(runtime.store)
+        with store.holding(job.stage.name, job.fingerprint):
+            if store.find(job.stage.name, job.fingerprint) is None:
+                partial = store.partial(job.stage.name, job.fingerprint)
+                partial.mkdir(exist_ok=True)
+                _redirect_output(partial / LOG)
+                run(job, runtime, partial)
+        reply.send(("ok", ""))
     except DriftError as error:
         log.error("%s", error)
         reply.send(("error", f"{error}"))
@@ -61,11 +65,7 @@ def main(job: Job, runtime: Runtime, reply: connection.Connection) -> None:
 
 
 def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
-    """Runs the stage in this process and seals its artifact; a finished artifact is returned as it is."""
-    store = Store(runtime.store)
-    done = store.find(job.stage.name, job.fingerprint)
-    if done is not None:
-        return done
+    """Runs the stage in this process and seals its artifact."""
     for artifact in job.inputs.values():
         artifact.verify()
     _set_threads(runtime.threads)
@@ -86,7 +86,7 @@ def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         **environment(),
     }
-    return store.commit(partial, manifest)
+    return Store(runtime.store).commit(partial, manifest)
 
 
 @cache

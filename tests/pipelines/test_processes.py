@@ -47,7 +47,7 @@ def mark() -> Iterator[str]:
 
 
 def start(store: Path, behaviour: str, mark: str) -> subprocess.Popen[str]:
-    run = [sys.executable, str(HERE / "toy_run.py"), str(store), behaviour]
+    run = [sys.executable, str(HERE / "toy_run.py"), str(store), behaviour, "1"]
     return subprocess.Popen(
         run, env=os.environ | {MARK: mark}, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

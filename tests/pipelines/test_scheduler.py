@@ -1,5 +1,7 @@
 """A plan runs once, in order, in processes of its own; what fails stops it with one message and loses nothing."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -76,16 +78,13 @@ def test_a_killed_stage_finds_its_files_again(tmp_path: Path, execute: Callable[
     assert (outcome[call].path / "half").read_text() == "kept over the kill"
 
 
-def test_two_runs_on_one_artifact_do_not_write_it_both(tmp_path: Path, execute: Callable[..., Outcome]) -> None:
-    from pipelines.scheduler import resolve
-    from pipelines.store import Store
-
-    call = toy(1)
-    with (
-        Store(tmp_path).writing("toy", resolve(call, {}).fingerprint),
-        pytest.raises(StageError, match="is being written by process"),
-    ):
-        execute(call)
+def test_two_runs_on_one_store_make_everything_once_and_both_end_well(tmp_path: Path) -> None:
+    command = [sys.executable, str(Path(__file__).with_name("toy_run.py")), str(tmp_path), "slow"]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sorted(runs(tmp_path)) == sorted(str(float(value)) for value in range(7))
+    assert list((tmp_path / ".partial").iterdir()) == []
 
 
 def test_a_worker_dies_with_the_run_that_started_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A scheduler in a process of its own, for tests that kill it: python toy_run.py STORE BEHAVIOUR."""
+"""A scheduler in a process of its own, for tests that kill it: python toy_run.py STORE BEHAVIOUR [ROWS]."""
 
 import logging
 import sys
@@ -12,7 +12,8 @@ from pipelines.stage import Runtime
 
 
 def main() -> int:
-    Scheduler(Runtime(Path(sys.argv[1])), 2, lambda artifact: None).execute([toy(1, behaviour=sys.argv[2])])
+    rows = [toy(float(value), behaviour=sys.argv[2]) for value in range(int(sys.argv[3]) if sys.argv[3:] else 6)]
+    Scheduler(Runtime(Path(sys.argv[1])), 2, lambda artifact: None).execute([toy(6.0, *rows)])
     return 0
 
 

@@ -31,6 +31,8 @@ def run(params: Toy, runtime: Runtime, inputs: Mapping[str, Path], out: Path) ->
     if params.behaviour == "sleep":
         (runtime.store / "sleeping").touch()
         time.sleep(60)
+    if params.behaviour == "slow":
+        time.sleep(0.5)
     if params.behaviour == "two-ranks":
         ranks = [str(Path(__file__).with_name("toy_ranks.py")), str(runtime.store)]
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *ranks]
