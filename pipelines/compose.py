@@ -99,7 +99,7 @@ def check(overrides: Sequence[str]) -> None:
 
 
 # Mappings whose keys the chosen YAML names.
-_OPEN = ("merge.hyperparameters", "suite.benchmarks", "validation.benchmarks")
+_OPEN = ("merge.hyperparameters", "suite.benchmarks", "validation.benchmarks", "launcher.options")
 
 
 def _near(name: str, keys: set[str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from drift.errors import DriftError
-from pipelines import compose
+from pipelines import compose, executors
 from pipelines.scheduler import Scheduler
 from pipelines.schema import Config
 from pipelines.stage import Runtime
@@ -31,7 +31,8 @@ def scheduler(config: Config) -> Scheduler:
         offline=config.launcher.offline,
         judge_prices=(config.judge.prompt_price, config.judge.completion_price),
     )
-    return Scheduler(runtime, config.launcher.workers, Recorder(config.tracker, store / ".tracker", config.profile))
+    executor = executors.make(config.launcher, runtime)
+    return Scheduler(runtime, executor, Recorder(config.tracker, store / ".tracker", config.profile))
 
 
 def guarded(main: Callable[[], int]) -> int:

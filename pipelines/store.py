@@ -96,6 +96,10 @@ class Store:
         """Where an artifact is made; what an earlier, killed process has left there waits to be resumed."""
         return self.root / ".partial" / f"{stage}-{fingerprint[:20]}"
 
+    def error(self, stage: str, fingerprint: str) -> Path:
+        """Where a worker says why it could not make the artifact."""
+        return self.partial(stage, fingerprint).with_suffix(".error")
+
     def find(self, stage: str, fingerprint: str) -> Artifact | None:
         """The finished artifact, its files present at their recorded sizes; None where there is none.
 

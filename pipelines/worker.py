@@ -1,7 +1,8 @@
 """Runs one call in a process of its own: checks its inputs, runs the stage, seals the artifact.
 
-The stage's output goes to `log.txt` beside its files. A DriftError, or a disk that is full, comes back as a message;
-anything else is a defect, and its traceback is in the log.
+`python -m pipelines.worker JOB.json` does so on any machine that sees the store; doing it twice is doing it once. The
+only reply is the store: an artifact, or an error file for a DriftError or a full disk. Anything else is a defect, and
+its traceback is in `log.txt` beside the stage's files.
 """
 
 import errno
@@ -13,55 +14,57 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
-from multiprocessing import connection, parent_process
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
 from drift.errors import DriftError
+from drift.files import write_whole
 from drift.processes import guard
+from pipelines import job as jobs
 from pipelines.fingerprint import canonical
-from pipelines.stage import Runtime, Stage
+from pipelines.job import Job
+from pipelines.stage import Runtime
 from pipelines.store import LOG, Artifact, Store
 
 log = logging.getLogger(__name__)
+ERROR_STATUS = 2
 PACKAGES = ("torch", "transformers", "deepspeed", "accelerate", "datasets", "numpy", "pandas", "safetensors")
 
 
-@dataclass(frozen=True)
-class Job:
-    """A call with everything resolved: what the worker process is sent."""
-
-    stage: Stage
-    fingerprint: str
-    params: Any
-    inputs: Mapping[str, Artifact]
-    label: str
-
-
-def main(job: Job, runtime: Runtime, reply: connection.Connection) -> None:
-    """The body of the worker process: sends ("ok", "") or ("error", message); sends nothing on a defect."""
+def main(job: Job, runtime: Runtime, environment: Mapping[str, str]) -> None:
+    """The body of a worker process that was forked for one job."""
     scheduler = parent_process()
     guard(scheduler.is_alive if scheduler else None)
+    os.environ.update(environment)
+    sys.exit(work(job, runtime))
+
+
+def work(job: Job, runtime: Runtime) -> int:
+    """Makes the artifact unless it is there; an error goes into the store's error file. The exit status."""
+    store = Store(runtime.store)
+    error_file = store.error(job.stage.name, job.fingerprint)
     try:
-        store = Store(runtime.store)
         with store.holding(job.stage.name, job.fingerprint):
+            error_file.unlink(missing_ok=True)
             if store.find(job.stage.name, job.fingerprint) is None:
                 partial = store.partial(job.stage.name, job.fingerprint)
                 partial.mkdir(exist_ok=True)
                 _redirect_output(partial / LOG)
                 run(job, runtime, partial)
-        reply.send(("ok", ""))
     except DriftError as error:
         log.error("%s", error)
-        reply.send(("error", f"{error}"))
+        write_whole(error_file, f"{error}")
+        return ERROR_STATUS
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        reply.send(("error", f"no space left on the disk of {runtime.store}; free some and start again: {error}"))
+        write_whole(error_file, f"no space left on the disk of {store.root}; free some and start again: {error}")
+        return ERROR_STATUS
+    return 0
 
 
 def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
@@ -80,10 +83,11 @@ def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
         "params": canonical(job.params),
         "inputs": {name: artifact.fingerprint for name, artifact in job.inputs.items()},
         "values": canonical(values),
-        "started": started.isoformat(timespec="seconds"),
+        "started": started.isoformat(timespec="milliseconds"),
         "seconds": round(time.perf_counter() - clock, 2),
         "cpu_seconds": round(sum(os.times()[:4]), 2),
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "place": {"host": platform.node(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", "")},
         **environment(),
     }
     return Store(runtime.store).commit(partial, manifest)
@@ -127,3 +131,9 @@ def _redirect_output(path: Path) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True)
+
+
+if __name__ == "__main__":
+    guard()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    sys.exit(work(*jobs.read(Path(sys.argv[1]))))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from toy_stages import toy
 
+from pipelines.executors.local import Local
 from pipelines.scheduler import Scheduler
 from pipelines.session import guarded
 from pipelines.stage import Runtime
@@ -13,7 +14,8 @@ from pipelines.stage import Runtime
 
 def main() -> int:
     rows = [toy(float(value), behaviour=sys.argv[2]) for value in range(int(sys.argv[3]) if sys.argv[3:] else 6)]
-    Scheduler(Runtime(Path(sys.argv[1])), 2, lambda artifact: None).execute([toy(6.0, *rows)])
+    runtime = Runtime(Path(sys.argv[1]))
+    Scheduler(runtime, Local(runtime, 2), lambda artifact: None).execute([toy(6.0, *rows)])
     return 0
 
 

@@ -10,13 +10,15 @@ from typing import Any
 
 from drift.errors import DataError
 from drift.processes import run_guarded
-from pipelines.stage import Bind, Call, Runtime, Stage
+from pipelines.stage import Bind, Call, Needs, Runtime, Stage
 
 
 @dataclass(frozen=True)
 class Toy:
     value: float
     behaviour: str = "write"
+    gpus: int = 0
+    retries: int = 0
 
 
 def run(params: Toy, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -31,6 +33,8 @@ def run(params: Toy, runtime: Runtime, inputs: Mapping[str, Path], out: Path) ->
     if params.behaviour == "sleep":
         (runtime.store / "sleeping").touch()
         time.sleep(60)
+    if params.behaviour == "busy":
+        time.sleep(3)
     if params.behaviour == "slow":
         time.sleep(0.5)
     if params.behaviour == "two-ranks":
@@ -45,10 +49,16 @@ def run(params: Toy, runtime: Runtime, inputs: Mapping[str, Path], out: Path) ->
     return {"total": total}
 
 
-STAGE = Stage("toy", 1, "toy_stages:run", 1)
+def needs(call: Call) -> Needs:
+    return Needs(gpus=call.params.gpus, retries=call.params.retries)
 
 
-def toy(value: float, *sources: Call, behaviour: str = "write", bound: Call | None = None) -> Call:
+STAGE = Stage("toy", 1, "toy_stages:run", 1, needs)
+
+
+def toy(
+    value: float, *sources: Call, behaviour: str = "write", bound: Call | None = None, gpus: int = 0, retries: int = 0
+) -> Call:
     inputs = {str(place): source for place, source in enumerate(sources)}
     binds = {"value": Bind(bound, "total")} if bound else {}
-    return Call(STAGE, Toy(value, behaviour), inputs, binds, label=f"toy {value}")
+    return Call(STAGE, Toy(value, behaviour, gpus, retries), inputs, binds, label=f"toy {value}")
