@@ -5,6 +5,8 @@ fingerprint is computed again, so a file that was changed, or a type that does n
 """
 
 import json
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -74,6 +76,19 @@ def read(path: Path) -> tuple[Job, Runtime]:
         )
     inputs = {name: _input(store, *item) for name, item in content["inputs"].items()}
     return Job(stage, mark, params, inputs, content["label"]), runtime
+
+
+def command(path: Path) -> list[str]:
+    """What makes a job file's artifact on a machine with the same filesystem."""
+    return [sys.executable, "-m", "pipelines.worker", str(path)]
+
+
+def environment() -> dict[str, str]:
+    """What that command needs to find this code, and to compute as this process would, on another machine."""
+    root = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    kept = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM") if name in os.environ}
+    return {"PYTHONPATH": path, **kept}
 
 
 def _input(store: Store, stage: str, mark: str) -> Artifact:

@@ -56,7 +56,7 @@ class Lease:
         self.path, self.beat, self.expiry = path, beat, expiry
         self._seen: tuple[str, int, float] | None = None
         self._right: Lease | None = None
-        self._left = threading.Event()
+        self._left, self._token = threading.Event(), ""
 
     def holder(self) -> Holder | None:
         """Who holds it and lives; None where it is free or its holder is dead."""
@@ -81,14 +81,16 @@ class Lease:
         finally:
             own.unlink(missing_ok=True)
         if taken:
-            self._left = threading.Event()
+            self._left, self._token = threading.Event(), mine.token
             threading.Thread(target=self._keep, args=(mine.token, self._left), daemon=True).start()
         return taken
 
     def release(self) -> None:
-        """Ends the lease; nothing of it stays behind."""
+        """Ends the lease; nothing of it stays behind. One that was taken over stays with its new holder."""
         self._left.set()
-        self.path.unlink(missing_ok=True)
+        found = self._read()
+        if found is not None and found[0].token == self._token:
+            self.path.unlink(missing_ok=True)
 
     @contextmanager
     def held(self, what: str) -> Iterator[None]:

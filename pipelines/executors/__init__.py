@@ -10,8 +10,6 @@ from pipelines.job import Job
 from pipelines.schema import Launcher
 from pipelines.stage import Needs, Runtime
 
-SHORT_SECONDS = 10.0  # a job that takes less is run here: nobody queues a cluster's for it
-
 
 class Executor(Protocol):
     """Submits jobs, polls them, cancels them."""
@@ -41,5 +39,14 @@ def make(launcher: Launcher, runtime: Runtime) -> Executor:
         ConfigError: it can't be used here; says what to install or to set.
     """
     from pipelines.executors.local import Local
+    from pipelines.executors.split import Split
 
-    return Local(runtime, launcher.workers, launcher.gpus)
+    if launcher.engine == "local":
+        return Local(runtime, launcher.workers, launcher.gpus)
+    if launcher.engine == "slurm":
+        from pipelines.executors.slurm import Slurm
+
+        return Split(Local(runtime, 2), Slurm(runtime, launcher))
+    from pipelines.executors.ray import Ray
+
+    return Split(Local(runtime, 2), Ray(runtime, launcher))

@@ -33,6 +33,10 @@ def run(params: Toy, runtime: Runtime, inputs: Mapping[str, Path], out: Path) ->
     if params.behaviour == "sleep":
         (runtime.store / "sleeping").touch()
         time.sleep(60)
+    if params.behaviour == "sleep-once" and not (out / "half").exists():
+        (out / "half").write_text("kept over the kill")
+        (runtime.store / "sleeping").touch()
+        time.sleep(600)
     if params.behaviour == "busy":
         time.sleep(3)
     if params.behaviour == "slow":
