@@ -53,7 +53,7 @@ class Needs:
     retries: int = 0
 
     def __str__(self) -> str:
-        time = f"{self.seconds:.0f} s" if self.seconds < 120 else f"{self.seconds / 60:.0f} min"
+        time = f"{self.seconds:.3g} s" if self.seconds < 120 else f"{self.seconds / 60:.0f} min"
         again = f", {self.retries} retries" if self.retries else ""
         return f"{self.gpus} GPUs, {self.cores} cores, {self.memory_gb} GB, {time}{again}"
 
