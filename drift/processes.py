@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, NoReturn
 
 _SET_DEATH_SIGNAL, _SET_SUBREAPER = 1, 36
@@ -26,15 +26,12 @@ def die_with_parent() -> None:
     _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
 
 
-def guard(is_parent_alive: Callable[[], bool] | None = None) -> None:
+def guard() -> None:
     """Returns in a new child; the calling process stays behind as the child's guardian and never returns.
 
     The guardian leads a process group of its own, so a Ctrl-C in the terminal reaches neither; it leaves with the
     child's exit status, and ends every descendant when the child has ended, when its own parent has died, or when it
     is told to by SIGTERM. Call it before any thread is started.
-
-    Args:
-        is_parent_alive: where the process that matters is another than the one that started this one.
     """
     parent = os.getppid()
     if os.getpgrp() != os.getpid():
@@ -43,16 +40,19 @@ def guard(is_parent_alive: Callable[[], bool] | None = None) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_ENDING, signal.SIGCHLD})
     child = os.fork()
     if child:
-        _leave_as(_watch(child, is_parent_alive or (lambda: os.getppid() == parent)))
+        _leave_as(_watch(child, parent))
     die_with_parent()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def guarded(command: Sequence[str]) -> list[str]:
+    """The command below a guardian, for Popen. End it by SIGTERM: SIGKILL would spare what it guards."""
+    return [sys.executable, "-P", __file__, *command]
+
+
 def run_guarded(command: Sequence[str], environment: Mapping[str, str], output: IO[str]) -> int:
     """Runs a command below a guardian; its exit status, once nothing that it started is left."""
-    process = subprocess.Popen(
-        [sys.executable, "-P", __file__, *command], env=environment, stdout=output, stderr=subprocess.STDOUT
-    )
+    process = subprocess.Popen(guarded(command), env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
         return process.wait()
     finally:
@@ -66,10 +66,10 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), f"prctl({option}, {value}) failed")
 
 
-def _watch(child: int, is_parent_alive: Callable[[], bool]) -> int:
+def _watch(child: int, parent: int) -> int:
     """Waits for the child's end, for the parent's or for a signal to end; the status to leave with."""
     status = None
-    while status is None and is_parent_alive():
+    while status is None and os.getppid() == parent:
         got = signal.sigtimedwait({*_ENDING, signal.SIGCHLD}, _LOOK_SECONDS)
         status = _reap().get(child)
         if got is not None and got.si_signo in _ENDING:

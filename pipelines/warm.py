@@ -6,6 +6,7 @@ single-threaded process has the imports and nothing else: no state of an earlier
 
 import gc
 import os
+import platform
 
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # else asking for CUDA here would forbid it in every fork
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -21,7 +22,10 @@ import pipelines.stages.evaluate
 import pipelines.stages.models
 import pipelines.stages.report
 import pipelines.stages.train
+import pipelines.worker
 
+pipelines.worker.software()
+platform.platform()  # starts a process the first time, and remembers
 gc.freeze()  # the collector of a fork need not walk over what was imported here
 
 __all__ = ["deepspeed", "drift", "evaluation", "pipelines", "transformers"]

@@ -13,19 +13,20 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
-from multiprocessing import parent_process
+from multiprocessing import connection, parent_process
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from drift.errors import DriftError
 from drift.files import write_whole
-from drift.processes import guard
+from drift.processes import die_with_parent, guard
 from pipelines import job as jobs
 from pipelines.fingerprint import canonical
 from pipelines.job import Job
@@ -38,12 +39,26 @@ PACKAGES = ("torch", "transformers", "deepspeed", "accelerate", "datasets", "num
 
 
 def main(job: Job, runtime: Runtime, environment: Mapping[str, str]) -> None:
-    """The body of a worker process that was forked for one job."""
-    scheduler = parent_process()
-    guard(scheduler.is_alive if scheduler else None)
+    """The body of a worker process that was forked for one job.
+
+    It ends with the scheduler, and leads a group of its own so that a Ctrl-C does not reach it before the scheduler
+    does. A guardian would be a second fork of a process of a gigabyte, a tenth of a second a call; so what a stage
+    starts must be started below one (`drift.processes.guarded`).
+    """
+    os.setsid()
+    die_with_parent()
+    threading.Thread(target=_die_with_scheduler, daemon=True).start()
     os.environ.update(environment)
     _leave_on_request()
     sys.exit(work(job, runtime))
+
+
+def _die_with_scheduler() -> None:
+    """The process that forked this one outlives the scheduler for a second or two."""
+    scheduler = parent_process()
+    if scheduler is not None:
+        connection.wait([scheduler.sentinel])
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def work(job: Job, runtime: Runtime) -> int:
@@ -96,9 +111,15 @@ def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
     return Store(runtime.store).commit(partial, manifest)
 
 
-@cache
 def environment() -> dict[str, Any]:
     """The code, packages and hardware at hand: recorded with each artifact, hashed into none."""
+    hardware = {"cpu": _cpu_model(), "cores": os.cpu_count(), "gpus": _gpus(), "system": platform.platform()}
+    return {**software(), "hardware": hardware}
+
+
+@cache
+def software() -> dict[str, Any]:
+    """The code's commit and the packages' versions, read once for all forks of a process (`pipelines.warm`)."""
     root = Path(__file__).resolve().parent.parent
     git = ["git", "-C", str(root)]
     sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
@@ -106,7 +127,6 @@ def environment() -> dict[str, Any]:
     return {
         "git": {"sha": sha or None, "dirty": bool(dirty.strip())},
         "packages": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
-        "hardware": {"cpu": _cpu_model(), "cores": os.cpu_count(), "gpus": _gpus(), "system": platform.platform()},
     }
 
 

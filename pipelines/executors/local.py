@@ -71,7 +71,7 @@ class Local:
         return [(item.job, f"status {item.process.exitcode}") for item in ended]
 
     def cancel(self) -> None:
-        """Tells the guardian of every worker to end all that it guards."""
+        """Asks every worker to end, and kills those that do not; their guardians end what they have started."""
         for item in self._running:
             item.process.terminate()
         for item in self._running:
