@@ -18,7 +18,7 @@ from pipelines.fingerprint import fingerprint
 from pipelines.job import Job
 from pipelines.progress import Progress
 from pipelines.stage import Bind, Call, Runtime, ordered, with_value
-from pipelines.store import LOG, Artifact, Store
+from pipelines.store import LOG, MANIFEST, Artifact, Store
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 60.0
@@ -185,8 +185,7 @@ class _Execution:
             elif (crowded and job.needs.gpus) or not self.executor.has_room(job.needs):
                 crowded = crowded or job.needs.gpus > 0
                 continue
-            elif self._is_elsewhere(job):
-                self.elsewhere.add(key)
+            elif self._is_elsewhere(key, job):
                 continue
             else:
                 self.store.error(job.stage.name, job.fingerprint).unlink(missing_ok=True)
@@ -195,10 +194,15 @@ class _Execution:
             self.elsewhere.discard(key)
             del self.ready[key]
 
-    def _is_elsewhere(self, job: Job) -> bool:
+    def _is_elsewhere(self, key: str, job: Job) -> bool:
         """Whether another scheduler's worker makes it, or has made it since this plan last looked."""
-        asked = (job.stage.name, job.fingerprint)
-        return self.store.holder(*asked) is not None or self.store.path(*asked).exists()
+        holder = self.store.holder(job.stage.name, job.fingerprint)
+        if holder is None and not self.store.path(job.stage.name, job.fingerprint).joinpath(MANIFEST).exists():
+            return False
+        if key not in self.elsewhere and holder is not None:
+            log.info("%s %s is being made by %s; it is taken from there", job.stage.name, job.label, holder)
+        self.elsewhere.add(key)
+        return True
 
     def _collect(self, job: Job, said: str) -> None:
         """Takes what a job that ended has made; else starts it again, or counts it as failed."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from pipelines import compose
 from pipelines.errors import StoreError
@@ -46,7 +47,7 @@ def spans(store: Path) -> list[Span]:
     return sorted(found, key=lambda span: span.begin)
 
 
-def _span(manifest: dict) -> Span:  # type: ignore[type-arg]
+def _span(manifest: dict[str, Any]) -> Span:
     begin = datetime.fromisoformat(manifest["started"]).timestamp()
     place = manifest.get("place", {"host": "", "gpus": ""})  # artifacts of an earlier code lack it
     gpus = tuple(place["gpus"].split(",")) if place["gpus"] else ()
@@ -102,7 +103,7 @@ def draw(lanes: dict[tuple[str, str], list[Span]], stem: Path) -> None:
         for s in lane
     ]
     pandas.DataFrame(data).round(3).to_csv(stem.with_suffix(".csv"), index=False)
-    stages = sorted({record["stage"] for record in data})
+    stages = sorted({span.stage for lane in lanes.values() for span in lane})
     figure, axes = pyplot.subplots(figsize=(10, 1.2 + 0.3 * len(lanes)), layout="constrained")
     for color, stage in enumerate(stages):
         for height, lane in enumerate(lanes.values()):

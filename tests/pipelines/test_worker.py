@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 from pydantic import TypeAdapter
@@ -63,13 +63,14 @@ def test_a_missing_input_asks_for_a_shared_store(tmp_path: Path) -> None:
         job.read(path)
 
 
-@pytest.mark.parametrize("profile", ["lab", "paper"])
-def test_the_parameters_of_every_call_come_back_as_they_went(profile: str) -> None:
-    target = tables.report(
-        [tables.load(name) for name in ("table1", "table4", "figure2")], [f"profile={profile}", "seeds=[0]"], False
-    )
+@pytest.mark.parametrize(("profile", "table"), [("lab", "table1"), ("paper", "figure2")])
+def test_the_parameters_of_every_call_come_back_as_they_went(profile: str, table: str) -> None:
+    target = tables.report([tables.load(table)], [f"profile={profile}", "seeds=[0]"], False)
+    adapters: dict[str, TypeAdapter[Any]] = {}
     for call in ordered([target]):
-        hints = get_type_hints(call.stage.function())
-        sent = json.loads(json.dumps(canonical(call.params)))
-        back = TypeAdapter(hints["params"]).validate_python(sent)
-        assert fingerprint("x", 1, back, {}) == fingerprint("x", 1, call.params, {}), call.stage.name
+        name = call.stage.name
+        if name not in adapters:
+            adapters[name] = TypeAdapter(get_type_hints(call.stage.function())["params"])
+        back = adapters[name].validate_python(json.loads(json.dumps(canonical(call.params))))
+        assert fingerprint("x", 1, back, {}) == fingerprint("x", 1, call.params, {}), name
+    assert {"model", "generate", "score", "report"} <= set(adapters)
