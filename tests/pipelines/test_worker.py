@@ -63,7 +63,7 @@ def test_a_missing_input_asks_for_a_shared_store(tmp_path: Path) -> None:
         job.read(path)
 
 
-@pytest.mark.parametrize(("profile", "table"), [("lab", "table1"), ("paper", "figure2")])
+@pytest.mark.parametrize(("profile", "table"), [("lab", "table1"), ("paper", "table4")])
 def test_the_parameters_of_every_call_come_back_as_they_went(profile: str, table: str) -> None:
     target = tables.report([tables.load(table)], [f"profile={profile}", "seeds=[0]"], False)
     adapters: dict[str, TypeAdapter[Any]] = {}
