@@ -189,10 +189,19 @@ class _Execution:
                 continue
             else:
                 self.store.error(job.stage.name, job.fingerprint).unlink(missing_ok=True)
-                self.executor.submit(job)
-                self.running[job.fingerprint] = [key]
+                self._submit(key, job)
             self.elsewhere.discard(key)
             del self.ready[key]
+
+    def _submit(self, key: str, job: Job) -> None:
+        """Hands a job to the executor; a refusal of this one is its own failure."""
+        try:
+            self.executor.submit(job)
+        except StageError as error:
+            self.failures[key] = Failure(job.stage.name, job.label, f": {error}")
+            self.progress.left[job.stage.name] -= 1
+        else:
+            self.running[job.fingerprint] = [key]
 
     def _is_elsewhere(self, key: str, job: Job) -> bool:
         """Whether another scheduler's worker makes it, or has made it since this plan last looked."""

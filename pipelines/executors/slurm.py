@@ -100,7 +100,7 @@ class Slurm:
             job_name=job.name,
             cpus_per_task=needs.cores,
             mem=f"{needs.memory_gb}G",
-            gres=f"gpu:{needs.gpus}" if needs.gpus else "",
+            gres=f"gpu:{needs.gpus}" if needs.gpus else None,
             setup=[f"export {name}={shlex.quote(value)}" for name, value in jobs.environment().items()],
             additional_parameters={"requeue": True},
         )

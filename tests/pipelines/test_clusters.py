@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from toy_stages import STAGE, toy
+from toy_stages import STAGE, Toy, toy
 
 from pipelines import executors
 from pipelines.errors import ConfigError, StageError
@@ -21,10 +21,13 @@ from pipelines.executors.split import Split
 from pipelines.job import Job
 from pipelines.scheduler import Outcome, Scheduler
 from pipelines.schema import Launcher
-from pipelines.stage import Needs, Runtime
+from pipelines.stage import Call, Needs, Runtime, Stage
 
 HERE = Path(__file__).parent
 Execute = Callable[..., Outcome]
+
+
+LONG = Stage("long", 1, "toy_stages:run", 60.0)
 
 
 def launcher(engine: str, **options: Any) -> Launcher:
@@ -79,6 +82,21 @@ def test_slurm_makes_a_plan_on_gpus_of_its_own(tmp_path: Path, slurm: Execute) -
     assert set(places(tmp_path)) <= {"0", "1", "0,1"}
     assert slurm(target).executed == 0
     assert not list((tmp_path / ".jobs").glob("*.json"))
+
+
+@pytest.mark.slurm
+def test_long_work_without_a_gpu_is_queued_and_sees_none(tmp_path: Path, slurm: Execute) -> None:
+    assert slurm(Call(LONG, Toy(1.0), label="long")).executed == 1
+    assert list((tmp_path / ".jobs" / "slurm").glob("*_submitted.pkl"))
+    (path,) = tmp_path.glob("long/*/manifest.json")
+    assert json.loads(path.read_text())["place"]["gpus"] == ""
+
+
+@pytest.mark.slurm
+def test_what_slurm_refuses_is_a_failure_of_that_stage_alone(slurm: Execute) -> None:
+    with pytest.raises(StageError, match=r"stage toy \(toy 1.0\): SLURM refused .*3 GPUs.*sbatch: error"):
+        slurm(toy(1.0, gpus=3), toy(2.0, gpus=1))
+    assert slurm(toy(2.0, gpus=1)).executed == 0
 
 
 @pytest.mark.slurm
