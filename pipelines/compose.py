@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from drift.processes import die_with_parent
 from pipelines.errors import ConfigError, NoSuchKeyError
 from pipelines.overrides import check_names, openly, parse, remedy
 from pipelines.schema import Config, typed
@@ -41,7 +42,7 @@ def load_all(rows: Sequence[Sequence[str]], words: Sequence[str]) -> list[tuple[
         ConfigError: as `load_fitting`.
     """
     distinct = list(dict.fromkeys(tuple(row) for row in rows))
-    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+    with ProcessPoolExecutor(mp_context=get_context("fork"), initializer=die_with_parent) as pool:
         found = dict(zip(distinct, pool.map(partial(load_fitting, words=words), distinct, chunksize=4), strict=True))
     return [found[tuple(row)] for row in rows]
 

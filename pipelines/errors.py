@@ -19,7 +19,7 @@ class NoSuchKeyError(ConfigError):
 
 
 class StoreError(DriftError):
-    """An artifact is damaged, or another process is writing it."""
+    """An artifact is damaged."""
 
 
 class StageError(DriftError):

@@ -14,7 +14,13 @@ from pipelines.errors import ConfigError
 from pipelines.schema import Config
 
 # Mappings whose keys the chosen YAML names.
-_OPEN = ("merge.hyperparameters", "suite.benchmarks", "validation.benchmarks", "injection.group_alpha")
+_OPEN = (
+    "merge.hyperparameters",
+    "suite.benchmarks",
+    "validation.benchmarks",
+    "injection.group_alpha",
+    "launcher.options",
+)
 
 REMEDIES: Mapping[str, str] = {
     "world.seed": "seed=7 draws another world, seeds=[0,1] says which ones a table has",

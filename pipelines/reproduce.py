@@ -117,6 +117,7 @@ def show(target: Call, store: Store) -> None:
     done: dict[str, Artifact] = {}
     open_values: dict[str, bool] = {}
     counts: Counter[str] = Counter()
+    hours = gpu_hours = 0.0
     for call in ordered([target]):
         state, mark = "after", "a value that is chosen on the way"
         open_values[call.key] = any(open_values[s.key] for s in call.sources) or any(
@@ -125,8 +126,12 @@ def show(target: Call, store: Store) -> None:
         if not open_values[call.key]:
             state, mark = _state(call, store, done)
         counts[state] += 1
-        print(f"{state:6} {call.stage.name:10} {mark:20.20} {call.label}")
-    print(f"\n{counts['store']} in the store, {counts['run']} to run, {counts['after']} that wait for a chosen value")
+        print(f"{state:6} {call.stage.name:10} {mark:20.20} {call.label}  [{call.needs}]")
+        if state != "store":
+            gpu_hours += call.needs.gpus * call.needs.seconds / 3600
+            hours += call.needs.seconds / 3600
+    print(f"\nabout {hours:.1f} h of work one after another, {gpu_hours:.0f} GPU hours in it")
+    print(f"{counts['store']} in the store, {counts['run']} to run, {counts['after']} that wait for a chosen value")
 
 
 def _state(call: Call, store: Store, done: dict[str, Artifact]) -> tuple[str, str]:

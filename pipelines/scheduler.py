@@ -1,48 +1,60 @@
-"""Runs a plan: what is in the store is taken, the rest runs in dependency order, a few calls at a time.
+"""Runs a plan: what is in the store is taken, the rest is given to an executor in dependency order.
 
 Fingerprints are computed as sources finish, because a bound parameter is known only then; a bound call that comes out
-equal to one that has run is a hit like any other.
+equal to one that has run is a hit like any other. What fails stops what depends on it and nothing else. What another
+scheduler is making in the same store is left to it and taken from there.
 """
 
 import logging
-import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing import connection
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from pipelines import worker
-from pipelines.errors import StageError
+from pipelines.errors import StageError, StoreError
+from pipelines.executors import Executor
 from pipelines.fingerprint import fingerprint
+from pipelines.job import Job
+from pipelines.progress import Progress
 from pipelines.stage import Bind, Call, Runtime, ordered, with_value
-from pipelines.store import LOG, Artifact, Store
+from pipelines.store import LOG, MANIFEST, Artifact, Store
 
 log = logging.getLogger(__name__)
+_POLL_SECONDS = 60.0
+_ELSEWHERE_SECONDS = 0.5  # between two looks at what another scheduler is making
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A call that could not be made: why, and the log to read."""
+
+    stage: str
+    label: str
+    reason: str
+    log: Path | None = None
+
+    def __str__(self) -> str:
+        return f"stage {self.stage} ({self.label}){self.reason}" + (f"\n  log: {self.log}" if self.log else "")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The artifacts of a plan by call key, and how many calls were run for it."""
+    """The artifacts of a plan by call key, how many calls were run for it, and what failed, by call key.
+
+    `blocked` counts the calls that were not run because something that they need failed.
+    """
 
     artifacts: dict[str, Artifact]
     executed: int
+    failures: dict[str, Failure] = field(default_factory=dict)
+    blocked: int = 0
 
     def __getitem__(self, call: Call) -> Artifact:
         return self.artifacts[call.key]
 
 
-@dataclass
-class _Running:
-    process: ForkServerProcess
-    pipe: connection.Connection
-    job: worker.Job
-    keys: list[str]
-
-
-def resolve(call: Call, done: dict[str, Artifact]) -> worker.Job:
+def resolve(call: Call, done: dict[str, Artifact]) -> Job:
     """The call with its bound parameters read and its fingerprint computed; its sources must be done."""
     params = call.params
     for path, bind in call.binds.items():
@@ -51,7 +63,7 @@ def resolve(call: Call, done: dict[str, Artifact]) -> worker.Job:
     mark = fingerprint(
         call.stage.name, call.stage.version, params, {name: item.fingerprint for name, item in inputs.items()}
     )
-    return worker.Job(call.stage, mark, params, inputs, call.label)
+    return Job(call.stage, mark, params, inputs, call.label, call.needs)
 
 
 def _bound_value(bind: Bind, done: dict[str, Artifact]) -> object:
@@ -61,137 +73,186 @@ def _bound_value(bind: Bind, done: dict[str, Artifact]) -> object:
     return values[bind.value]
 
 
-@dataclass
-class Progress:
-    """Counts what is done and estimates what is left from the wall times seen so far, per stage."""
-
-    left: Counter[str]
-    guess: dict[str, float]
-    workers: int
-    seen: dict[str, list[float]] = field(default_factory=dict)
-    started: float = field(default_factory=time.monotonic)
-
-    def finished(self, stage: str, seconds: float) -> None:
-        self.left[stage] -= 1
-        self.seen.setdefault(stage, []).append(seconds)
-
-    def seconds_left(self) -> float:
-        """Seconds of wall time, taking all workers as busy."""
-        each = {name: sum(times) / len(times) for name, times in self.seen.items()}
-        return sum(count * each.get(name, self.guess[name]) for name, count in self.left.items()) / self.workers
-
-
 class Scheduler:
-    """Executes plans in forked, warm worker processes.
+    """Executes plans.
 
     Args:
-        workers: calls that may run at the same time.
         on_finished: told of every artifact that was made (not of hits), in the scheduling process.
     """
 
-    def __init__(self, runtime: Runtime, workers: int, on_finished: Callable[[Artifact], None]) -> None:
-        self.runtime, self.workers, self.on_finished = runtime, workers, on_finished
-        self.store = Store(runtime.store)
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["pipelines.warm"])
+    def __init__(self, runtime: Runtime, executor: Executor, on_finished: Callable[[Artifact], None]) -> None:
+        self.store, self.executor, self.on_finished = Store(runtime.store), executor, on_finished
 
     def execute(self, targets: list[Call]) -> Outcome:
         """Makes every artifact that the targets need.
 
         Raises:
-            StageError: a stage failed; calls that were running are waited for and kept, no other is started.
+            StageError: calls failed; everything that does not depend on them was made before it is raised.
         """
-        waiting = {call.key: call for call in ordered(targets)}
-        depth = _critical_seconds(list(waiting.values()))
-        counts = Counter(call.stage.name for call in waiting.values())
-        progress = Progress(counts, {c.stage.name: c.stage.seconds for c in waiting.values()}, self.workers)
-        done: dict[str, Artifact] = {}
-        running: list[_Running] = []
-        failures: list[str] = []
-        executed, total = 0, len(waiting)
-        log.info("%d stages; those that the store holds are taken from it", total)
-        while waiting or running:
-            if not failures:
-                self._start_ready(waiting, running, done, depth, progress)
-            if not running:
-                break
-            for item in self._finished(running):
-                running.remove(item)
-                outcome = self._collect(item)
-                if isinstance(outcome, str):
-                    failures.append(outcome)
-                    continue
-                executed += 1
-                done.update(dict.fromkeys(item.keys, outcome))
-                progress.finished(item.job.stage.name, outcome.manifest["seconds"])
-                self.on_finished(outcome)
-                left = total - len(waiting) - len(running)
-                log.info(
-                    "[%d/%d] %s %s  %.1f s, about %.0f min left",
-                    left, total, item.job.stage.name, item.job.label, outcome.manifest["seconds"],
-                    progress.seconds_left() / 60,
-                )  # fmt: skip
-        if failures:
-            raise StageError("\n".join(failures))
-        return Outcome(done, executed)
+        outcome = self.attempt(targets)
+        if outcome.failures:
+            lines = [str(failure) for failure in outcome.failures.values()]
+            if outcome.blocked:
+                lines.append(f"{outcome.blocked} more need what failed and were not run; everything else was")
+            raise StageError("\n".join(dict.fromkeys(lines)))
+        return outcome
 
-    def _start_ready(
-        self,
-        waiting: dict[str, Call],
-        running: list[_Running],
-        done: dict[str, Artifact],
-        depth: dict[str, float],
-        progress: Progress,
-    ) -> None:
-        """Takes hits until none is left, then starts the ready calls with the longest way still before them."""
+    def attempt(self, targets: list[Call]) -> Outcome:
+        """As `execute`, with the failures in the outcome."""
+        calls = ordered(targets)
+        for call in calls:
+            self.executor.check(call.needs)
+        try:
+            return _Execution(self, calls).run()
+        finally:
+            self.executor.cancel()
+
+
+class _Execution:
+    """One plan on its way: a call is waiting, ready (resolved and not in the store), running, done or failed."""
+
+    def __init__(self, scheduler: Scheduler, calls: list[Call]) -> None:
+        self.store, self.executor, self.on_finished = scheduler.store, scheduler.executor, scheduler.on_finished
+        self.total, self.depth = len(calls), _critical_seconds(calls)
+        self.waiting = {call.key: call for call in calls}
+        self.ready: dict[str, Job] = {}
+        self.elsewhere: set[str] = set()  # of the ready ones, those that another scheduler is making
+        self.running: dict[str, list[str]] = {}  # fingerprint -> the keys that it will serve
+        self.done: dict[str, Artifact] = {}
+        self.failures: dict[str, Failure] = {}
+        self.attempts: Counter[str] = Counter()
+        self.executed = 0
+        counts = Counter(call.stage.name for call in calls)
+        self.progress = Progress(counts, {c.stage.name: c.needs.seconds for c in calls}, self.executor.width)
+
+    def run(self) -> Outcome:
+        log.info("%d stages; those that the store holds are taken from it", self.total)
+        while True:
+            for key in list(self.elsewhere):
+                self._take(key)
+            self._admit()
+            self._start()
+            if not self.running and not self.elsewhere:
+                return Outcome(self.done, self.executed, self.failures, len(self.waiting))
+            seconds = _ELSEWHERE_SECONDS if self.elsewhere else _POLL_SECONDS
+            if not self.running:
+                time.sleep(seconds)
+                continue
+            for job, said in self.executor.poll(seconds):
+                self._collect(job, said)
+
+    def _admit(self) -> None:
+        """Makes ready what has its sources, or takes it from the store, until nothing more has them."""
         found = True
         while found:
             found = False
-            ready = [call for call in waiting.values() if all(source.key in done for source in call.sources)]
-            for call in sorted(ready, key=lambda c: -depth[c.key]):
-                job = resolve(call, done)
-                twin = next((r for r in running if r.job.fingerprint == job.fingerprint), None)
-                artifact = None if twin else self.store.find(call.stage.name, job.fingerprint)
-                if artifact is not None:
-                    done[call.key] = artifact
-                    progress.left[call.stage.name] -= 1
+            for key, call in list(self.waiting.items()):
+                if all(source.key in self.done for source in call.sources):
                     found = True
-                elif twin is not None:
-                    twin.keys.append(call.key)
-                    progress.left[call.stage.name] -= 1
-                elif len(running) < self.workers:
-                    running.append(self._start(job, call.key))
-                else:
-                    continue
-                del waiting[call.key]
+                    del self.waiting[key]
+                    try:
+                        self.ready[key] = resolve(call, self.done)
+                    except StageError as error:
+                        self.failures[key] = Failure(call.stage.name, call.label, f": {error}")
+                    else:
+                        self._take(key)
 
-    def _start(self, job: worker.Job, key: str) -> _Running:
-        receiver, sender = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=worker.main, args=(job, self.runtime, sender), name=job.stage.name)
-        process.start()
-        sender.close()
-        return _Running(process, receiver, job, [key])
+    def _take(self, key: str) -> None:
+        """Takes a ready call's artifact from the store, if it is there; a damaged one is a failure."""
+        job = self.ready[key]
+        try:
+            artifact = self.store.find(job.stage.name, job.fingerprint)
+        except StoreError as error:
+            self.failures[key] = Failure(job.stage.name, job.label, f": {error}")
+        else:
+            if artifact is None:
+                return
+            self.done[key] = artifact
+        self.progress.left[job.stage.name] -= 1
+        self.elsewhere.discard(key)
+        del self.ready[key]
 
-    def _finished(self, running: list[_Running]) -> list[_Running]:
-        ready = connection.wait([item.process.sentinel for item in running])
-        return [item for item in running if item.process.sentinel in ready]
+    def _start(self) -> None:
+        """Starts the ready calls with the longest way still before them.
 
-    def _collect(self, item: _Running) -> Artifact | str:
-        """The artifact, or what went wrong as a message."""
-        item.process.join()
-        with item.pipe:
-            try:
-                kind, content = item.pipe.recv()
-            except EOFError:  # it ended without a word
-                kind, content = "crash", ""
-        artifact = self.store.find(item.job.stage.name, item.job.fingerprint)
-        if kind == "ok" and artifact is not None:
+        One that must wait for GPUs keeps later ones from taking those that become free: it would wait for ever.
+        """
+        crowded = False
+        for key in sorted(self.ready, key=lambda key: -self.depth[key]):
+            job = self.ready[key]
+            if job.fingerprint in self.running:
+                self.running[job.fingerprint].append(key)
+            elif (crowded and job.needs.gpus) or not self.executor.has_room(job.needs):
+                crowded = crowded or job.needs.gpus > 0
+                continue
+            elif self._is_elsewhere(key, job):
+                continue
+            else:
+                self.store.error(job.stage.name, job.fingerprint).unlink(missing_ok=True)
+                self._submit(key, job)
+            self.elsewhere.discard(key)
+            del self.ready[key]
+
+    def _submit(self, key: str, job: Job) -> None:
+        """Hands a job to the executor; a refusal of this one is its own failure."""
+        try:
+            self.executor.submit(job)
+        except StageError as error:
+            self.failures[key] = Failure(job.stage.name, job.label, f": {error}")
+            self.progress.left[job.stage.name] -= 1
+        else:
+            self.running[job.fingerprint] = [key]
+
+    def _is_elsewhere(self, key: str, job: Job) -> bool:
+        """Whether another scheduler's worker makes it, or has made it since this plan last looked."""
+        holder = self.store.holder(job.stage.name, job.fingerprint)
+        if holder is None and not self.store.path(job.stage.name, job.fingerprint).joinpath(MANIFEST).exists():
+            return False
+        if key not in self.elsewhere and holder is not None:
+            log.info("%s %s is being made by %s; it is taken from there", job.stage.name, job.label, holder)
+        self.elsewhere.add(key)
+        return True
+
+    def _collect(self, job: Job, said: str) -> None:
+        """Takes what a job that ended has made; else starts it again, or counts it as failed."""
+        keys, stage = self.running.pop(job.fingerprint), job.stage.name
+        result = self._result(job, said)
+        if isinstance(result, Failure):
+            self.attempts[job.fingerprint] += 1
+            if self.attempts[job.fingerprint] <= job.needs.retries:
+                log.warning(
+                    "%s\n  starting it again (%d of %d)", result, self.attempts[job.fingerprint], job.needs.retries
+                )
+                self.ready.update(dict.fromkeys(keys, job))
+                return
+            log.error("%s", result)
+            self.failures.update(dict.fromkeys(keys, result))
+            self.progress.left[stage] -= len(keys)
+            return
+        self.executed += 1
+        self.done.update(dict.fromkeys(keys, result))
+        seconds = result.manifest["seconds"]
+        self.progress.left[stage] -= len(keys) - 1
+        self.progress.finished(stage, seconds)
+        self.on_finished(result)
+        passed = self.total - len(self.waiting) - len(self.ready) - sum(map(len, self.running.values()))
+        left = self.progress.seconds_left() / 60
+        log.info("[%d/%d] %s %s  %.1f s, about %.0f min left", passed, self.total, stage, job.label, seconds, left)
+
+    def _result(self, job: Job, said: str) -> Artifact | Failure:
+        asked = (job.stage.name, job.fingerprint)
+        text, error_file = self.store.partial(*asked) / LOG, self.store.error(*asked)
+        try:
+            artifact = self.store.find(*asked)
+        except StoreError as error:
+            return Failure(job.stage.name, job.label, f": {error}")
+        if artifact is not None:
             return artifact
-        partial = self.runtime.store / ".partial" / f"{item.job.stage.name}-{item.job.fingerprint[:20]}" / LOG
-        name = f"stage {item.job.stage.name} ({item.job.label})"
-        if kind == "error":
-            return f"{name}: {content}\n  log: {partial}"
-        return f"{name} ended with status {item.process.exitcode}: {last_line(partial)}\n  log: {partial}"
+        if error_file.exists():
+            reason = f": {error_file.read_text()}"
+            error_file.unlink()
+            return Failure(job.stage.name, job.label, reason, text)
+        return Failure(job.stage.name, job.label, f" ended with {said}: {last_line(text)}", text)
 
 
 def last_line(path: Path) -> str:
@@ -204,7 +265,7 @@ def _critical_seconds(calls: list[Call]) -> dict[str, float]:
     """Per call key, the guessed seconds from its start to the end of the longest chain that waits for it."""
     after: dict[str, float] = dict.fromkeys((call.key for call in calls), 0.0)
     for call in reversed(calls):
-        mine = after[call.key] + call.stage.seconds
+        mine = after[call.key] + call.needs.seconds
         for source in call.sources:
             after[source.key] = max(after[source.key], mine)
-    return {call.key: after[call.key] + call.stage.seconds for call in calls}
+    return {call.key: after[call.key] + call.needs.seconds for call in calls}

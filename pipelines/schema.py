@@ -154,13 +154,21 @@ class Wandb:
 
 @dataclass(frozen=True, config=STRICT)
 class Launcher:
-    """How work is put on the machine; `processes` is the data-parallel size and so part of a training's identity."""
+    """How work is placed; `processes` is the data-parallel size and so part of a training's identity.
 
+    `engine` places stages: on this machine, by SLURM or by Ray. `kind` starts a training of several processes.
+    `workers` stages run at a time, each with `threads` compute threads and GPUs of its own out of `gpus`; 0 of them
+    leaves the GPUs to the stages, which then all see the same. `options` are the engine's own.
+    """
+
+    engine: Literal["local", "slurm", "ray"]
     kind: Literal["local", "torchrun", "deepspeed"]
     processes: Count
     workers: Count
+    gpus: Annotated[int, Field(ge=0)]
     threads: Count
     offline: bool
+    options: Mapping[str, str | int | float | bool]
 
 
 @dataclass(frozen=True, config=STRICT)

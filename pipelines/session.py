@@ -9,7 +9,7 @@ from typing import Any
 
 from drift.errors import DriftError
 from drift.words import HELP
-from pipelines import compose
+from pipelines import compose, executors
 from pipelines.environment import set_defaults
 from pipelines.fingerprint import canonical
 from pipelines.overrides import choices
@@ -36,7 +36,8 @@ def scheduler(config: Config) -> Scheduler:
         cache=store / ".cache",
         offline=config.launcher.offline,
     )
-    return Scheduler(runtime, config.launcher.workers, Recorder(config.tracker, store / ".tracker", config.profile))
+    executor = executors.make(config.launcher, runtime)
+    return Scheduler(runtime, executor, Recorder(config.tracker, store / ".tracker", config.profile))
 
 
 def guarded(main: Callable[[], int], words: Sequence[str] = (), about: str | None = None) -> int:

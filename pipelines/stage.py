@@ -34,6 +34,29 @@ class Runtime:
 
 
 @dataclass(frozen=True)
+class Needs:
+    """What a call takes of a machine; it places and orders work and is part of no artifact's identity.
+
+    Args:
+        gpus: of one node, for this call alone.
+        cores, memory_gb: of the host, taken by a cluster as what the job may use.
+        seconds: a guess at its wall time.
+        retries: how often it is started again after a failure that may pass: a download, a lost node.
+    """
+
+    gpus: int = 0
+    cores: int = 1
+    memory_gb: int = 2
+    seconds: float = 1.0
+    retries: int = 0
+
+    def __str__(self) -> str:
+        time = f"{self.seconds:.3g} s" if self.seconds < 120 else f"{self.seconds / 60:.0f} min"
+        again = f", {self.retries} retries" if self.retries else ""
+        return f"{self.gpus} GPUs, {self.cores} cores, {self.memory_gb} GB, {time}{again}"
+
+
+@dataclass(frozen=True)
 class Stage:
     """A row of the stage table.
 
@@ -41,12 +64,14 @@ class Stage:
         version: raised whenever the same parameters and inputs would give other files.
         run: "module:function" of (params, runtime, inputs, out) -> values, a JSON-able dict for the manifest.
         seconds: a guess at its wall time in the laboratory; orders the queue and feeds the first estimate.
+        needs: what a call takes outside the laboratory (`pipelines.resources`).
     """
 
     name: str
     version: int
     run: str
     seconds: float
+    needs: Callable[["Call"], Needs] | None = None
 
     def function(self) -> Callable[[Any, Runtime, Mapping[str, Path], Path], dict[str, Any]]:
         module, name = self.run.split(":")
@@ -77,6 +102,11 @@ class Call:
         inputs = {name: call.key for name, call in self.inputs.items()}
         inputs |= {f"bind {name}": f"{bind.source.key}.{bind.value}" for name, bind in self.binds.items()}
         return fingerprint(self.stage.name, self.stage.version, self.params, inputs)
+
+    @cached_property
+    def needs(self) -> Needs:
+        """What it takes of a machine."""
+        return self.stage.needs(self) if self.stage.needs else Needs(seconds=self.stage.seconds)
 
     @property
     def sources(self) -> list["Call"]:

@@ -2,23 +2,47 @@
 
 A stage writes into `.partial/<stage>-<fingerprint>`, which outlives a kill so that the stage can resume there. The
 manifest (sizes and sha256 of every file) is written last, then the folder is renamed to its place. One writer per
-fingerprint: a lock file held by the writing process, released by the kernel when that process ends, however it ends.
+fingerprint, on a filesystem that several hosts may share: see `pipelines.lease`.
 """
 
-import fcntl
-import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import StoreError
+from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict
 
+from drift.files import sha256_of, write_whole
+from pipelines.errors import StoreError
+from pipelines.lease import BEAT_SECONDS, EXPIRY_SECONDS, Holder, Lease
+
+log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 LOG = "log.txt"
+
+
+class _File(TypedDict):
+    size: int
+    sha256: str
+
+
+class _Manifest(TypedDict):
+    """What a manifest must have to be read; it records more."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
+    stage: str
+    fingerprint: str
+    values: dict[str, Any]
+    files: dict[str, _File]
+
+
+_MANIFEST = TypeAdapter(_Manifest)
 
 
 @dataclass(frozen=True)
@@ -55,77 +79,122 @@ class Artifact:
 
 
 class Store:
-    """The artifacts below one folder."""
+    """The artifacts below one folder.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Args:
+        beat, expiry: of the leases (`pipelines.lease`).
+    """
+
+    def __init__(self, root: Path, beat: float = BEAT_SECONDS, expiry: float = EXPIRY_SECONDS) -> None:
+        self.root, self.beat, self.expiry = root, beat, expiry
+        self._leases: dict[Path, Lease] = {}
 
     def path(self, stage: str, fingerprint: str) -> Path:
         return self.root / stage / fingerprint[:20]
+
+    def partial(self, stage: str, fingerprint: str) -> Path:
+        """Where an artifact is made; what an earlier, killed process has left there waits to be resumed."""
+        return self.root / ".partial" / f"{stage}-{fingerprint[:20]}"
+
+    def error(self, stage: str, fingerprint: str) -> Path:
+        """Where a worker says why it could not make the artifact."""
+        return self.partial(stage, fingerprint).with_suffix(".error")
 
     def find(self, stage: str, fingerprint: str) -> Artifact | None:
         """The finished artifact, its files present at their recorded sizes; None where there is none.
 
         Raises:
-            StoreError: it was finished, and has since lost or changed a file.
+            StoreError: it was finished and is damaged since, or its folder is a link.
         """
         path = self.path(stage, fingerprint)
-        if not (path / MANIFEST).exists():
+        if path.is_symlink():
+            raise StoreError(
+                f"{path} is a link to {os.readlink(path)}, and an artifact lies in the store itself. Remove the link: "
+                f"rm {path}. To keep artifacts on another disk, put the whole store there: store=FOLDER"
+            )
+        try:
+            text = (path / MANIFEST).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        artifact = Artifact(path, json.loads((path / MANIFEST).read_text()))
+        artifact = Artifact(path, _parsed(text, path, stage, fingerprint))
         artifact.check_sizes()
         return artifact
 
+    def holder(self, stage: str, fingerprint: str) -> Holder | None:
+        """The living process that makes this artifact now, on whichever host."""
+        return self._lease(stage, fingerprint).holder()
+
+    @contextmanager
+    def holding(self, stage: str, fingerprint: str) -> Iterator[None]:
+        """Makes this process the only one that may write the artifact; waits for another that is writing it."""
+        (self.root / ".partial").mkdir(parents=True, exist_ok=True)
+        with self._lease(stage, fingerprint).held(f"{stage} {fingerprint[:20]}"):
+            if self.path(stage, fingerprint).parent.is_dir():
+                os.listdir(self.path(stage, fingerprint).parent)  # NFS may still remember that it was not there
+            yield
+
     @contextmanager
     def writing(self, stage: str, fingerprint: str) -> Iterator[Path]:
-        """The partial folder of this fingerprint, held by this process alone.
-
-        Raises:
-            StoreError: another process is writing the same artifact; names its pid.
-        """
-        partial = self.root / ".partial" / f"{stage}-{fingerprint[:20]}"
-        partial.mkdir(parents=True, exist_ok=True)
-        with open(f"{partial}.lock", "a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise StoreError(
-                    f"{stage} {fingerprint[:20]} is being written by process {lock.read().strip() or 'unknown'}; "
-                    "wait for it to end, or stop it, then start again"
-                ) from None
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+        """The partial folder of this fingerprint, held by this process alone."""
+        with self.holding(stage, fingerprint):
+            partial = self.partial(stage, fingerprint)
+            partial.mkdir(exist_ok=True)
             yield partial
 
     def commit(self, partial: Path, manifest: dict[str, Any]) -> Artifact:
         """Seals the partial folder: the manifest last, then one rename."""
-        names = sorted(str(p.relative_to(partial)) for p in partial.rglob("*") if p.is_file())
         files = {
             name: {"size": (partial / name).stat().st_size, "sha256": sha256_of(partial / name)}
-            for name in names
-            if name not in (LOG, MANIFEST)
+            for name in _contents(partial)
         }
         manifest = manifest | {"files": files}
-        write_atomic(partial / MANIFEST, json.dumps(manifest, indent=2, allow_nan=False))
+        write_whole(partial / MANIFEST, json.dumps(manifest, indent=2, allow_nan=False))
         path = self.path(manifest["stage"], manifest["fingerprint"])
         path.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(path):
+            self._set_aside(path)
         os.rename(partial, path)
         return Artifact(path, manifest)
 
+    def _lease(self, stage: str, fingerprint: str) -> Lease:
+        path = self.partial(stage, fingerprint).with_suffix(".lease")
+        return self._leases.setdefault(path, Lease(path, self.beat, self.expiry))
 
-def write_atomic(path: Path, text: str) -> None:
-    """The file holds the old text or the new, never a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    def _set_aside(self, path: Path) -> None:
+        """Moves what lies in an artifact's place without being one; somebody may still want to look at it."""
+        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+        aside = self.root / ".quarantine" / f"{path.parent.name}-{path.name}-{now}"
+        aside.parent.mkdir(exist_ok=True)
+        os.rename(path, aside)
+        log.warning("%s had no %s: it was moved to %s and made again", path, MANIFEST, aside)
 
 
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _parsed(text: bytes, path: Path, stage: str, fingerprint: str) -> dict[str, Any]:
+    """The manifest of this very artifact.
+
+    Raises:
+        StoreError: it is not JSON, lacks a key, has a value of another type, or is another artifact's.
+    """
+    try:
+        manifest = json.loads(text)
+        _MANIFEST.validate_python(manifest)
+    except ValueError as error:  # of JSON, of Unicode and of pydantic alike
+        why = " ".join(str(error).split())
+        raise StoreError(f"{path / MANIFEST} is damaged: {why}. {_remedy(path)}") from None
+    if (manifest["stage"], manifest["fingerprint"]) != (stage, fingerprint):
+        raise StoreError(
+            f"{path / MANIFEST} is of {manifest['stage']} {manifest['fingerprint']}, expected {stage} {fingerprint}. "
+            f"{_remedy(path)}"
+        )
+    if not manifest["files"] and _contents(path):
+        raise StoreError(f"{path / MANIFEST} lists no files, and {_contents(path)[0]} is there. {_remedy(path)}")
+    return manifest
+
+
+def _contents(folder: Path) -> list[str]:
+    """The files of an artifact by name, its log and manifest left out."""
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return [name for name in names if name not in (LOG, MANIFEST) and not name.startswith(f".{MANIFEST}.")]
 
 
 def _check_size(folder: Path, name: str, expected: int) -> None:

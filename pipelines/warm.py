@@ -6,6 +6,7 @@ single-threaded process has the imports and nothing else: no state of an earlier
 
 import gc
 import os
+import platform
 
 from pipelines.environment import DEFAULTS
 
@@ -24,7 +25,10 @@ import pipelines.stages.models
 import pipelines.stages.report
 import pipelines.stages.train
 import pipelines.stages.weights
+import pipelines.worker
 
+pipelines.worker.software()
+platform.platform()  # starts a process the first time, and remembers
 gc.freeze()  # the collector of a fork need not walk over what was imported here
 
 __all__ = ["deepspeed", "drift", "evaluation", "pipelines", "transformers"]

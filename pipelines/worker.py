@@ -1,7 +1,8 @@
 """Runs one call in a process of its own: checks its inputs, runs the stage, seals the artifact.
 
-The stage's output goes to `log.txt` beside its files. A DriftError, or a disk that is full, comes back as a message;
-anything else is a defect, and its traceback is in the log.
+`python -m pipelines.worker JOB.json` does so on any machine that sees the store; doing it twice is doing it once. The
+only reply is the store: an artifact, or an error file for a DriftError or a full disk. Anything else is a defect, and
+its traceback is in `log.txt` beside the stage's files.
 """
 
 import errno
@@ -9,62 +10,84 @@ import logging
 import os
 import platform
 import resource
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from multiprocessing import connection, parent_process
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from drift.errors import DriftError
+from drift.files import write_whole
+from drift.processes import die_with_parent, guard
+from pipelines import job as jobs
+from pipelines.environment import set_defaults
 from pipelines.fingerprint import canonical
-from pipelines.stage import Runtime, Stage
+from pipelines.job import Job
+from pipelines.stage import Runtime
 from pipelines.store import LOG, Artifact, Store
 
 log = logging.getLogger(__name__)
+ERROR_STATUS = 2
 PACKAGES = ("torch", "transformers", "deepspeed", "accelerate", "datasets", "numpy", "pandas", "safetensors")
 
 
-@dataclass(frozen=True)
-class Job:
-    """A call with everything resolved: what the worker process is sent."""
+def main(job: Job, runtime: Runtime, environment: Mapping[str, str]) -> None:
+    """The body of a worker process that was forked for one job.
 
-    stage: Stage
-    fingerprint: str
-    params: Any
-    inputs: Mapping[str, Artifact]
-    label: str
+    It ends with the scheduler, and leads a group of its own so that a Ctrl-C does not reach it before the scheduler
+    does. A guardian would be a second fork of a process of a gigabyte, a tenth of a second a call; so what a stage
+    starts must be started below one (`drift.processes.guarded`).
+    """
+    os.setsid()
+    die_with_parent()
+    threading.Thread(target=_die_with_scheduler, daemon=True).start()
+    os.environ.update(environment)
+    _leave_on_request()
+    sys.exit(work(job, runtime))
 
 
-def main(job: Job, runtime: Runtime, reply: connection.Connection) -> None:
-    """The body of the worker process: sends ("ok", "") or ("error", message); sends nothing on a defect."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+def _die_with_scheduler() -> None:
+    """The process that forked this one outlives the scheduler for a second or two."""
+    scheduler = parent_process()
+    if scheduler is not None:
+        connection.wait([scheduler.sentinel])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def work(job: Job, runtime: Runtime) -> int:
+    """Makes the artifact unless it is there; an error goes into the store's error file. The exit status."""
+    store = Store(runtime.store)
+    error_file = store.error(job.stage.name, job.fingerprint)
     try:
-        with Store(runtime.store).writing(job.stage.name, job.fingerprint) as partial:
-            _redirect_output(partial / LOG)
-            run(job, runtime, partial)
-            reply.send(("ok", ""))
+        with store.holding(job.stage.name, job.fingerprint):
+            error_file.unlink(missing_ok=True)
+            if store.find(job.stage.name, job.fingerprint) is None:
+                partial = store.partial(job.stage.name, job.fingerprint)
+                partial.mkdir(exist_ok=True)
+                _redirect_output(partial / LOG)
+                run(job, runtime, partial)
     except DriftError as error:
         log.error("%s", error)
-        reply.send(("error", f"{error}"))
+        write_whole(error_file, f"{error}")
+        return ERROR_STATUS
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        reply.send(("error", f"no space left on the disk of {runtime.store}; free some and start again: {error}"))
+        write_whole(error_file, f"no space left on the disk of {store.root}; free some and start again: {error}")
+        return ERROR_STATUS
+    return 0
 
 
 def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
-    """Runs the stage in this process and seals its artifact; a finished artifact is returned as it is."""
-    store = Store(runtime.store)
-    done = store.find(job.stage.name, job.fingerprint)
-    if done is not None:
-        return done
+    """Runs the stage in this process and seals its artifact."""
     for artifact in job.inputs.values():
         artifact.verify()
     _set_threads(runtime.threads)
@@ -79,18 +102,25 @@ def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
         "params": canonical(job.params, whole=True),
         "inputs": {name: artifact.fingerprint for name, artifact in job.inputs.items()},
         "values": canonical(values),
-        "started": started.isoformat(timespec="seconds"),
+        "started": started.isoformat(timespec="milliseconds"),
         "seconds": round(time.perf_counter() - clock, 2),
         "cpu_seconds": round(sum(os.times()[:4]), 2),
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "place": {"host": platform.node(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", "")},
         **environment(),
     }
-    return store.commit(partial, manifest)
+    return Store(runtime.store).commit(partial, manifest)
+
+
+def environment() -> dict[str, Any]:
+    """The code, packages and hardware at hand: recorded with each artifact, hashed into none."""
+    hardware = {"cpu": _cpu_model(), "cores": os.cpu_count(), "gpus": _gpus(), "system": platform.platform()}
+    return {**software(), "hardware": hardware}
 
 
 @cache
-def environment() -> dict[str, Any]:
-    """The code, packages and hardware at hand: recorded with each artifact, hashed into none."""
+def software() -> dict[str, Any]:
+    """The code's commit and the packages' versions, read once for all forks of a process (`pipelines.warm`)."""
     root = Path(__file__).resolve().parent.parent
     git = ["git", "-C", str(root)]
     sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
@@ -98,7 +128,6 @@ def environment() -> dict[str, Any]:
     return {
         "git": {"sha": sha or None, "dirty": bool(dirty.strip())},
         "packages": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
-        "hardware": {"cpu": _cpu_model(), "cores": os.cpu_count(), "gpus": _gpus(), "system": platform.platform()},
     }
 
 
@@ -119,6 +148,15 @@ def _set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
+def _leave_on_request() -> None:
+    """SIGTERM ends the process by way of its `finally` blocks, so that its lease is free at once on every host."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+
+
 def _redirect_output(path: Path) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
@@ -128,9 +166,9 @@ def _redirect_output(path: Path) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True)
 
 
-def _die_with_parent() -> None:
-    """A worker never outlives the run that started it, so a killed run can be started again at once."""
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
+if __name__ == "__main__":
+    set_defaults()
+    guard()
+    _leave_on_request()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    sys.exit(work(*jobs.read(Path(sys.argv[1]))))

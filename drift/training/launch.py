@@ -6,11 +6,11 @@ when a cluster calls them with its own host list.
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from drift.errors import TrainingError, closest
+from drift.processes import run_guarded
 from drift.training.config import TrainingJob, TrainingResult
 from drift.training.disk import SUMMARY
 from drift.training.worker import ERROR_FILE
@@ -38,7 +38,7 @@ def launch_command(job_file: Path, processes: int, launcher: str = "torchrun") -
 
 
 def run_launched(job: TrainingJob, launcher: str = "torchrun", threads: int = 1) -> TrainingResult:
-    """Runs the job in `job.processes` new processes; their output goes to worker.log in `job.out`.
+    """Runs the job in `job.processes` new processes, none of which outlives this one; their output goes to worker.log.
 
     Args:
         job: what to run.
@@ -54,9 +54,9 @@ def run_launched(job: TrainingJob, launcher: str = "torchrun", threads: int = 1)
     with (job.out / LOG).open("a") as output:
         command = launch_command(job_file, job.processes, launcher)
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-        run = subprocess.run(command, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False)
+        status = run_guarded(command, environment, output)
     if (job.out / ERROR_FILE).is_file():
         raise TrainingError((job.out / ERROR_FILE).read_text().strip())
-    if run.returncode or not (job.out / SUMMARY).is_file():
-        raise TrainingError(f"{launcher} ended with status {run.returncode}; the end of {job.out / LOG} says why")
+    if status or not (job.out / SUMMARY).is_file():
+        raise TrainingError(f"{launcher} ended with status {status}; the end of {job.out / LOG} says why")
     return TrainingResult(**json.loads((job.out / SUMMARY).read_text()))

@@ -11,6 +11,7 @@ from drift.config import MergeConfig, PriorConfig, Selection
 from drift.training.config import InjectionConfig, TrainingConfig
 from evaluation.engines.config import EngineConfig, TransformersConfig
 from evaluation.judging.config import JudgeConfig
+from pipelines import resources
 from pipelines.lab.config import WorldConfig
 from pipelines.report.spec import Cell, Table
 from pipelines.stage import Stage
@@ -138,16 +139,18 @@ class ReportParams:
     variant: tuple[str, ...]
 
 
-MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70)
-DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3)
-BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3)
-PRIOR = Stage("prior", 1, "pipelines.stages.weights:extract_prior", 1)
-GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1)
-MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1)
-TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13)
-GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2)
-SCORE = Stage("score", 3, "pipelines.stages.evaluate:score_responses", 0.2)
-SECOND_OPINION = Stage("second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200)
+MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70, resources.fetching)
+DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3, resources.fetching)
+BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3, resources.fetching)
+PRIOR = Stage("prior", 1, "pipelines.stages.weights:extract_prior", 1, resources.streaming)
+GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1, resources.streaming)
+MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1, resources.streaming)
+TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13, resources.training)
+GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2, resources.answering)
+SCORE = Stage("score", 3, "pipelines.stages.evaluate:score_responses", 0.2, resources.judging)
+SECOND_OPINION = Stage(
+    "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
+)
 CHOOSE = Stage("choose", 1, "pipelines.stages.choose:choose", 0.1)
 REPORT = Stage("report", 2, "pipelines.stages.report:report", 5)
 _ALL = (

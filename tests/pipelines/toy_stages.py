@@ -1,6 +1,7 @@
 """Stages that cost nothing, for tests of the machinery."""
 
 import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from drift.errors import DataError
-from pipelines.stage import Bind, Call, Runtime, Stage
+from drift.processes import run_guarded
+from pipelines.stage import Bind, Call, Needs, Runtime, Stage
 
 
 @dataclass(frozen=True)
 class Toy:
     value: float
     behaviour: str = "write"
+    gpus: int = 0
+    retries: int = 0
 
 
 def run(params: Toy, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -29,6 +33,19 @@ def run(params: Toy, runtime: Runtime, inputs: Mapping[str, Path], out: Path) ->
     if params.behaviour == "sleep":
         (runtime.store / "sleeping").touch()
         time.sleep(60)
+    if params.behaviour == "sleep-once" and not (out / "half").exists():
+        (out / "half").write_text("kept over the kill")
+        (runtime.store / "sleeping").touch()
+        time.sleep(600)
+    if params.behaviour == "busy":
+        time.sleep(3)
+    if params.behaviour == "slow":
+        time.sleep(0.5)
+    if params.behaviour == "two-ranks":
+        ranks = [str(Path(__file__).with_name("toy_ranks.py")), str(runtime.store)]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *ranks]
+        with open(out / "ranks.log", "w") as log:
+            run_guarded(torchrun, os.environ, log)
     total = params.value + sum(float((path / "sum.txt").read_text()) for path in inputs.values())
     (out / "sum.txt").write_text(str(total))
     with open(runtime.store / "runs.log", "a") as log:
@@ -36,10 +53,16 @@ def run(params: Toy, runtime: Runtime, inputs: Mapping[str, Path], out: Path) ->
     return {"total": total}
 
 
-STAGE = Stage("toy", 1, "toy_stages:run", 1)
+def needs(call: Call) -> Needs:
+    return Needs(gpus=call.params.gpus, retries=call.params.retries)
 
 
-def toy(value: float, *sources: Call, behaviour: str = "write", bound: Call | None = None) -> Call:
+STAGE = Stage("toy", 1, "toy_stages:run", 1, needs)
+
+
+def toy(
+    value: float, *sources: Call, behaviour: str = "write", bound: Call | None = None, gpus: int = 0, retries: int = 0
+) -> Call:
     inputs = {str(place): source for place, source in enumerate(sources)}
     binds = {"value": Bind(bound, "total")} if bound else {}
-    return Call(STAGE, Toy(value, behaviour), inputs, binds, label=f"toy {value}")
+    return Call(STAGE, Toy(value, behaviour, gpus, retries), inputs, binds, label=f"toy {value}")

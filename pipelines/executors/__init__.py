@@ -1,0 +1,52 @@
+"""Where work is put: an executor takes jobs whose inputs are done, and says which have ended.
+
+A new engine is a file here and a branch in `make`. What ended well is not its to say: the store knows.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pipelines.job import Job
+from pipelines.schema import Launcher
+from pipelines.stage import Needs, Runtime
+
+
+class Executor(Protocol):
+    """Submits jobs, polls them, cancels them."""
+
+    width: int
+
+    def check(self, needs: Needs) -> None:
+        """Raises ConfigError where a job can never run here."""
+
+    def has_room(self, needs: Needs) -> bool:
+        """Whether a job can be submitted now."""
+
+    def submit(self, job: Job) -> None:
+        """Starts the job, or queues it where it will start."""
+
+    def poll(self, seconds: float) -> Sequence[tuple[Job, str]]:
+        """The jobs that have ended and how ("status 1"), after waiting up to so many seconds for the first."""
+
+    def cancel(self) -> None:
+        """Ends every job that was submitted and not yet reported, within ten seconds."""
+
+
+def make(launcher: Launcher, runtime: Runtime) -> Executor:
+    """The executor that the launcher group names.
+
+    Raises:
+        ConfigError: it can't be used here; says what to install or to set.
+    """
+    from pipelines.executors.local import Local
+    from pipelines.executors.split import Split
+
+    if launcher.engine == "local":
+        return Local(runtime, launcher.workers, launcher.gpus)
+    if launcher.engine == "slurm":
+        from pipelines.executors.slurm import Slurm
+
+        return Split(Local(runtime, 2), Slurm(runtime, launcher))
+    from pipelines.executors.ray import Ray
+
+    return Split(Local(runtime, 2), Ray(runtime, launcher))

@@ -1,0 +1,136 @@
+"""When each stage ran and on which GPU, drawn from the store's manifests: python -m pipelines.timeline [overrides]
+
+Writes `timeline.png` and `timeline.csv` into `results/<profile>`. A row is a GPU, or a place on the CPU; stages that
+wanted several GPUs lie in several rows. Of a store that several runs have filled, the last run is drawn: what was made
+since the last hour in which nothing was.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipelines import compose
+from pipelines.errors import StoreError
+from pipelines.session import guarded, rooted
+from pipelines.store import MANIFEST
+
+log = logging.getLogger(__name__)
+_PAUSE_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Span:
+    """One stage call: from when to when, in seconds, and where."""
+
+    stage: str
+    label: str
+    begin: float
+    end: float
+    host: str
+    gpus: tuple[str, ...]
+
+
+def spans(store: Path) -> list[Span]:
+    """Every artifact of a store, in the order in which they were begun.
+
+    Raises:
+        StoreError: there is none.
+    """
+    found = [_span(json.loads(path.read_text())) for path in store.glob(f"[!.]*/*/{MANIFEST}")]
+    if not found:
+        raise StoreError(f"{store} holds no artifacts; make some first: make reproduce")
+    return sorted(found, key=lambda span: span.begin)
+
+
+def _span(manifest: dict[str, Any]) -> Span:
+    begin = datetime.fromisoformat(manifest["started"]).timestamp()
+    place = manifest.get("place", {"host": "", "gpus": ""})  # artifacts of an earlier code lack it
+    gpus = tuple(place["gpus"].split(",")) if place["gpus"] else ()
+    return Span(manifest["stage"], manifest["label"], begin, begin + manifest["seconds"], place["host"], gpus)
+
+
+def last_run(found: Sequence[Span]) -> list[Span]:
+    """The spans after the last long pause."""
+    first, end = 0, found[0].end
+    for place, span in enumerate(found):
+        if span.begin - end > _PAUSE_SECONDS:
+            first = place
+        end = max(end, span.end)
+    return list(found[first:])
+
+
+def rows(found: Sequence[Span]) -> dict[tuple[str, str], list[Span]]:
+    """The spans by host and GPU, those without one in as few CPU rows as hold them side by side."""
+    lanes: dict[tuple[str, str], list[Span]] = {}
+    for span in found:
+        for name in span.gpus or (_free_place(lanes, span),):
+            lanes.setdefault((span.host, f"GPU {name}" if span.gpus else name), []).append(span)
+    return dict(sorted(lanes.items(), key=lambda lane: (lane[0][0], "CPU" in lane[0][1], lane[0][1])))
+
+
+def _free_place(lanes: dict[tuple[str, str], list[Span]], span: Span) -> str:
+    place = 0
+    while (lane := lanes.get((span.host, f"CPU {place:02}"))) and lane[-1].end > span.begin:
+        place += 1
+    return f"CPU {place:02}"
+
+
+def busy(lanes: dict[tuple[str, str], list[Span]]) -> dict[tuple[str, str], float]:
+    """The share of the whole time in which each row had work."""
+    every = [span for lane in lanes.values() for span in lane]
+    whole = max(span.end for span in every) - min(span.begin for span in every)
+    return {name: sum(span.end - span.begin for span in lane) / whole if whole else 1.0 for name, lane in lanes.items()}
+
+
+def draw(lanes: dict[tuple[str, str], list[Span]], stem: Path) -> None:
+    """`stem`.png and `stem`.csv."""
+    import matplotlib
+    import pandas
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    start = min(lane[0].begin for lane in lanes.values())
+    data = [
+        {"host": host, "row": row, "stage": s.stage, "label": s.label, "begin": s.begin - start, "end": s.end - start}
+        for (host, row), lane in lanes.items()
+        for s in lane
+    ]
+    pandas.DataFrame(data).round(3).to_csv(stem.with_suffix(".csv"), index=False)
+    stages = sorted({span.stage for lane in lanes.values() for span in lane})
+    figure, axes = pyplot.subplots(figsize=(10, 1.2 + 0.3 * len(lanes)), layout="constrained")
+    for color, stage in enumerate(stages):
+        for height, lane in enumerate(lanes.values()):
+            bars = [(s.begin - start, max(s.end - s.begin, 1e-3)) for s in lane if s.stage == stage]
+            axes.broken_barh(bars, (height - 0.4, 0.8), color=f"C{color}", label=stage if bars else None)
+    shares = busy(lanes)
+    axes.set_yticks(range(len(lanes)), [f"{host} {row} ({shares[host, row]:.0%})".strip() for host, row in lanes])
+    axes.invert_yaxis()
+    axes.set(xlabel="seconds")
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    axes.legend(handles.values(), handles.keys(), frameon=False, fontsize="small", ncols=6, loc="lower left",
+                bbox_to_anchor=(0, 1))  # fmt: skip
+    figure.savefig(stem.with_suffix(".png"), dpi=150)
+    pyplot.close(figure)
+
+
+def main(words: Sequence[str]) -> int:
+    """Draws the last run of the configured store."""
+    config = compose.load(words)
+    lanes = rows(last_run(spans(rooted(config.store))))
+    stem = rooted(config.results) / "timeline"
+    draw(lanes, stem)
+    for (host, row), share in busy(lanes).items():
+        log.info("%s %s busy %.0f%%", host, row, 100 * share)
+    log.info("Read %s", stem.with_suffix(".png"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: main(sys.argv[1:])))

@@ -1,0 +1,54 @@
+"""The timeline shows what ran where, from manifests alone."""
+
+import json
+from pathlib import Path
+
+import pandas
+import pytest
+
+from pipelines import timeline
+from pipelines.errors import StoreError
+from pipelines.timeline import Span
+
+
+def span(begin: float, end: float, *gpus: str, host: str = "a") -> Span:
+    return Span("toy", "x", begin, end, host, gpus)
+
+
+def test_a_gpu_is_a_row_and_the_cpu_has_as_many_as_ran_side_by_side() -> None:
+    lanes = timeline.rows([span(0, 4), span(1, 2), span(1, 3, "0", "1"), span(3, 5), span(3, 4, "1"), span(5, 6)])
+    assert {name: [(s.begin, s.end) for s in lane] for name, lane in lanes.items()} == {
+        ("a", "GPU 0"): [(1, 3)],
+        ("a", "GPU 1"): [(1, 3), (3, 4)],
+        ("a", "CPU 00"): [(0, 4), (5, 6)],
+        ("a", "CPU 01"): [(1, 2), (3, 5)],
+    }
+    assert timeline.busy(lanes)["a", "GPU 1"] == pytest.approx(0.5)
+
+
+def test_the_same_gpu_of_two_hosts_is_two_rows() -> None:
+    assert len(timeline.rows([span(0, 1, "0"), span(0, 1, "0", host="b")])) == 2
+
+
+def test_only_the_last_run_is_drawn() -> None:
+    found = [span(0, 10), span(5, 6), span(4000, 4001), span(4002, 4003)]
+    assert [s.begin for s in timeline.last_run(found)] == [4000, 4002]
+    assert timeline.last_run(found[:2]) == found[:2]
+
+
+def test_the_figure_comes_from_manifests_and_has_its_data_beside_it(tmp_path: Path) -> None:
+    for place, second in enumerate(("00", "02")):
+        folder = tmp_path / "toy" / str(place)
+        folder.mkdir(parents=True)
+        manifest = {"stage": "toy", "label": "x", "started": f"2026-01-01T00:00:{second}.500+00:00", "seconds": 1.5}
+        manifest |= {"place": {"host": "a", "gpus": "0"}}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    timeline.draw(timeline.rows(timeline.spans(tmp_path)), tmp_path / "out" / "timeline")
+    data = pandas.read_csv(tmp_path / "out" / "timeline.csv")
+    assert data[["row", "begin", "end"]].values.tolist() == [["GPU 0", 0.0, 1.5], ["GPU 0", 2.0, 3.5]]
+    assert (tmp_path / "out" / "timeline.png").stat().st_size > 1000
+
+
+def test_an_empty_store_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="holds no artifacts"):
+        timeline.spans(tmp_path)

@@ -1,0 +1,24 @@
+"""A scheduler in a process of its own, for tests that kill it: python toy_run.py STORE BEHAVIOUR [ROWS]."""
+
+import logging
+import sys
+from pathlib import Path
+
+from toy_stages import toy
+
+from pipelines.executors.local import Local
+from pipelines.scheduler import Scheduler
+from pipelines.session import guarded
+from pipelines.stage import Runtime
+
+
+def main() -> int:
+    rows = [toy(float(value), behaviour=sys.argv[2]) for value in range(int(sys.argv[3]) if sys.argv[3:] else 6)]
+    runtime = Runtime(Path(sys.argv[1]))
+    Scheduler(runtime, Local(runtime, 2), lambda artifact: None).execute([toy(6.0, *rows)])
+    return 0
+
+
+if __name__ == "__main__":
+    logging.disable()
+    sys.exit(guarded(main))
