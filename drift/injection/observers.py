@@ -2,7 +2,7 @@
 
 The authors bias every micro-batch's local gradient with their own scale. The bias is linear in Delta, so the sum over
 micro-batches and the mean over ranks is one coefficient times Delta: the hooks add up the strengths, and Delta itself
-is added once per optimizer step, sharded. Only a scaling with a cosine (`adaptive`) needs the whole Delta in the backward pass.
+is added once per optimizer step, sharded. Only a cosine (`adaptive`) needs the whole Delta in the backward pass.
 """
 
 import logging
