@@ -55,7 +55,8 @@ class Merge:
             expert=DeepSeek-R1-Distill-Qwen-7B
 
     Attributes:
-        method: linear, task_arithmetic, ties, dare_linear, dare_ties, layer_swap, slerp, model_stock or tsv.
+        method: ties, task_arithmetic, dare_linear, ...: a row of drift/merging/config.py; a wrong one is answered
+            with all that there are.
         mllm: the multimodal model.
         expert: the reasoning expert, of the same LM architecture.
         out: folder to write; new or empty.

@@ -48,6 +48,8 @@ SCALINGS: dict[str, Scaling] = {
     "gradnorm": gradnorm_strength,
     "adaptive": adaptive_strength,
 }
+# Those that do without <g, Delta>: nobody need hold the whole Delta for them.
+WITHOUT_DOT = ("absolute", "gradnorm")
 
 
 def get_scaling(name: str) -> Scaling:

@@ -108,6 +108,7 @@ def make_judge(command: Command) -> "HttpJudge | None":
         return None
     if not command.judge_url or not command.judge_model:
         raise DataError("judge=openai needs judge_url=http://host:port/v1 and judge_model=NAME")
+    from evaluation.benchmarks import protocol_of
     from evaluation.judging.config import OpenAIJudge
     from evaluation.judging.http import HttpJudge
 
@@ -120,7 +121,7 @@ def make_judge(command: Command) -> "HttpJudge | None":
         prompt_price=command.judge_prompt_price,
         completion_price=command.judge_completion_price,
     )
-    return HttpJudge(config, cache=command.judge_cache)
+    return HttpJudge(config, protocol_of, cache=command.judge_cache)
 
 
 def run(command: Command) -> str:

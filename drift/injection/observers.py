@@ -2,7 +2,7 @@
 
 The authors bias every micro-batch's local gradient with their own scale. The bias is linear in Delta, so the sum over
 micro-batches and the mean over ranks is one coefficient times Delta: the hooks add up the strengths, and Delta itself
-is added once per optimizer step, sharded. Only `adaptive` needs the whole Delta in the backward pass, for the cosine.
+is added once per optimizer step, sharded. Only a cosine (`adaptive`) needs the whole Delta in the backward pass.
 """
 
 import logging
@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from drift.injection.bias import gradient_products
 from drift.injection.coverage import Prior
-from drift.scaling import get_scaling
+from drift.scaling import WITHOUT_DOT, get_scaling
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +29,18 @@ class LocalStrengths:
 
         Args:
             prior: Deltas and their norms.
-            scale: absolute, gradnorm or adaptive.
+            scale: a key of drift.scaling.SCALINGS.
             model: holds the parameters; asked for the unsharded ones under FSDP2.
             parameters: canonical name to parameter.
         """
         self._strength = get_scaling(scale)
-        self._needs_delta = scale == "adaptive"
+        self._needs_delta = scale not in WITHOUT_DOT
         self._handles: list[RemovableHandle] = []
         self._sums: dict[str, Tensor] = {}
         if self._needs_delta:
             held = sum(parameter_numel(prior, name) for name in parameters) * prior.dtype.itemsize / 1e9
             log.warning(
-                "micro_batch + adaptive holds the full Delta on every rank: %.2f GB; step + adaptive does not", held
+                "micro_batch + %s holds the full Delta on every rank: %.2f GB; step + %s does not", scale, held, scale
             )
         for name, tensor in hooked_tensors(model, parameters):
             self._handles.append(tensor.register_hook(self._observer(prior, name, tensor)))

@@ -120,6 +120,11 @@ class Method:
         """True for everything that works on task vectors."""
         return self.recipe not in _WITHOUT_BASE
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the seed decides what comes out."""
+        return self.trim == "random"
+
 
 _BR2V = "https://arxiv.org/abs/2505.05464"
 _SOUPS = "https://arxiv.org/abs/2203.05482"

@@ -9,8 +9,9 @@ from importlib import import_module
 
 from drift.errors import DataError, closest
 from evaluation.benchmarks.base import Benchmark, build_prompt
+from evaluation.judging.prompts import Protocol
 
-__all__ = ["ALIASES", "BENCHMARKS", "Benchmark", "build_prompt", "get_benchmark", "register"]
+__all__ = ["ALIASES", "BENCHMARKS", "Benchmark", "build_prompt", "get_benchmark", "protocol_of", "register"]
 
 BENCHMARKS: dict[str, Benchmark] = {}
 ALIASES: dict[str, str] = {}
@@ -39,6 +40,11 @@ def get_benchmark(name: str) -> Benchmark:
     if benchmark is None:
         raise DataError(f"unknown benchmark {name!r}: {closest(name, [*BENCHMARKS, *ALIASES])}")
     return benchmark
+
+
+def protocol_of(name: str) -> Protocol:
+    """How a judge is asked about the benchmark called `name`."""
+    return get_benchmark(name).protocol
 
 
 for _module in pkgutil.iter_modules(__path__):

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tqdm import tqdm
 
 from drift.errors import DataError
-from evaluation.benchmarks import get_benchmark
 from evaluation.engines.base import EngineError
 from evaluation.judging.config import OpenAIJudge
 from evaluation.judging.judge import JudgeReply, JudgeRequest
@@ -69,9 +68,16 @@ class _Heard:
 class HttpJudge:
     """Judges responses with a chat model; fits evaluation.judging.judge.BatchJudge."""
 
-    def __init__(self, config: OpenAIJudge, *, cache: Path | None = None) -> None:
-        """No connection is made before the first request; `cache` keeps replies between runs, None keeps none."""
-        self._config = config
+    def __init__(
+        self, config: OpenAIJudge, protocol_of: Callable[[str], Protocol], *, cache: Path | None = None
+    ) -> None:
+        """No connection is made before the first request.
+
+        Args:
+            protocol_of: a benchmark's protocol by its name.
+            cache: keeps replies between runs; None keeps none.
+        """
+        self._config, self._protocol_of = config, protocol_of
         from evaluation.engines.chat import ChatClient  # loads the official client: not for rules alone
 
         self._client = ChatClient(config)
@@ -105,7 +111,7 @@ class HttpJudge:
 
     def judge(self, request: JudgeRequest) -> JudgeReply:
         """The verdict, or None with the reason in `raw` when there is no usable reply."""
-        protocol = get_benchmark(request.benchmark).protocol
+        protocol = self._protocol_of(request.benchmark)
         prompts = [protocol.ask(request)]
         heard: list[_Heard] = []
         extraction: str | None = None

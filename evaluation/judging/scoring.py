@@ -7,21 +7,24 @@ counted as `unmatched`; a judge call that failed is `unjudged`, outside the accu
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from drift.errors import DataError, closest
 from evaluation.answers.symbolic import prepare
 from evaluation.answers.text import clip_answer, is_cut_by_xlsx, last_boxed
-from evaluation.benchmarks import Benchmark
 from evaluation.data.tsv import Item
 from evaluation.judging.judge import Judge, JudgeRequest, ask
 from evaluation.judging.summary import summarise
 from evaluation.judging.verdicts import MODES, Verdict
 
+if TYPE_CHECKING:
+    from evaluation.benchmarks import Benchmark
+
 __all__ = ["score", "summarise"]
 
 
 def score(
-    benchmark: Benchmark,
+    benchmark: "Benchmark",
     items: Sequence[Item],
     responses: Mapping[str, str],
     mode: str = "official",
@@ -48,7 +51,7 @@ def score(
     return verdicts if judge is None else _judged(benchmark, items, responses, verdicts, judge)
 
 
-def _verdict(benchmark: Benchmark, item: Item, response: str | None, mode: str) -> Verdict:
+def _verdict(benchmark: "Benchmark", item: Item, response: str | None, mode: str) -> Verdict:
     blank = Verdict(item.index, False, None, "missing", gold=item.answer, mode=mode, group=item.group)
     if response is None:
         return replace(blank, is_missing=True)
@@ -62,7 +65,7 @@ def _verdict(benchmark: Benchmark, item: Item, response: str | None, mode: str) 
 
 
 def _judged(
-    benchmark: Benchmark,
+    benchmark: "Benchmark",
     items: Sequence[Item],
     responses: Mapping[str, str],
     verdicts: list[Verdict],

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from drift.errors import DataError
-from evaluation.benchmarks import Benchmark
 from evaluation.data.tsv import Item
 from evaluation.judging.verdicts import Verdict
 from evaluation.statistics import cluster_bootstrap, wilson
+
+if TYPE_CHECKING:
+    from evaluation.benchmarks import Benchmark
 
 _BOOTSTRAP = 1_000
 
@@ -87,7 +89,7 @@ class Score:
         return cls(**{name: record[name] for name in plain}, metrics=metrics, extra=extra)
 
 
-def summarise(benchmark: Benchmark, items: Sequence[Item], verdicts: Sequence[Verdict]) -> Score:
+def summarise(benchmark: "Benchmark", items: Sequence[Item], verdicts: Sequence[Verdict]) -> Score:
     """The score of `verdicts`: accuracy over judged items with Wilson's interval, and the benchmark's own metrics.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from drift.files import read_jsonl, write_jsonl
-from evaluation.benchmarks import build_prompt, get_benchmark
+from evaluation.benchmarks import build_prompt, get_benchmark, protocol_of
 from evaluation.data.tsv import load_items
 from evaluation.engines.base import Request
 from evaluation.engines.config import load_engine
@@ -70,7 +70,7 @@ def _judge(params: ScoreParams, runtime: Runtime) -> HttpJudge | None:
     if isinstance(config, RulesJudge):
         return None
     place = hashlib.sha256(f"{config.url}\0{config.model}".encode()).hexdigest()[:20]
-    return HttpJudge(config, cache=runtime.cache / "judge" / place)
+    return HttpJudge(config, protocol_of, cache=runtime.cache / "judge" / place)
 
 
 def mean_score(folder: Path) -> float:

@@ -46,7 +46,7 @@ def test_a_merge_is_the_librarys_byte_for_byte(pair: Pair, tmp_path: Path, capsy
         ("t=0.5", "ties (br2v) takes no hyperparameter 't'"),
         ("density=2", "density is 2.0"),
         ("densty=0.5", "did you mean 'density'"),
-        ("keep_layers=2.5", "keep_layers='2.5'; expected a whole number"),
+        ("top_layers=2.5", "top_layers='2.5'; expected a whole number"),
     ],
 )
 def test_a_merge_that_can_not_be_is_refused_in_one_line(

@@ -11,7 +11,7 @@ import pytest
 from local_http import Server, completion, send, serve
 
 from drift.errors import DataError
-from evaluation.benchmarks import BENCHMARKS, get_benchmark
+from evaluation.benchmarks import BENCHMARKS, get_benchmark, protocol_of
 from evaluation.data.tsv import Item
 from evaluation.engines import chat
 from evaluation.engines.base import EngineError
@@ -30,7 +30,7 @@ PATIENCE = {"pause": 0.0, "timeout": 5.0, "attempts": 3, "concurrency": 4}
 def judge_with(server, requests, *, cache=None, patience=None, **prices):
     with serve(server) as url:
         settings = PATIENCE | (patience or {}) | prices
-        judge = HttpJudge(OpenAIJudge(f"{url}/v1", "judge-1", name="openai", **settings), cache=cache)
+        judge = HttpJudge(OpenAIJudge(f"{url}/v1", "judge-1", name="openai", **settings), protocol_of, cache=cache)
         return judge.judge_all(requests), judge
 
 
@@ -230,7 +230,7 @@ def test_unjudged_items_are_outside_the_accuracy_and_counted():
     responses = {"0": r"\boxed{ 3 }", "1": r"\boxed{ 4 }"} | {str(i): f"no box {i}" for i in range(2, 6)}
     server = Server(lambda body: 400 if "no box 5" in str(body) else "3")
     with serve(server) as url:
-        judge = HttpJudge(OpenAIJudge(url, "j", **PATIENCE, name="openai"))
+        judge = HttpJudge(OpenAIJudge(url, "j", **PATIENCE, name="openai"), protocol_of)
         assert isinstance(judge, BatchJudge)
         summary = summarise(benchmark, items, score(benchmark, items, responses, judge=judge))
     assert (summary.n, summary.unjudged, summary.metrics["accuracy"].value) == (6, 1, 80.0)

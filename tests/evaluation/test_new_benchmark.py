@@ -1,10 +1,5 @@
-"""A new benchmark is one module in evaluation/benchmarks, and to be run one file in conf/suite: no more is touched."""
+"""One object says all of a benchmark; tests/docs/test_extending.py adds one as a module and a suite."""
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,34 +14,6 @@ from evaluation.judging.judge import JudgeReply, JudgeRequest
 from evaluation.judging.prompts import value_protocol
 from evaluation.judging.scoring import score, summarise
 from evaluation.judging.verdicts import UNMATCHED, Grouped, Outcome
-
-ROOT = Path(__file__).parents[2]
-MODULE = r'''
-"""Colours: a word after `colour:`."""
-
-from evaluation.benchmarks.base import Benchmark
-from evaluation.data.tsv import Item
-from evaluation.judging.prompts import value_protocol
-from evaluation.judging.verdicts import UNMATCHED, Outcome
-
-
-def score_colour(item: Item, response: str, mode: str) -> Outcome:
-    _, found, word = response.rpartition("colour: ")
-    return Outcome(word == item.answer, word, "colour") if found else UNMATCHED
-
-
-BENCHMARKS = (
-    Benchmark(
-        name="Colours",
-        tsv="Colours.tsv",
-        url="https://example.org/Colours.tsv",
-        prompt=lambda item: f"{item.question} Answer with `colour: WORD`.",
-        rule=score_colour,
-        protocol=value_protocol(score_colour, lambda value: f"colour: {value}"),
-    ),
-)
-'''
-SUITE = "name: colours\nsource: hub\nsplit: test\nvariant: default\nbenchmarks:\n  Colours: Colours\n"
 
 
 def toy_rule(item: Item, response: str, mode: str) -> Outcome:
@@ -123,31 +90,3 @@ def test_one_registered_object_is_asked_read_judged_and_summed_up(toy: Benchmark
     assert [v.correct for v in score(toy, items, responses, "semantic")] == [True, True, True, False]
     with pytest.raises(DataError, match="did you mean 'Plaything'"):
         get_benchmark("Playthin")
-
-
-def test_a_new_module_and_a_suite_are_scored_and_planned(tmp_path: Path) -> None:
-    for name in ("evaluation", "pipelines", "conf"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "drift").symlink_to(ROOT / "drift")
-    (tmp_path / "evaluation" / "benchmarks" / "colours.py").write_text(MODULE)
-    (tmp_path / "conf" / "suite" / "colours.yaml").write_text(SUITE)
-    write_rows(tmp_path / "Colours.tsv", [{"index": str(k), "question": "q", "answer": "red"} for k in range(4)])
-    responses = ["colour: red", "colour: blue", "red", "so, colour: red"]
-    lines = [json.dumps({"index": str(k), "response": text}) + "\n" for k, text in enumerate(responses)]
-    (tmp_path / "p.jsonl").write_text("".join(lines))
-
-    def python(*words: str) -> str:
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-        done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    files = ["data=Colours.tsv", "predictions=p.jsonl", "verdicts=v.jsonl"]
-    scored = json.loads(python("-m", "evaluation.score", "benchmark=Colours", *files))
-    assert (scored["benchmark"], scored["score"], scored["unmatched"]) == ("Colours", 50.0, 1)
-    program = (
-        "from pipelines import compose, plan;"
-        "call = plan.score(compose.load(['method=baseline', 'suite=colours']));"
-        "print(dict(call.params.benchmarks))"
-    )
-    assert python("-c", program) == "{'Colours': 'Colours'}\n"
