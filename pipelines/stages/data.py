@@ -90,19 +90,21 @@ def _opened(image: Mapping[str, Any], source: Path, row: str) -> Image.Image:
     """The picture as `datasets` decodes it."""
     from datasets import Image as ImageFeature
 
-    name, data = image.get("path"), image.get("bytes")
-    where = f"{source}, {row}, image {name!r}"
-    if data is None:
-        # By its words, not resolved: files in the hub's cache are links that lead out of the snapshot.
-        if not name or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
-            raise DataError(f"{where}: expected bytes, or a path from the repository's root that stays inside it")
-        if not (source / name).is_file():
-            raise DataError(
-                f"{where}: there is no such file; were its pictures packed, unpack them and use data=folder"
-            )
+    where = f"{source}, {row}, image {image.get('path')!r}"
+    data = image.get("bytes")
+    path = str(_inside(source, image.get("path"), where)) if data is None else None
     try:
-        picture = ImageFeature().decode_example({"path": str(source / name) if data is None else None, "bytes": data})
+        picture = ImageFeature().decode_example({"path": path, "bytes": data})
         picture.load()
     except _UNREADABLE as error:
         raise DataError(f"{where}: no readable image ({error})") from error
     return picture
+
+
+def _inside(source: Path, name: str | None, where: str) -> Path:
+    """A file by its path from `source`. Judged by its words: the hub's cache holds links that lead out of a snapshot."""
+    if not name or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+        raise DataError(f"{where}: expected bytes, or a path from the repository's root that stays inside it")
+    if not (source / name).is_file():
+        raise DataError(f"{where}: there is no such file; were its pictures packed, unpack them and use data=folder")
+    return source / name
