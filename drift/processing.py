@@ -11,10 +11,12 @@ A processor call gives input_ids, attention_mask, mm_token_type_ids (b, s), pixe
 """
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from PIL import Image
 from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.image_processing_backends import PilBackend
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -94,18 +96,26 @@ def load_processor(
     return processor
 
 
+def sizes_by_area(processor: ProcessorMixin) -> bool:
+    """Whether the image processor bounds a picture's area (drift.families has the table, for planning).
+
+    Only one that merges patches does (Qwen-VL). Idefics2's `size` has the same two keys, and they are edge lengths.
+    """
+    return hasattr(processor.image_processor, "merge_size")
+
+
 def set_pixel_limits(
     processor: ProcessorMixin, *, min_pixels: int | None = None, max_pixels: int | None = None
 ) -> None:
     """Every later call resizes images into [min_pixels, max_pixels]; None keeps the processor's own bound.
 
     Raises:
-        CheckpointError: the image processor is not sized by area (only the Qwen2-VL families are), or the bounds cross.
+        CheckpointError: the image processor is not sized by area (only the Qwen-VL families are), or the bounds cross.
     """
     if min_pixels is None and max_pixels is None:
         return
     size = dict(processor.image_processor.size)
-    if "shortest_edge" not in size or "longest_edge" not in size:
+    if not sizes_by_area(processor):
         raise CheckpointError(
             f"{type(processor.image_processor).__name__} is sized by {sorted(size)}, not by area; "
             f"leave min_pixels and max_pixels unset for this family"
@@ -116,6 +126,19 @@ def set_pixel_limits(
     if low > high and min_pixels is not None and max_pixels is not None:
         raise CheckpointError(f"min_pixels {low} is above max_pixels {high}")
     processor.image_processor.size = {"shortest_edge": min(low, high), "longest_edge": max(low, high)}
+
+
+def fit_area(image: Image.Image, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Image.Image:
+    """The picture at its own aspect ratio with an area in [min_pixels, max_pixels]; the same one where it has it.
+
+    What LLaMA-Factory's image_max_pixels and image_min_pixels do for every family: a resize ahead of the processor.
+    """
+    area = image.width * image.height
+    bound = min(max(area, min_pixels or 0), max_pixels or math.inf)
+    if bound == area:
+        return image
+    factor = math.sqrt(bound / area)
+    return image.resize((max(1, int(image.width * factor)), max(1, int(image.height * factor))))
 
 
 def save_processor(processor: ProcessorMixin, folder: Path) -> list[str]:

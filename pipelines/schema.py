@@ -41,7 +41,8 @@ class Pair:
 
     `family` is the MLLM's `model_type`: what the lab builds at its size, and what a checkpoint's own config.json must
     say. `distance` is the lab's knob of how far the expert lies from its base (pipelines.lab.config.DISTANCES); a
-    published expert lies where it lies.
+    published expert lies where it lies. `min_pixels` and `max_pixels` are what VLMEvalKit gives this MLLM's image
+    processor while it answers, null for nothing; the engine's settings take them from here.
     """
 
     name: str
@@ -52,6 +53,8 @@ class Pair:
     expert: ModelRef
     base: ModelRef
     prior_base: ModelRef
+    min_pixels: int | None
+    max_pixels: int | None
 
 
 @dataclass(frozen=True, config=STRICT)

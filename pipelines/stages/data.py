@@ -102,7 +102,7 @@ def _opened(image: Mapping[str, Any], source: Path, row: str) -> Image.Image:
 
 
 def _inside(source: Path, name: str | None, where: str) -> Path:
-    """A file by its path from `source`. Judged by its words: the hub's cache holds links that lead out of a snapshot."""
+    """A file by its path from `source`, judged by its words: a snapshot holds links that lead out of it."""
     if not name or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
         raise DataError(f"{where}: expected bytes, or a path from the repository's root that stays inside it")
     if not (source / name).is_file():
