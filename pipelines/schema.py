@@ -171,7 +171,8 @@ class Config:
     """One run: a checkpoint made by `method` in the world `seed`, scored on `suite`.
 
     `validation` is the suite whose validation draw hyper-parameters are chosen on, whatever `suite` is.
-    `image_backend` and `dtype` are one word for the components that the YAML hands them to.
+    `image_backend` and `dtype` are one word for the components that the YAML hands them to. `preflight` says what
+    follows where this machine lacks what the run wants (pipelines.preflight).
     """
 
     profile: Literal["smoke", "lab", "paper"]
@@ -198,6 +199,7 @@ class Config:
     evaluator: Annotated[Native | VLMEvalKit, Field(discriminator="name")]
     tracker: Annotated[NoTracker | Wandb, Field(discriminator="mode")]
     launcher: Launcher
+    preflight: Literal["refuse", "warn"]
 
     @model_validator(mode="after")
     def _seeds_are_distinct(self) -> Self:
