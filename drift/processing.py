@@ -11,12 +11,10 @@ A processor call gives input_ids, attention_mask, mm_token_type_ids (b, s), pixe
 """
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from PIL import Image
 from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.image_processing_backends import PilBackend
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -126,19 +124,6 @@ def set_pixel_limits(
     if low > high and min_pixels is not None and max_pixels is not None:
         raise CheckpointError(f"min_pixels {low} is above max_pixels {high}")
     processor.image_processor.size = {"shortest_edge": min(low, high), "longest_edge": max(low, high)}
-
-
-def fit_area(image: Image.Image, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Image.Image:
-    """The picture at its own aspect ratio with an area in [min_pixels, max_pixels]; the same one where it has it.
-
-    What LLaMA-Factory's image_max_pixels and image_min_pixels do for every family: a resize ahead of the processor.
-    """
-    area = image.width * image.height
-    bound = min(max(area, min_pixels or 0), max_pixels or math.inf)
-    if bound == area:
-        return image
-    factor = math.sqrt(bound / area)
-    return image.resize((max(1, int(image.width * factor)), max(1, int(image.height * factor))))
 
 
 def save_processor(processor: ProcessorMixin, folder: Path) -> list[str]:

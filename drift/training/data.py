@@ -6,6 +6,7 @@ Shapes: b examples, s tokens. Image tensors keep the processor's own layout, sta
 """
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from transformers.processing_utils import ProcessorMixin
 
 from drift.errors import DataError
-from drift.processing import fit_area, sizes_by_area
+from drift.processing import sizes_by_area
 from drift.training.config import TrainingConfig
 from drift.training.conversations import IMAGE_MARK, Conversation, Turn
 
@@ -101,6 +102,19 @@ def encode(
         part["labels"] = ids.clone() if segment.is_reply else torch.full_like(ids, IGNORED)
         parts.append(part)
     return {key: torch.cat([_or_zeros(part, key) for part in parts if _has(part, key)]) for key in _keys(parts)}
+
+
+def fit_area(image: Image.Image, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Image.Image:
+    """The picture at its own aspect ratio with an area in [min_pixels, max_pixels]; the same one where it has it.
+
+    What LLaMA-Factory's image_max_pixels and image_min_pixels do for every family: a resize ahead of the processor.
+    """
+    area = image.width * image.height
+    bound = min(max(area, min_pixels or 0), max_pixels or math.inf)
+    if bound == area:
+        return image
+    factor = math.sqrt(bound / area)
+    return image.resize((max(1, int(image.width * factor)), max(1, int(image.height * factor))))
 
 
 def truncate(example: Mapping[str, Tensor], length: int, image_id: int, name: str) -> dict[str, Tensor]:

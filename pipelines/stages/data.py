@@ -62,7 +62,6 @@ def _rows(source: Path) -> "Dataset":
     """The `train` split, each image as {bytes, path}, whatever form the repository has it in."""
     from datasets import Image as ImageFeature
     from datasets import List, load_dataset
-    from pyarrow import ArrowException
 
     rows = load_dataset(str(source), data_files=_tables_beside_pictures(source), split="train")
     missing = {"messages", "images"} - set(rows.column_names)
@@ -70,7 +69,7 @@ def _rows(source: Path) -> "Dataset":
         raise DataError(f"{source} has no column {', '.join(sorted(missing))}; it has {', '.join(rows.column_names)}")
     try:
         return rows.cast_column("images", List(ImageFeature(decode=False)))
-    except (ArrowException, TypeError) as error:
+    except (NotImplementedError, TypeError, ValueError) as error:  # Arrow's own errors are of these kinds
         raise DataError(
             f"{source}: images are {rows.features['images']}; expected lists of pictures, bytes or paths"
         ) from error

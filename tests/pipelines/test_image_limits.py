@@ -12,9 +12,9 @@ from PIL import Image
 
 from drift.errors import CheckpointError
 from drift.families import FAMILIES
-from drift.processing import fit_area, load_processor, save_processor, set_pixel_limits, sizes_by_area
+from drift.processing import load_processor, save_processor, set_pixel_limits, sizes_by_area
 from drift.training.conversations import read_conversations
-from drift.training.data import ConversationDataset, encode
+from drift.training.data import ConversationDataset, encode, fit_area
 from pipelines import compose, plan
 from pipelines.errors import ConfigError
 from pipelines.overrides import choices
