@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from drift.adapters import own_parameters
 from drift.errors import CheckpointError, FamilyError, closest
@@ -46,12 +46,15 @@ class Family:
         text: the text family that its LM belongs to; a text family's own name.
         lm: every prefix under which `layers`, `norm` and `embed_tokens` have been spelled.
         head: every spelling of the output projection, without `.weight`.
+        sized_by: what bounds a picture in its image processor: an `area` (min_pixels to max_pixels), the length of its
+            `edges`, or a `grid` of tiles; empty for a text family.
     """
 
     name: str
     text: str
     lm: tuple[str, ...]
     head: tuple[str, ...] = ("lm_head",)
+    sized_by: Literal["area", "edges", "grid", ""] = ""
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -91,16 +94,17 @@ FAMILIES: dict[str, Family] = {
         Family("qwen3", "qwen3", ("model",)),
         Family("llama", "llama", ("model",)),
         Family("mistral", "mistral", ("model",)),
-        Family("qwen2_vl", "qwen2", _QWEN_VL, ("lm_head", "language_model.lm_head")),
-        Family("qwen2_5_vl", "qwen2", _QWEN_VL, ("lm_head", "language_model.lm_head")),
-        Family("qwen3_vl", "qwen3", _QWEN_VL, ("lm_head", "language_model.lm_head")),
+        Family("qwen2_vl", "qwen2", _QWEN_VL, ("lm_head", "language_model.lm_head"), "area"),
+        Family("qwen2_5_vl", "qwen2", _QWEN_VL, ("lm_head", "language_model.lm_head"), "area"),
+        Family("qwen3_vl", "qwen3", _QWEN_VL, ("lm_head", "language_model.lm_head"), "area"),
         Family(
             "llava_next",
             "llama",
             ("language_model.model", "model.language_model"),
             ("language_model.lm_head", "lm_head"),
+            "grid",
         ),
-        Family("idefics2", "mistral", ("model.text_model", "model.language_model")),
+        Family("idefics2", "mistral", ("model.text_model", "model.language_model"), sized_by="edges"),
     )
 }
 

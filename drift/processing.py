@@ -94,18 +94,26 @@ def load_processor(
     return processor
 
 
+def sizes_by_area(processor: ProcessorMixin) -> bool:
+    """Whether the image processor bounds a picture's area (drift.families has the table, for planning).
+
+    Only one that merges patches does (Qwen-VL). Idefics2's `size` has the same two keys, and they are edge lengths.
+    """
+    return hasattr(processor.image_processor, "merge_size")
+
+
 def set_pixel_limits(
     processor: ProcessorMixin, *, min_pixels: int | None = None, max_pixels: int | None = None
 ) -> None:
     """Every later call resizes images into [min_pixels, max_pixels]; None keeps the processor's own bound.
 
     Raises:
-        CheckpointError: the image processor is not sized by area (only the Qwen2-VL families are), or the bounds cross.
+        CheckpointError: the image processor is not sized by area (only the Qwen-VL families are), or the bounds cross.
     """
     if min_pixels is None and max_pixels is None:
         return
     size = dict(processor.image_processor.size)
-    if "shortest_edge" not in size or "longest_edge" not in size:
+    if not sizes_by_area(processor):
         raise CheckpointError(
             f"{type(processor.image_processor).__name__} is sized by {sorted(size)}, not by area; "
             f"leave min_pixels and max_pixels unset for this family"

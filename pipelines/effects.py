@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from drift.errors import DriftError
-from pipelines import compose, plan, stages
+from pipelines import compose, plan, preflight, stages
 from pipelines.errors import ConfigError
 from pipelines.fingerprint import canonical
 from pipelines.overrides import parse, remedy
@@ -36,6 +36,7 @@ def effect(config: Config, targets: Sequence[Call]) -> tuple[Any, ...]:
         launcher.gpus if launcher.engine == "local" else (launcher.gpus, launcher.options),
         launcher.kind if is_launched else "",
         launcher.offline if is_fetched else False,
+        config.preflight if preflight.is_asked(calls) else "",
     )
 
 

@@ -18,6 +18,10 @@ class NoSuchKeyError(ConfigError):
         return str(self.args[0])
 
 
+class PreflightError(DriftError):
+    """This machine lacks what a run wants; lists all of it, each with what to do."""
+
+
 class StoreError(DriftError):
     """An artifact is damaged."""
 

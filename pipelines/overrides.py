@@ -39,6 +39,7 @@ REMEDIES: Mapping[str, str] = {
     "pair": "a lab world builds its own models and reads no repository (pair.source=hub or folder does); only there "
     "does pair.distance count",
     "world": "only what is made in a lab world has its sizes (pair.source, data.source, suite.source)",
+    "preflight": "only a published pair, or image_backend=auto for Qwen-VL, wants what a machine may lack",
     "seeds": "this is one run, in the world of `seed`; -m seed=0,1,2 makes three",
     "results": "only tables are written there",
     "launcher": "launcher.kind starts a training of several processes: launcher.processes=2",

@@ -222,6 +222,7 @@ def checkpoint(config: Config) -> Call:
 def generate(config: Config) -> Call:
     """The checkpoint's responses to the suite."""
     suite = config.suite
+    _check_pixel_limits(config)
     params = stages.GenerateParams(tuple(suite.benchmarks.values()), suite.variant, config.engine)
     made = checkpoint(config)
     label = f"{made.label} on {suite.name} {suite.split}"
@@ -264,6 +265,21 @@ def targets(config: Config) -> list[Call]:
     """What one run is for: its score, and the toolkit's verdicts where they are asked for."""
     second = second_opinion(config)
     return [score(config), second] if second else [score(config)]
+
+
+def _check_pixel_limits(config: Config) -> None:
+    """Refuses, before anything is trained, limits that the family's image processor has no place for (ConfigError).
+
+    `train.image_max_pixels` fits every family: drift.training.data resizes the pictures itself where it must.
+    """
+    limits, family = config.engine.settings.pixel_limits, get_family(config.pair.family)
+    if limits and family.sized_by != "area":
+        asked = " ".join(f"engine.settings.{name}={value}" for name, value in limits.items())
+        remedy = " ".join(f"engine.settings.{name}=null" for name in limits)
+        raise ConfigError(
+            f"{asked}, and the image processor of pair.family {family.name} is sized by {family.sized_by or 'none'}, "
+            f"not by area; say {remedy}"
+        )
 
 
 def _groups(config: Config) -> str:

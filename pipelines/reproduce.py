@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from drift.errors import closest
-from pipelines import compose, effects, tables
+from pipelines import compose, effects, preflight, tables
 from pipelines.errors import ConfigError
 from pipelines.plan import targets
 from pipelines.report.publish import publish
@@ -71,6 +71,7 @@ def reproduce(words: Sequence[str]) -> int:
     if asked.plan:
         show(target, Store(rooted(config.store)))
         return 0
+    preflight.check(config, [target])
     outcome = scheduler(config).execute([target])
     folder = rooted(config.results + variant)
     log.info("%s", publish(outcome[target], folder, whole=not asked.tables))

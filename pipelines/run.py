@@ -18,7 +18,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from pipelines import compose, effects, plan, revisions
+from pipelines import compose, effects, plan, preflight, revisions
 from pipelines.overrides import check_names, openly, parse
 from pipelines.session import guarded, scheduler
 
@@ -31,6 +31,7 @@ def _main(composed: DictConfig) -> None:
         effects.refuse_idle(list(HydraConfig.get().overrides.task), effects.of_run)
         config = revisions.resolve(compose.to_config(composed), online=True)
         target, *second = plan.targets(config)
+        preflight.check(config, [target, *second])
         outcome = scheduler(config).execute([target, *second])
         artifact = outcome[target]
         line = {"label": target.label, "scores": artifact.values["scores"], "artifact": str(artifact.path)}

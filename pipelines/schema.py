@@ -41,7 +41,8 @@ class Pair:
 
     `family` is the MLLM's `model_type`: what the lab builds at its size, and what a checkpoint's own config.json must
     say. `distance` is the lab's knob of how far the expert lies from its base (pipelines.lab.config.DISTANCES); a
-    published expert lies where it lies.
+    published expert lies where it lies. `min_pixels` and `max_pixels` are what VLMEvalKit gives this MLLM's image
+    processor while it answers, null for nothing; the engine's settings take them from here.
     """
 
     name: str
@@ -52,6 +53,8 @@ class Pair:
     expert: ModelRef
     base: ModelRef
     prior_base: ModelRef
+    min_pixels: int | None
+    max_pixels: int | None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -176,7 +179,8 @@ class Config:
     """One run: a checkpoint made by `method` in the world `seed`, scored on `suite`.
 
     `validation` is the suite whose validation draw hyper-parameters are chosen on, whatever `suite` is.
-    `image_backend` and `dtype` are one word for the components that the YAML hands them to.
+    `image_backend` and `dtype` are one word for the components that the YAML hands them to. `preflight` says what
+    follows where this machine lacks what the run wants (pipelines.preflight).
     """
 
     profile: Literal["smoke", "lab", "paper"]
@@ -203,6 +207,7 @@ class Config:
     evaluator: Annotated[Native | VLMEvalKit, Field(discriminator="name")]
     tracker: Annotated[NoTracker | Wandb, Field(discriminator="mode")]
     launcher: Launcher
+    preflight: Literal["refuse", "warn"]
 
     @model_validator(mode="after")
     def _seeds_are_distinct(self) -> Self:

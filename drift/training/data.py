@@ -6,6 +6,7 @@ Shapes: b examples, s tokens. Image tensors keep the processor's own layout, sta
 """
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from transformers.processing_utils import ProcessorMixin
 
 from drift.errors import DataError
+from drift.processing import sizes_by_area
 from drift.training.config import TrainingConfig
 from drift.training.conversations import IMAGE_MARK, Conversation, Turn
 
@@ -76,15 +78,22 @@ def segments(processor: ProcessorMixin, conversation: Conversation) -> list[Segm
     return found
 
 
-def encode(processor: ProcessorMixin, conversation: Conversation) -> dict[str, Tensor]:
+def encode(
+    processor: ProcessorMixin,
+    conversation: Conversation,
+    *,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+) -> dict[str, Tensor]:
     """One example: input_ids and labels (s,), mm_token_type_ids (s,) if the processor gives it, image tensors.
 
-    labels are input_ids on replies and -100 on prompts.
+    labels are input_ids on replies and -100 on prompts; pictures are brought into the limits ahead of the processor.
 
     Raises:
         DataError: an image that can't be read, or a template that no cut fits.
     """
-    images = [_open(path, conversation.name) for path in conversation.images]
+    opened = (_open(path, conversation.name) for path in conversation.images)
+    images = [fit_area(image, min_pixels=min_pixels, max_pixels=max_pixels) for image in opened]
     parts: list[dict[str, Tensor]] = []
     for segment in segments(processor, conversation):
         taken, images = images[: segment.images], images[segment.images :]
@@ -93,6 +102,19 @@ def encode(processor: ProcessorMixin, conversation: Conversation) -> dict[str, T
         part["labels"] = ids.clone() if segment.is_reply else torch.full_like(ids, IGNORED)
         parts.append(part)
     return {key: torch.cat([_or_zeros(part, key) for part in parts if _has(part, key)]) for key in _keys(parts)}
+
+
+def fit_area(image: Image.Image, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Image.Image:
+    """The picture at its own aspect ratio with an area in [min_pixels, max_pixels]; the same one where it has it.
+
+    What LLaMA-Factory's image_max_pixels and image_min_pixels do for every family: a resize ahead of the processor.
+    """
+    area = image.width * image.height
+    bound = min(max(area, min_pixels or 0), max_pixels or math.inf)
+    if bound == area:
+        return image
+    factor = math.sqrt(bound / area)
+    return image.resize((max(1, int(image.width * factor)), max(1, int(image.height * factor))))
 
 
 def truncate(example: Mapping[str, Tensor], length: int, image_id: int, name: str) -> dict[str, Tensor]:
@@ -138,6 +160,8 @@ class ConversationDataset(Dataset):
     """Every example encoded once, before the first step, so that a bad item stops the run before it costs anything.
 
     Tokens stay in memory; image tensors stay while they fit in 1 GiB and are read again from the file beyond that.
+    Differs from LLaMA-Factory: where the processor bounds areas itself (`set_pixel_limits`: Qwen-VL) it resizes, once
+    and to whole patches; LLaMA-Factory resizes ahead of every family's, as is done here for the others.
     """
 
     def __init__(self, conversations: Sequence[Conversation], processor: ProcessorMixin, config: TrainingConfig):
@@ -147,6 +171,11 @@ class ConversationDataset(Dataset):
         self._processor = processor
         self._config = config
         self._kept: list[tuple[Conversation, dict[str, Tensor]]] = []
+        by_processor = sizes_by_area(processor)
+        self._limits = {
+            "min_pixels": None if by_processor else config.image_min_pixels,
+            "max_pixels": None if by_processor else config.image_max_pixels,
+        }
         self._truncated = self._dropped = self._pixel_bytes = 0
         for conversation in tqdm(conversations, desc="encode", disable=None, leave=False):
             self._add(conversation)
@@ -162,7 +191,7 @@ class ConversationDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         conversation, example = self._kept[index]
         if conversation.images and not any(not _is_sequence(key) for key in example):
-            return self._fit(conversation, encode(self._processor, conversation))
+            return self._fit(conversation, encode(self._processor, conversation, **self._limits))
         return example
 
     def counts(self) -> Counts:
@@ -182,7 +211,7 @@ class ConversationDataset(Dataset):
         return with_images, len(self._kept) - with_images
 
     def _add(self, conversation: Conversation) -> None:
-        example = encode(self._processor, conversation)
+        example = encode(self._processor, conversation, **self._limits)
         length, limit = len(example["input_ids"]), self._config.cutoff_len
         if length > limit:
             if self._config.overlong == "error":

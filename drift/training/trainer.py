@@ -24,7 +24,7 @@ from transformers.utils.logging import disable_progress_bar
 from drift.errors import TrainingError
 from drift.injection import GradientInjector, RunObserver
 from drift.prior import ReasoningPrior
-from drift.processing import load_processor, save_processor, set_pixel_limits
+from drift.processing import load_processor, save_processor, set_pixel_limits, sizes_by_area
 from drift.training import distributed
 from drift.training.config import TrainingJob, TrainingResult
 from drift.training.conversations import read_conversations
@@ -124,7 +124,8 @@ def _run(job: TrainingJob, on_metrics: OnMetrics | None) -> TrainingResult:
     arguments = _arguments(job)
     processor = load_processor(job.model, job.training.image_backend)
     original_size = dict(processor.image_processor.size)
-    set_pixel_limits(processor, min_pixels=job.training.image_min_pixels, max_pixels=job.training.image_max_pixels)
+    if sizes_by_area(processor):  # the data set limits the pictures of other families
+        set_pixel_limits(processor, min_pixels=job.training.image_min_pixels, max_pixels=job.training.image_max_pixels)
     model = load_model(job.model, job.training)
     add_tokens(model, processor, job.training.add_tokens)
     freeze(model, job.model, job.training)

@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 
+import pico
 import pytest
 import torch
 import training_world as tw
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, LlavaNextProcessor
+from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 
 from drift.errors import CheckpointError, TrainingError
 from drift.families import family_of, lm_parameters
@@ -264,3 +266,24 @@ def test_every_zero_stage_and_precision_saves_in_its_own_type(world, plain, stag
     saved = weights(job)
     assert {tensor.dtype for tensor in saved.values()} == {torch.bfloat16 if precision == "bf16" else torch.float32}
     assert {k: v.shape for k, v in saved.items()} == {k: v.shape for k, v in weights(plain[0]).items()}
+
+
+def test_a_family_that_is_not_sized_by_area_trains_under_an_area_limit(tmp_path):
+    """LLaVA-NeXT: its image processor has a grid, so pictures of 16x8 are reduced to 64 pixels ahead of it."""
+    root = tmp_path / "world"
+    pico.build_and_save("llava_next", root / "mllm")
+    own = tw.processor()
+    grid = {"image_grid_pinpoints": [[8, 16], [16, 8]], "crop_size": {"height": 8, "width": 8}}
+    LlavaNextProcessor(
+        LlavaNextImageProcessorPil(size={"shortest_edge": 8}, **grid),
+        own.tokenizer,
+        patch_size=4,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        image_token="<|image_pad|>",
+        chat_template=own.chat_template,
+    ).save_pretrained(root / "mllm")
+    tw.save_data(root / "data", 3)
+    result = run_job(tw.make_job(root, tmp_path / "out", prior=False, epochs=1, image_max_pixels=64))
+    assert (result.steps, result.examples) == (2, 3)
+    assert load_processor(tmp_path / "out", "pil").image_processor.image_grid_pinpoints == [[8, 16], [16, 8]]

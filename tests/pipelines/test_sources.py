@@ -1,10 +1,13 @@
 """What comes from outside is pinned, checked and linked: hub revisions, hub datasets, local folders."""
 
+import io
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from drift.errors import DataError
 from pipelines import compose, revisions
@@ -94,24 +97,118 @@ def test_a_missing_folder_is_named() -> None:
         revisions.resolve(compose.load(["suite=real", "suite.root=/no/such/folder"]), online=False)
 
 
-def test_a_hub_dataset_becomes_sharegpt_json_and_images(tmp_path: Path) -> None:
-    from datasets import Dataset, Features, Image, List, Value
-    from PIL import Image as Picture
+TALK = [{"role": "user", "content": "<image>sum ?"}, {"role": "assistant", "content": "\\boxed{3}"}]
+
+
+def picture(red: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8), (red, 0, 0)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def as_parquet(hub: Path, images: list[Any], kind: Any = None) -> None:
+    from datasets import Dataset, Features, List, Value
 
     message = {"role": Value("string"), "content": Value("string")}
-    features = Features({"messages": List(message), "images": List(Image())})
-    talk = [{"role": "user", "content": "<image>sum ?"}, {"role": "assistant", "content": "\\boxed{3}"}]
-    rows = Dataset.from_list(
-        [{"messages": talk, "images": [Picture.new("RGB", (8, 8), (place, 0, 0))]} for place in range(3)], features
+    features = Features({"messages": List(message), "images": List(kind)}) if kind else None
+    Dataset.from_list([{"messages": TALK, "images": [i]} for i in images], features).to_parquet(
+        str(hub / "train-00000-of-00001.parquet")
     )
-    (tmp_path / "hub").mkdir()
-    rows.to_parquet(str(tmp_path / "hub" / "train-00000-of-00001.parquet"))
-    write_sharegpt(tmp_path / "hub", tmp_path / "out")
+
+
+def as_json(hub: Path, images: list[Any], name: str = "tl_4k.json") -> None:
+    (hub / name).write_text(json.dumps([{"messages": TALK, "images": [image]} for image in images]))
+
+
+def repository(folder: Path, form: str) -> Path:
+    """Three rows whose pictures are (row, 0, 0), in one of the forms that repositories have."""
+    from datasets import Image as ImageFeature
+
+    hub, named = folder / "hub", [f"pictures/{row}.png" for row in range(3)]
+    (hub / "pictures").mkdir(parents=True)
+    whole = [picture(row) for row in range(3)]
+    if form in ("pictures", "bytes", "dicts with bytes"):
+        (hub / "pictures").rmdir()
+        rows = {
+            "pictures": [Image.open(io.BytesIO(data)) for data in whole],
+            "bytes": whole,
+            "dicts with bytes": [{"bytes": data, "path": "elsewhere/0.png"} for data in whole],
+        }[form]
+        as_parquet(hub, rows, ImageFeature() if form == "pictures" else None)
+        return hub
+    for name, data in zip(named, whole, strict=True):
+        (hub / name).write_bytes(data)
+    if form == "paths in parquet":
+        as_parquet(hub, named)
+    elif form == "paths in JSON, which the pictures outnumber":
+        (hub / "dataset_info.json").write_text("{}")
+        as_json(hub, named)
+    else:
+        as_json(hub, [{"bytes": None, "path": name} for name in named])
+    return hub
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "pictures",
+        "bytes",
+        "dicts with bytes",
+        "dicts with paths",
+        "paths in parquet",
+        "paths in JSON, which the pictures outnumber",
+    ],
+)
+def test_a_hub_dataset_becomes_sharegpt_json_and_images_in_whatever_form_it_has_them(tmp_path: Path, form: str) -> None:
+    write_sharegpt(repository(tmp_path, form), tmp_path / "out")
     examples = json.loads((tmp_path / "out" / "train.json").read_text())
-    assert len(examples) == 3
-    assert examples[1]["messages"] == talk
-    with Picture.open(tmp_path / "out" / examples[2]["images"][0]) as picture:
-        assert picture.getpixel((0, 0)) == (2, 0, 0)
+    assert [example["messages"] for example in examples] == [TALK] * 3
+    pixels = []
+    for example in examples:
+        with Image.open(tmp_path / "out" / example["images"][0]) as image:
+            pixels.append(image.getpixel((0, 0)))
+    assert pixels == [(0, 0, 0), (1, 0, 0), (2, 0, 0)]
+
+
+def test_a_file_of_the_hub_s_cache_is_read_through_its_link(tmp_path: Path) -> None:
+    """A snapshot is links to ../../blobs, so that a path inside it leads to a file outside."""
+    hub = repository(tmp_path, "dicts with paths")
+    (hub / "pictures" / "1.png").rename(tmp_path / "blob")
+    (hub / "pictures" / "1.png").symlink_to(tmp_path / "blob")
+    write_sharegpt(hub, tmp_path / "out")
+    assert (tmp_path / "out" / "images" / "000001_0.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("image", "fault"),
+    [
+        ("../secret.png", "that stays inside it"),
+        ("a/../../secret.png", "that stays inside it"),
+        ("{root}/secret.png", "that stays inside it"),
+        ("", "expected bytes, or a path"),
+        ("pictures/9.png", "no such file; were its pictures packed, unpack them and use data=folder"),
+        ("https://example.com/0.png", "no such file"),
+        ("pictures/torn.png", "no readable image"),
+        ("pictures/text.png", "no readable image"),
+    ],
+)
+def test_an_image_that_can_not_be_had_is_refused_with_row_and_path(tmp_path: Path, image: str, fault: str) -> None:
+    hub = repository(tmp_path, "paths in parquet")
+    (tmp_path / "secret.png").write_bytes(picture(0))
+    Image.effect_noise((64, 64), 50).save(tmp_path / "whole.png")
+    (hub / "pictures" / "torn.png").write_bytes((tmp_path / "whole.png").read_bytes()[:1000])
+    (hub / "pictures" / "text.png").write_text("no picture")
+    image = image.format(root=tmp_path)
+    as_parquet(hub, ["pictures/0.png", image])
+    with pytest.raises(DataError, match=f"row 1, image {image!r}: .*{fault}"):
+        write_sharegpt(hub, tmp_path / "out")
+
+
+def test_images_that_are_none_are_refused_by_their_type(tmp_path: Path) -> None:
+    (tmp_path / "hub").mkdir()
+    as_parquet(tmp_path / "hub", [7])
+    with pytest.raises(DataError, match=r"images are List\(.*int64.*\); expected lists of pictures, bytes or paths"):
+        write_sharegpt(tmp_path / "hub", tmp_path / "out")
 
 
 def test_a_hub_dataset_without_messages_is_refused_with_its_columns(tmp_path: Path) -> None:

@@ -1,0 +1,197 @@
+"""What a run wants of the machine is asked before its first byte, and of what it will run alone."""
+
+import logging
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+
+from pipelines import compose, effects, plan, preflight, reproduce, revisions, stages
+from pipelines.errors import ConfigError, PreflightError
+from pipelines.scheduler import Scheduler, resolve
+from pipelines.stage import Call, ordered
+from pipelines.store import Artifact, Store
+
+Usage = namedtuple("Usage", "total used free")
+PAPER = ["profile=paper", "method=sft"]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """Eight GPUs, the torchvision that fits, 10 TB of disk, nothing downloaded."""
+    monkeypatch.setattr(preflight, "_cuda_devices", lambda: (8, "2.13.0+cu130"))
+    monkeypatch.setattr(preflight, "_torchvision_fault", lambda: "")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 10e12))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return monkeypatch
+
+
+def check(words: Sequence[str], folder: Path) -> None:
+    config = compose.load([*words, f"store={folder / 'store'}"])
+    preflight.check(config, plan.targets(config))
+
+
+def gpus(machine: pytest.MonkeyPatch, count: int) -> None:
+    machine.setattr(preflight, "_cuda_devices", lambda: (count, "2.13.0+cu130"))
+
+
+def test_a_machine_that_has_all_of_it_is_let_through(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    check(PAPER, tmp_path)
+    check(["profile=paper", "method=ties", "engine=vllm", "engine.tensor_parallel=8"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "count", "message"),
+    [
+        (PAPER, 4, r"train \(.* sft .*\) wants 8 of the CUDA devices, and torch 2\.13\.0\+cu130 sees 4"),
+        ([*PAPER, "launcher.processes=2"], 1, r"wants 2 of the CUDA devices.* sees 1; .*launcher\.processes=N"),
+        (["profile=paper", "method=baseline"], 0, r"generate \(.*\) wants 1 of the CUDA devices.* engine=openai"),
+        (["profile=paper", "method=ties", "engine=vllm", "engine.tensor_parallel=4"], 2, "wants 4 of the CUDA devices"),
+    ],
+)
+def test_too_few_gpus_are_refused_with_what_to_do(
+    machine: pytest.MonkeyPatch, tmp_path: Path, words: list[str], count: int, message: str
+) -> None:
+    gpus(machine, count)
+    with pytest.raises(PreflightError, match=message):
+        check(words, tmp_path)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["profile=paper", "method=baseline", "engine=openai", "engine.url=http://h:1/v1"],
+        ["profile=paper", "method=baseline", "engine.device=cpu"],
+        ["method=sft"],
+        ["method=baseline", "engine=vllm"],
+    ],
+)
+def test_a_server_a_chosen_cpu_and_a_lab_world_need_no_gpu(
+    machine: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
+) -> None:
+    gpus(machine, 0)
+    check(words, tmp_path)
+
+
+def test_a_build_of_torch_without_cuda_is_named(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine.setattr(preflight, "_cuda_devices", lambda: (0, "2.13.0+cpu"))
+    with pytest.raises(PreflightError, match=r"torch 2\.13\.0\+cpu, a build without CUDA, sees 0"):
+        check(["profile=paper", "method=baseline"], tmp_path)
+
+
+@pytest.mark.parametrize("pair", ["qwen2_5_vl_r1", "qwen2_vl_math"])
+def test_without_torchvision_qwen_vl_wants_pillow(machine: pytest.MonkeyPatch, tmp_path: Path, pair: str) -> None:
+    def absent(name: str) -> list[str]:
+        raise PackageNotFoundError(name)
+
+    machine.undo()
+    machine.setattr(preflight, "requires", absent)
+    machine.setattr(preflight, "_cuda_devices", lambda: (8, ""))
+    machine.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 10e12))
+    family = compose.load([f"pair={pair}"]).pair.family
+    message = (
+        f"of {family} with torchvision, and it is not installed; say image_backend=pil, or install the torchvision"
+    )
+    with pytest.raises(PreflightError, match=message):
+        check([*PAPER, f"pair={pair}"], tmp_path)
+    with pytest.raises(PreflightError, match="image_backend=pil"):
+        check(["method=baseline", "image_backend=auto"], tmp_path)
+    check([*PAPER, f"pair={pair}", "image_backend=pil"], tmp_path)
+    check(["profile=paper", "method=baseline", "pair=llava_next_dart"], tmp_path)
+
+
+def test_a_torchvision_of_another_torch_is_told_from_the_one_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "version", {"torch": "2.13.0+cu130", "torchvision": "0.27.0"}.__getitem__)
+    monkeypatch.setattr(preflight, "requires", lambda name: ["numpy", "torch==2.12.0"])
+    assert preflight._torchvision_fault() == "the one installed (0.27.0) wants torch==2.12.0"
+    monkeypatch.setattr(preflight, "requires", lambda name: ["numpy", "torch==2.13.0"])
+    assert preflight._torchvision_fault() == ""
+
+
+def test_room_is_asked_for_what_is_downloaded_kept_and_written_while_training(
+    machine: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """SFT of the pair: two downloads, a prior, a training, 16 GB each, and two checkpoints of 7 times that."""
+    machine.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 287e9))
+    with pytest.raises(PreflightError, match=r"up to 288 GB are wanted in .* 287 GB are free .* train\.save_steps=0"):
+        check(PAPER, tmp_path)
+    machine.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 288e9))
+    check(PAPER, tmp_path)
+    machine.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 64e9))
+    check([*PAPER, "train.save_steps=0"], tmp_path)
+    config = compose.load(PAPER)
+    assert config.pair.mllm.revision != "locked"
+    (tmp_path / "hub" / "models--Qwen--Qwen2.5-VL-7B-Instruct" / "snapshots" / config.pair.mllm.revision).mkdir(
+        parents=True
+    )
+    machine.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 48e9))
+    check([*PAPER, "train.save_steps=0"], tmp_path)
+
+
+def test_what_the_store_holds_is_not_asked_for(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    words = [*PAPER, f"store={tmp_path / 'store'}"]
+    config = compose.load(words)
+    store, done = Store(tmp_path / "store"), dict[str, Artifact]()
+    gpus(machine, 0)
+
+    def make(calls: Sequence[Call]) -> None:
+        for call in calls:
+            mark = resolve(call, done).fingerprint
+            with store.writing(call.stage.name, mark) as partial:
+                manifest = {"stage": call.stage.name, "fingerprint": mark, "values": {}}
+                done[call.key] = store.commit(partial, manifest)
+
+    *before, last = ordered(plan.targets(config))
+    made = [call for call in before if call.stage is not stages.GENERATE]
+    make(made)
+    with pytest.raises(PreflightError, match=r"\Agenerate .* wants 1 .*\npreflight=warn goes on all the same\Z"):
+        preflight.check(config, [last])
+    make([call for call in before if call.stage is stages.GENERATE])
+    preflight.check(config, [last])
+
+
+def test_warn_says_it_and_goes_on(
+    machine: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gpus(machine, 0)
+    with caplog.at_level(logging.WARNING):
+        check([*PAPER, "preflight=warn"], tmp_path)
+    assert [record.message[:17] for record in caplog.records] == ["preflight: train ", "preflight: genera"]
+
+
+def test_tables_of_published_pairs_are_refused_before_anything_runs_and_still_planned(
+    machine: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def started(*_: object) -> None:
+        pytest.fail("a stage was started")
+
+    gpus(machine, 0)
+    machine.setattr(Scheduler, "execute", started)
+    machine.setattr(revisions, "LOCK", tmp_path / "lock.json")
+    machine.setattr(revisions, "_ask_hub", lambda repo, kind: "c" * 40)
+    words = ["--table=table10", "profile=paper", "seeds=[0]", f"store={tmp_path / 'store'}"]
+    with pytest.raises(PreflightError, match="wants 8 of the CUDA devices"):
+        reproduce.reproduce(words)
+    assert reproduce.reproduce(["--plan", *words]) == 0
+    assert "0 in the store" in capsys.readouterr().out
+
+
+def test_one_run_is_refused_before_its_world_is_made(tmp_path: Path) -> None:
+    words = ["method=baseline", "image_backend=auto", f"store={tmp_path / 'store'}", "tracker=disabled"]
+    code = "from pipelines import preflight, run; preflight._torchvision_fault = lambda: 'it is gone'; "
+    command = [sys.executable, "-c", f"import sys; {code}sys.exit(run.main({words}))"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=compose.ROOT)
+    assert done.returncode == 2
+    assert "with torchvision, and it is gone; say image_backend=pil" in done.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_switch_is_refused_where_nothing_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match="preflight=warn would change nothing here; only a published pair"):
+        effects.refuse_idle(["preflight=warn"], effects.of_run)
