@@ -21,7 +21,7 @@ from pipelines.lab.config import VisionShape, WorldConfig
 from pipelines.lab.families import LAB_FAMILIES, LabFamily, get_lab_family
 from pipelines.lab.gates import Figure, GateError, check_gates
 from pipelines.lab.images import draw_strip, encode_png, load_pool, to_pixels
-from pipelines.lab.language import asked, draw_any, draw_reading, fold
+from pipelines.lab.language import DRAWS, asked, draw_any, fold
 from pipelines.lab.loops import (
     IGNORED,
     Batch,
@@ -218,7 +218,7 @@ def test_a_reply_is_right_by_its_last_box() -> None:
     exercise = Exercise(fold((3, 8, 5), "sum"), think=True, image=False)
     replies = ["\\boxed{ 6 }", "\\boxed{ 1 } \\boxed{ 6 }", "\\boxed{ 5 }", "6", "\\boxed{ 6"]
     assert [share_right([exercise], [r]) for r in replies] == [1, 1, 0, 0, 1]
-    read = Exercise(draw_reading(Random(0), 3), think=False, image=True)
+    read = Exercise(DRAWS["read"](Random(0), 3), think=False, image=True)
     assert share_right([read], [f"\\boxed{{ {read.problem.answer} }}"]) == 1
 
 
