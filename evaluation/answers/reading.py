@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from evaluation.answers.equality import same_answer
 from evaluation.answers.final import final_answer
-from evaluation.answers.letters import bare_letter, choose, leading_letter, option_by_text, phrase_letter
+from evaluation.answers.letters import bare_letter, choose, leading_letter, option_by_text, phrase_letter, unbraced
 from evaluation.answers.text import marked_answers, own_answer, plain, without_refuted
 
 _LONGEST = 200
@@ -28,7 +28,9 @@ def read_option(text: str, options: Mapping[str, str]) -> Reading:
     """The reading of the answer part `text` of a response to a question with `options` (letter -> text)."""
     if marked := marked_answers(text):
         inside, rule = marked[0]
-        letter = _letter(inside, options) or by_meaning(inside, options) or _mention(inside, options)
+        letter = _letter(inside, options) or by_meaning(inside, options)
+        if not any("\\" in option for option in options.values()):
+            letter = letter or option_by_text(plain(inside), options)
         letter = letter or phrase_letter(plain(text.rpartition(inside)[2]), list(options))
         return Reading(letter, letter or inside[:_LONGEST], rule)
     letters = list(options)
@@ -52,19 +54,10 @@ def by_meaning(answer: str, options: Mapping[str, str]) -> str | None:
 
 
 def _letter(text: str, options: Mapping[str, str]) -> str | None:
-    letters = list(options)
-    short = plain(text).strip()
-    if short.startswith("{") and short.endswith("}"):
-        short = short[1:-1].strip()
+    letters, short = list(options), unbraced(plain(text))
     return (
         bare_letter(short, letters)
         or bare_letter(short.upper(), letters)
         or leading_letter(short, letters)
         or phrase_letter(short, letters)
     )
-
-
-def _mention(text: str, options: Mapping[str, str]) -> str | None:
-    if any("\\" in option for option in options.values()):
-        return None
-    return option_by_text(plain(text), options)

@@ -57,14 +57,11 @@ def is_equivalent(left: str, right: str) -> bool:
     Raises:
         HelperError: the helper did not start or stopped answering.
     """
-    if max(len(left), len(right)) > MAX_FORMULA or _EXPLOSIVE.search(left) or _EXPLOSIVE.search(right):
-        return False
-    if not _FORMULA.search(left) or not _FORMULA.search(right):
-        return False
-    if _WORDY.search(left) or _WORDY.search(right):
-        return False
-    if not _VARIABLE.search(left) or not _VARIABLE.search(right):
-        return False
+    for text in (left, right):
+        if len(text) > MAX_FORMULA or _EXPLOSIVE.search(text) or _WORDY.search(text):
+            return False
+        if not _FORMULA.search(text) or not _VARIABLE.search(text):
+            return False
     return _HELPER.ask(left, right)
 
 

@@ -8,6 +8,7 @@ a score is the prompt; its name is part of the score.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from drift.errors import DataError, closest
 from evaluation.data.converters import Conversion
@@ -16,7 +17,7 @@ from evaluation.judging.prompts import LETTER, Protocol
 from evaluation.judging.rules import score_choice
 from evaluation.judging.verdicts import Grouped, Rule, Verdict
 
-SITE = "https://opencompass.openxlab.space/utils/VLMEval"
+_SITE = "https://opencompass.openxlab.space/utils/VLMEval"
 VARIANTS = ("default", "direct", "boxed")
 _BOXED_REQUEST = "Think step by step, then put the final answer in \\boxed{}."
 
@@ -64,18 +65,19 @@ class Benchmark(Table):
         return self.converter(source, out)
 
 
-def lettered(name: str, *, md5: str) -> Benchmark:
-    """A benchmark of VLMEvalKit's site whose answer is a letter among options."""
-    return Benchmark(
-        name=name,
-        tsv=f"{name}.tsv",
-        url=f"{SITE}/{name}.tsv",
-        md5=md5,
-        columns=(*QA, "A", "B"),
-        prompt=ask_to_select,
-        rule=score_choice,
-        protocol=LETTER,
-    )
+def published(table: str, md5: str, *, name: str = "", **members: Any) -> Benchmark:
+    """A benchmark whose table lies on VLMEvalKit's site; it is called like the table unless `name` says otherwise."""
+    return Benchmark(name=name or table, tsv=f"{table}.tsv", url=f"{_SITE}/{table}.tsv", md5=md5, **members)
+
+
+def lettered(table: str, md5: str) -> Benchmark:
+    """A published benchmark whose answer is a letter among options."""
+
+    def ask_to_select(item: Item) -> str:
+        return ask_options(item) + "Please select the correct answer from the options above. \n"
+
+    columns = (*QA, "A", "B")
+    return published(table, md5, columns=columns, prompt=ask_to_select, rule=score_choice, protocol=LETTER)
 
 
 def build_prompt(benchmark: Benchmark, item: Item, variant: str = "default") -> str:
@@ -111,11 +113,6 @@ def ask_options(item: Item) -> str:
         lines.append("Options:")
         lines.extend(f"{letter}. {text}" for letter, text in item.options.items())
     return "\n".join(lines) + "\n"
-
-
-def ask_to_select(item: Item) -> str:
-    """As ask_options, with the request to select one."""
-    return ask_options(item) + "Please select the correct answer from the options above. \n"
 
 
 def column(item: Item, name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from drift.errors import DataError
 from evaluation.answers.text import last_boxed, own_answer, sentences, without_thoughts
 from evaluation.answers.yesno import leading_yes_or_no, yes_or_no
-from evaluation.benchmarks.base import SITE, Benchmark, ask_question
+from evaluation.benchmarks.base import ask_question, published
 from evaluation.data.tsv import Item
 from evaluation.judging.judge import JudgeRequest
 from evaluation.judging.prompts import NO_ANSWER, Protocol, asking, example, read_value
@@ -97,11 +97,9 @@ _ASK = asking(
     example("Is the man tall?", "There are several people in the picture.", "Unknown"),
 )
 BENCHMARKS = (
-    Benchmark(
-        name="HallusionBench",
-        tsv="HallusionBench.tsv",
-        url=f"{SITE}/HallusionBench.tsv",
-        md5="0c23ac0dc9ef46832d7a24504f2a0c7c",
+    published(
+        "HallusionBench",
+        "0c23ac0dc9ef46832d7a24504f2a0c7c",
         group=lambda row: hallusion_keys(row["index"], row.get("l2-category", ""))[0],
         prompt=ask_question,
         rule=score_hallusion,

@@ -17,7 +17,7 @@ from drift.files import read_jsonl
 from evaluation.answers.arithmetic import evaluate_prefix
 from evaluation.answers.equality import same_answer
 from evaluation.answers.text import without_thoughts
-from evaluation.benchmarks.base import SITE, Benchmark, ask_question
+from evaluation.benchmarks.base import Benchmark, ask_question, published
 from evaluation.data.converters import Conversion, write_converted
 from evaluation.data.tsv import Item
 from evaluation.judging.prompts import value_protocol
@@ -62,7 +62,12 @@ _SQRT = re.compile(r"\\sqrt([^{])")
 
 def score_mathvision(item: Item, response: str, mode: str) -> Outcome:
     """The verdict of `mode` on one response."""
-    return _official(item, response) if mode == "official" else _semantic(item, response)
+    if mode == "official":
+        return _official(item, response)
+    text = without_thoughts(response)
+    if item.options:
+        return read_choice(text, item.options, item.answer)
+    return read_free(text, partial(same_answer, item.answer))
 
 
 def extract_published(response: str) -> str:
@@ -73,10 +78,9 @@ def extract_published(response: str) -> str:
     elif text.count(_BOX) > 1:
         text = "\\b" + _BOX + text.rsplit(_BOX, 1)[1]
     answer = _normalise(_boxed(text.lower().replace("{}", "")))
-    for letter in _LETTERS.lower():
-        answer = answer.replace(f"({letter})", letter)
-    for letter in _LETTERS.lower():
-        answer = answer.replace(f"{{{letter}}}", letter)
+    for form in ("({})", "{{{}}}"):
+        for letter in _LETTERS.lower():
+            answer = answer.replace(form.format(letter), letter)
     return answer.rstrip(".").lstrip(":").strip()
 
 
@@ -90,15 +94,8 @@ def is_published_equal(gold: str, answer: str) -> bool:
     left, right = _tuple_values(gold), _tuple_values(answer)
     if left is not None and right is not None:
         return gold[0] == answer[0] and left == right
-    return _same_value(gold, answer)
-
-
-def _same_value(gold: str, answer: str) -> bool:
-    left = evaluate_prefix(gold)
-    if left is None:
-        return False
-    right = evaluate_prefix(answer)
-    return right is not None and round(left, 2) == round(right, 2)
+    first, second = evaluate_prefix(gold), evaluate_prefix(answer)
+    return first is not None and second is not None and round(first, 2) == round(second, 2)
 
 
 def _fixed_letter(text: str) -> str:
@@ -168,13 +165,6 @@ def _official(item: Item, response: str) -> Outcome:
     return Outcome(is_right, answer[:LONGEST], "published")
 
 
-def _semantic(item: Item, response: str) -> Outcome:
-    text = without_thoughts(response)
-    if item.options:
-        return read_choice(text, item.options, item.answer)
-    return read_free(text, partial(same_answer, item.answer))
-
-
 def _convert(source: Path, out: Path, questions: str) -> Conversion:
     """`questions` and `images/` of mathllm/MATH-V."""
     rows = [
@@ -193,11 +183,9 @@ def _convert(source: Path, out: Path, questions: str) -> Conversion:
 
 
 def _mathvision(name: str, md5: str, rows: int, questions: str) -> Benchmark:
-    return Benchmark(
-        name=name,
-        tsv=f"{name}.tsv",
-        url=f"{SITE}/{name}.tsv",
-        md5=md5,
+    return published(
+        name,
+        md5,
         rows=rows,
         prompt=ask_question,
         rule=score_mathvision,

@@ -70,15 +70,10 @@ class TransformersEngine(Engine):
         """
         self._processor.image_processor.size = self._default_size
         set_pixel_limits(self._processor, **settings.pixel_limits)
-        config = self._generation_config(settings)
-        for batch in batches:
-            yield self._answer(batch, settings, config)
-
-    def _generation_config(self, settings: GenerationSettings) -> GenerationConfig:
         sampling: dict[str, Any] = {}
         if settings.do_sample:
-            sampling = {"temperature": settings.temperature, "top_k": settings.top_k, "top_p": settings.top_p}
-        return GenerationConfig(
+            sampling = {name: getattr(settings, name) for name in ("temperature", "top_k", "top_p")}
+        config = GenerationConfig(
             max_new_tokens=settings.max_new_tokens,
             do_sample=settings.do_sample,
             repetition_penalty=settings.repetition_penalty,
@@ -87,6 +82,8 @@ class TransformersEngine(Engine):
             use_cache=True,
             **sampling,
         )
+        for batch in batches:
+            yield self._answer(batch, settings, config)
 
     def _answer(self, batch: Batch, settings: GenerationSettings, config: GenerationConfig) -> list[Response]:
         inputs = self._encode(batch, settings)
@@ -153,10 +150,8 @@ def _special_tokens(config: GenerationConfig, tokenizer: Any) -> tuple[frozenset
             "neither generation_config nor the tokenizer names an end token; set eos_token_id in one of them"
         )
     ends = frozenset([found] if isinstance(found, int) else found)
-    for pad in (config.pad_token_id, tokenizer.pad_token_id):
-        if pad is not None:
-            return ends, pad
-    return ends, min(ends)
+    pads = (config.pad_token_id, tokenizer.pad_token_id, min(ends))
+    return ends, next(pad for pad in pads if pad is not None)
 
 
 def _batch_seed(batch: Batch, settings: GenerationSettings) -> int:
