@@ -7,8 +7,8 @@ second, and a mistyped key should not.
 import json
 import logging
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -92,7 +92,7 @@ def score_files(
     results = score(row, items, responses, mode, judge)
     summary = summarise(row, items, results)
     try:
-        write_jsonl(verdicts, (result.as_record() for result in results))
+        write_jsonl(verdicts, (asdict(result) for result in results))
     except OSError as error:
         raise DataError(f"{verdicts}: can't be written ({error}); choose another place") from error
     return {**summary.as_record(), "judge": judge_name, "extra": extra, "data_md5": md5_of(data)}
@@ -134,9 +134,8 @@ def run(command: Command) -> str:
     return json.dumps(summary)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The command: 0 and a JSON object on standard output, or 2 and one line on standard error."""
-    return words.run(arguments, Command, run, level=logging.WARNING)
+# The command: 0 and a JSON object on standard output, or 2 and one line on standard error.
+main = partial(words.run, command=Command, body=run, level=logging.WARNING)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pipelines.errors import ConfigError
 from pipelines.schema import Config
 
 # Mappings whose keys the chosen YAML names.
-_OPEN = ("merge.hyperparameters", "suite.benchmarks", "validation.benchmarks", "injection.group_alpha")
+_OPEN = ("merge.hyperparameters.", "suite.benchmarks.", "validation.benchmarks.", "injection.group_alpha.")
 
 REMEDIES: Mapping[str, str] = {
     "world.seed": "seed=7 draws another world, seeds=[0,1] says which ones a table has",
@@ -59,7 +59,7 @@ def choices(group: Path) -> list[str]:
 
 def openly(words: Iterable[str]) -> list[str]:
     """The overrides, those into a mapping with open keys marked so that Hydra adds the key where it is new."""
-    return [f"++{word}" if word.startswith(tuple(f"{key}." for key in _OPEN)) else word for word in words]
+    return [f"++{word}" if word.startswith(_OPEN) else word for word in words]
 
 
 def check_names(words: Iterable[str], conf: Path) -> None:
@@ -81,7 +81,7 @@ def check_names(words: Iterable[str], conf: Path) -> None:
             continue
         if (conf / name).is_dir():
             faults += _unknown_choices(override, choices(conf / name))
-        elif name not in keys and not name.startswith(tuple(f"{key}." for key in _OPEN)):
+        elif name not in keys and not name.startswith(_OPEN):
             faults.append(f"unknown key {name!r}: {closest(name, _near(name, keys))}{remedy(name)}")
     if faults:
         raise ConfigError("\n".join(faults))

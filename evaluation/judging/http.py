@@ -23,7 +23,7 @@ from evaluation.benchmarks import get_benchmark
 from evaluation.engines.base import EngineError
 from evaluation.judging.config import OpenAIJudge
 from evaluation.judging.judge import JudgeReply, JudgeRequest
-from evaluation.judging.prompts import NO_ANSWER, Protocol, is_from_the_case, read_equality
+from evaluation.judging.prompts import NO_ANSWER, is_from_the_case, read_equality
 
 if TYPE_CHECKING:
     from evaluation.engines.chat import ChatReply
@@ -67,7 +67,7 @@ class _Heard:
 
 
 class HttpJudge:
-    """Judges responses with a chat model; fits evaluation.judging.judge.BatchJudge."""
+    """Judges responses with a chat model; fits evaluation.judging.judge.Judge."""
 
     def __init__(self, config: OpenAIJudge, *, cache: Path | None = None) -> None:
         """No connection is made before the first request; `cache` keeps replies between runs, None keeps none."""
@@ -109,8 +109,13 @@ class HttpJudge:
         prompts = [protocol.ask(request)]
         heard: list[_Heard] = []
         extraction: str | None = None
+
+        def read_case(text: str) -> str | None:
+            value = protocol.read(text)
+            return value if value is not None and is_from_the_case(value, request) else None
+
         try:
-            answer, reply = self._ask(prompts[0], lambda text: _read_case(protocol, text, request))
+            answer, reply = self._ask(prompts[0], read_case)
             heard.append(reply)
             if answer == NO_ANSWER:
                 return self._reply(False, prompts, heard, None)
@@ -144,17 +149,15 @@ class HttpJudge:
             self._count(cached=1)
             return meaning, stored
         tokens = 0
-        last = ""
         for reading in range(_READINGS):
             reply = self._call(prompt, temperature=min(0.5 * reading, 1.0))
             tokens += reply.prompt_tokens + reply.completion_tokens
-            last = reply.text
             if (meaning := read(reply.text)) is not None:
                 heard = _Heard(reply.text, tokens)
                 self._cache.put(key, heard)
                 return meaning, heard
         self._count(failed=1)
-        raise _NoVerdict(f"no usable reply in {_READINGS} readings, last: {last[:300]!r}")
+        raise _NoVerdict(f"no usable reply in {_READINGS} readings, last: {reply.text[:300]!r}")
 
     def _call(self, prompt: str, temperature: float) -> "ChatReply":
         options = {"max_tokens": _MAX_TOKENS, "temperature": temperature}
@@ -203,8 +206,3 @@ class ReplyCache:
                 return self._rows.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise DataError(f"{self._path} can't serve as the cache of replies ({error}); name another file") from error
-
-
-def _read_case(protocol: Protocol, text: str, request: JudgeRequest) -> str | None:
-    value = protocol.read(text)
-    return value if value is not None and is_from_the_case(value, request) else None

@@ -45,8 +45,7 @@ def write_table(benchmark: Benchmark, tsv: Path, folder: Path, *, variant: str =
             raise DataError(f"limit={limit}: {benchmark.name} is a published table, which is passed on whole")
         shutil.copyfile(tsv, target)
         return 0
-    items = load_items(tsv, benchmark)
-    items = items[:limit] if limit else items
+    items = load_items(tsv, benchmark)[: limit or None]
     common = [_common(benchmark, item, variant) for item in items]
     write_rows(target, [row | benchmark.toolkit(item) for row, item in zip(common, items, strict=True)])
     return len(items)

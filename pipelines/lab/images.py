@@ -41,13 +41,9 @@ class Pool:
 @cache
 def pool_indices(name: str) -> tuple[int, ...]:
     """Which of the 1797 drawings are in a pool; fixed for every world."""
-    start = 0
     order = np.random.default_rng(sub_seed(0, "digit pools")).permutation(sum(POOLS.values()))
-    for pool, size in POOLS.items():
-        if pool == name:
-            return tuple(int(i) for i in order[start : start + size])
-        start += size
-    raise KeyError(name)
+    pools = dict(zip(POOLS, np.split(order, np.cumsum(list(POOLS.values()))[:-1]), strict=True))
+    return tuple(int(i) for i in pools[name])
 
 
 @cache

@@ -52,17 +52,12 @@ class Parts:
 
 @dataclass(frozen=True)
 class Batch:
-    """ids and labels (b, s), labels shifted already; the first `n_images` rows have pixels (n_images, 8, 64)."""
+    """ids and labels (b, s), labels shifted already; the first rows have pixels (images, 8, 64)."""
 
     ids: Tensor
     labels: Tensor
     keep_from: int
     pixels: Tensor
-
-    @property
-    def n_images(self) -> int:
-        """How many leading rows hold an image."""
-        return len(self.pixels)
 
 
 @contextmanager
@@ -131,10 +126,10 @@ def embed(parts: Parts, ids: Tensor, pixels: Tensor) -> Tensor:
 def batch_loss(parts: Parts, batch: Batch) -> Tensor:
     """Mean cross-entropy over the reply tokens of a batch."""
     x = embed(parts, batch.ids, batch.pixels)
-    kinds = torch.tensor([IMAGE] * batch.n_images + [TEXT] * (len(batch.ids) - batch.n_images))
-    if batch.n_images in (0, len(batch.ids)):
+    (b, s), n = batch.ids.shape, len(batch.pixels)
+    kinds = torch.tensor([IMAGE] * n + [TEXT] * (b - n))
+    if n in (0, b):
         kinds = kinds[:1]
-    s = batch.ids.shape[1]
     cos, sin = parts.rope.cos[kinds, :s], parts.rope.sin[kinds, :s]
     hidden = decode(parts.language, x, cos, sin, keep_from=batch.keep_from)
     targets = batch.labels != IGNORED

@@ -56,7 +56,7 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
                 f"judge {judge.model} at {judge.url} stopped answering on {name}; last: "
                 f"{next(v.judge_raw for v in verdicts if v.correct is None)}. Run again to ask only for the rest"
             )
-        write_jsonl(out / f"{name}.verdicts.jsonl", (verdict.as_record() for verdict in verdicts))
+        write_jsonl(out / f"{name}.verdicts.jsonl", (asdict(verdict) for verdict in verdicts))
         cut = sum(line["finish_reason"] == "length" for line in lines)
         scores[column] = Scored(summarise(benchmark, items, verdicts), diagnose(items, responses), cut)
     write_scores(out, scores)

@@ -34,7 +34,18 @@ def compare_with_toolkit(
     """
     folder = out / "toolkit"
     shutil.rmtree(folder, ignore_errors=True)
-    record = run_toolkit(_job(params, runtime, inputs, folder), toolkit_python())
+    job = ToolkitJob(
+        data=inputs["benchmarks"],
+        folder=folder,
+        benchmarks=params.benchmarks,
+        model=str(inputs["model"] / CHECKPOINT),
+        judge=params.judge,
+        judge_url=params.judge_url,
+        engine=params.engine,
+        variant=params.variant,
+        threads=runtime.threads,
+    )
+    record = run_toolkit(job, toolkit_python())
     if record["commit"] != params.commit:
         raise StageError(
             f"VLMEvalKit is installed at commit {record['commit']}, planned was {params.commit}; run again, or set "
@@ -54,20 +65,6 @@ def compare_with_toolkit(
         shutil.rmtree(folder / name)
     agreement = {each.benchmark: each.row()["agreement"] for each in agreements}
     return {"commit": params.commit, "judge": params.judge, "agreement": agreement, "scores": scores}
-
-
-def _job(params: SecondOpinionParams, runtime: Runtime, inputs: Mapping[str, Path], folder: Path) -> ToolkitJob:
-    return ToolkitJob(
-        data=inputs["benchmarks"],
-        folder=folder,
-        benchmarks=params.benchmarks,
-        model=str(inputs["model"] / CHECKPOINT),
-        judge=params.judge,
-        judge_url=params.judge_url,
-        engine=params.engine,
-        variant=params.variant,
-        threads=runtime.threads,
-    )
 
 
 def _ours(row: Benchmark, inputs: Mapping[str, Path]) -> list[dict[str, Any]]:

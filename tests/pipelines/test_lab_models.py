@@ -131,7 +131,7 @@ def test_the_lean_gradient_is_that_of_transformers_on_a_batch_of_images_and_text
     family = get_lab_family(name)
     model, words = _mllm(family), vocabulary()
     batch = make_batch(draw_exercises(MLLM, Random(1), 10), words, load_pool("mllm"), np.random.default_rng(0))
-    assert 0 < batch.n_images < 10
+    assert 0 < len(batch.pixels) < 10
     batch_loss(mllm_parts(model, SMOKE.language, family), batch).backward()
     lean = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
@@ -141,7 +141,7 @@ def test_the_lean_gradient_is_that_of_transformers_on_a_batch_of_images_and_text
 
 
 def _stock_loss(model: torch.nn.Module, batch: Batch, image_id: int) -> torch.Tensor:
-    n = batch.n_images
+    n = len(batch.pixels)
     patches = batch.pixels.view(n, 2, 4, 8, 2, 4).permute(0, 3, 1, 4, 2, 5).reshape(n, 32, 1, 16)
     inputs = {
         "input_ids": batch.ids,
