@@ -173,18 +173,16 @@ def _exact(text: str, options: Mapping[str, str]) -> str | None:
 
 def _implied(text: str, options: Mapping[str, str]) -> tuple[str, str] | None:
     letters = list(options)
-    marked = list(dict.fromkeys(letter for letter in _PARENTHESISED.findall(text) if letter in letters))
+    marked = {letter for letter in _PARENTHESISED.findall(text) if letter in letters}
     if len(marked) == 1:
-        return marked[0], "only_marked"
-    if (letter := leading_letter(text, letters)) and len(marked) <= 1:
+        return marked.pop(), "only_marked"
+    if not marked and (letter := leading_letter(text, letters)):
         return letter, "leading_letter"
-    closing = sentences(text)[-3:]
-    for part in reversed(closing):
+    for part in reversed(sentences(text)[-3:]):
         if letter := option_by_text(part, options):
             return letter, "option_text"
-        found = list(dict.fromkeys(letter for letter in _PARENTHESISED.findall(part) if letter in letters))
-        if len(found) == 1:
-            return found[0], "last_marked"
+        if len(found := {letter for letter in _PARENTHESISED.findall(part) if letter in letters}) == 1:
+            return found.pop(), "last_marked"
         if letter := option_by_value(part, options):
             return letter, "option_value"
         if letter := option_by_words(part, options):

@@ -29,33 +29,12 @@ _PHRASES = ("the final answer is", "the answer is", "the correct answer is", "th
 _BOX = "oxed{"
 # In this order: later entries rely on earlier ones (spaces go first).
 _CLEANING = (
-    (" ", ""),
-    ("\\,", ""),
-    ("∞", "\\infty"),
-    ("+\\infty", "\\infty"),
-    ("\\\\", "\\"),
-    ("\n", ""),
-    ("\\text", ""),
-    ("\\mbox", ""),
-    ("bmatrix", "pmatrix"),
-    ("\\left", ""),
-    ("\\right", ""),
-    ("^{\\circ}", ""),
-    ("^\\circ", ""),
-    ("{m}^3", ""),
-    ("m^3", ""),
-    ("{units}", ""),
-    ("units", ""),
-    ("{km}", ""),
-    ("km", ""),
-    ("\\!", ""),
-    ("tfrac", "frac"),
-    ("dfrac", "frac"),
-    ("\\$", ""),
-    ("$", ""),
-    ("\\%", ""),
-    ("{.", "{0."),
-)
+    (" ", ""), ("\\,", ""), ("∞", "\\infty"), ("+\\infty", "\\infty"), ("\\\\", "\\"), ("\n", ""),
+    ("\\text", ""), ("\\mbox", ""), ("bmatrix", "pmatrix"), ("\\left", ""), ("\\right", ""),
+    ("^{\\circ}", ""), ("^\\circ", ""), ("{m}^3", ""), ("m^3", ""), ("{units}", ""), ("units", ""),
+    ("{km}", ""), ("km", ""), ("\\!", ""), ("tfrac", "frac"), ("dfrac", "frac"),
+    ("\\$", ""), ("$", ""), ("\\%", ""), ("{.", "{0."),
+)  # fmt: skip
 _SLASH = re.compile(r"(-?\d{1,20})/(-?\d{1,20})")
 _SQRT = re.compile(r"\\sqrt([^{])")
 
@@ -63,7 +42,11 @@ _SQRT = re.compile(r"\\sqrt([^{])")
 def score_mathvision(item: Item, response: str, mode: str) -> Outcome:
     """The verdict of `mode` on one response."""
     if mode == "official":
-        return _official(item, response)
+        answer = extract_published(response)
+        if not answer:
+            return UNMATCHED
+        golds = (item.answer, item.options.get(item.answer, ""))
+        return Outcome(any(is_published_equal(gold, answer) for gold in golds), answer[:LONGEST], "published")
     text = without_thoughts(response)
     if item.options:
         return read_choice(text, item.options, item.answer)
@@ -154,15 +137,6 @@ def _tuple_values(text: str) -> list[float] | None:
         return None
     values = [evaluate_prefix(part) for part in text[1:-1].split(",")]
     return None if None in values else [round(value, 2) for value in values if value is not None]
-
-
-def _official(item: Item, response: str) -> Outcome:
-    answer = extract_published(response)
-    if not answer:
-        return UNMATCHED
-    value = item.options.get(item.answer, "")
-    is_right = is_published_equal(item.answer, answer) or is_published_equal(value, answer)
-    return Outcome(is_right, answer[:LONGEST], "published")
 
 
 def _convert(source: Path, out: Path, questions: str) -> Conversion:

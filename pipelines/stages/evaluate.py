@@ -12,7 +12,7 @@ from evaluation.data.tsv import load_items
 from evaluation.engines.base import Request
 from evaluation.engines.config import load_engine
 from evaluation.engines.generate import run_generation
-from evaluation.judging.config import RulesJudge
+from evaluation.judging.config import OpenAIJudge
 from evaluation.judging.http import HttpJudge
 from evaluation.judging.scoring import score, summarise
 from pipelines.errors import StageError
@@ -43,14 +43,16 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
         StageError: the judge stopped answering; its replies so far are kept, and the next run asks for the rest. A
             single call that failed, or a reply without sense, is an unjudged item and no error.
     """
-    judge = _judge(params, runtime)
-    scores = {}
+    judge, config, scores = None, params.judge, {}
+    if isinstance(config, OpenAIJudge):  # one cache of replies for all runs: what was paid for once is not asked again
+        place = hashlib.sha256(f"{config.url}\0{config.model}".encode()).hexdigest()[:20]
+        judge = HttpJudge(config, cache=runtime.cache / "judge" / place)
     for column, name in params.benchmarks.items():
         benchmark = get_benchmark(name)
         items = load_items(inputs["benchmarks"] / benchmark.tsv, benchmark, with_images=False)
         lines = read_jsonl(inputs["responses"] / f"{name}.jsonl", "responses")
         responses = {line["index"]: line["response"] for line in lines}
-        verdicts = score(benchmark, items, responses, params.judge.mode, judge)
+        verdicts = score(benchmark, items, responses, config.mode, judge)
         if judge is not None and judge.is_lost:
             raise StageError(
                 f"judge {judge.model} at {judge.url} stopped answering on {name}; last: "
@@ -62,15 +64,6 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
     write_scores(out, scores)
     values: dict[str, Any] = {"scores": {column: scored.score.value for column, scored in scores.items()}}
     return values if judge is None else values | {"judge": judge.model, "judge_usage": asdict(judge.usage())}
-
-
-def _judge(params: ScoreParams, runtime: Runtime) -> HttpJudge | None:
-    """The judge, with one cache of replies for all runs: what was paid for once is not asked again."""
-    config = params.judge
-    if isinstance(config, RulesJudge):
-        return None
-    place = hashlib.sha256(f"{config.url}\0{config.model}".encode()).hexdigest()[:20]
-    return HttpJudge(config, cache=runtime.cache / "judge" / place)
 
 
 def mean_score(folder: Path) -> float:

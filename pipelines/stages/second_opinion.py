@@ -54,7 +54,10 @@ def compare_with_toolkit(
     agreements, scores, modes = [], {}, set()
     for name in params.benchmarks:
         row = get_benchmark(name)
-        ours, theirs = _ours(row, inputs), toolkit_verdicts(folder, row)
+        said = {line["index"]: line["response"] for line in read_jsonl(inputs["responses"] / f"{row.name}.jsonl")}
+        verdicts = read_jsonl(inputs["scores"] / f"{row.name}.verdicts.jsonl")
+        ours = [{**verdict, "response": said[verdict["index"]]} for verdict in verdicts]
+        theirs = toolkit_verdicts(folder, row)
         agreements.append(compare_verdicts(row.name, ours, theirs))
         modes |= {verdict["mode"] for verdict in ours}
         scores[row.name] = _scores(row, inputs, folder, ours, theirs)
@@ -65,13 +68,6 @@ def compare_with_toolkit(
         shutil.rmtree(folder / name)
     agreement = {each.benchmark: each.row()["agreement"] for each in agreements}
     return {"commit": params.commit, "judge": params.judge, "agreement": agreement, "scores": scores}
-
-
-def _ours(row: Benchmark, inputs: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """Our verdicts as the score artifact holds them, each with its response."""
-    responses = {line["index"]: line["response"] for line in read_jsonl(inputs["responses"] / f"{row.name}.jsonl")}
-    verdicts = read_jsonl(inputs["scores"] / f"{row.name}.verdicts.jsonl")
-    return [{**verdict, "response": responses[verdict["index"]]} for verdict in verdicts]
 
 
 def _scores(
