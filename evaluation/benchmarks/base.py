@@ -18,6 +18,7 @@ from evaluation.judging.rules import score_choice
 from evaluation.judging.verdicts import Grouped, Rule, Verdict
 
 _SITE = "https://opencompass.openxlab.space/utils/VLMEval"
+Prompt = Callable[[Item], str]
 VARIANTS = ("default", "direct", "boxed")
 _BOXED_REQUEST = "Think step by step, then put the final answer in \\boxed{}."
 
@@ -41,7 +42,7 @@ class Benchmark(Table):
         toolkit: the columns that VLMEvalKit's class of that real benchmark needs to score an item of the lab.
     """
 
-    prompt: Callable[[Item], str]
+    prompt: Prompt
     rule: Rule
     protocol: Protocol
     headline: str = "accuracy"
@@ -65,9 +66,15 @@ class Benchmark(Table):
         return self.converter(source, out)
 
 
-def published(table: str, md5: str, *, name: str = "", **members: Any) -> Benchmark:
+def ask_question(item: Item) -> str:
+    """The question as the table has it."""
+    return item.question
+
+
+def published(table: str, md5: str, *, name: str = "", prompt: Prompt = ask_question, **members: Any) -> Benchmark:
     """A benchmark whose table lies on VLMEvalKit's site; it is called like the table unless `name` says otherwise."""
-    return Benchmark(name=name or table, tsv=f"{table}.tsv", url=f"{_SITE}/{table}.tsv", md5=md5, **members)
+    own: dict[str, Any] = {"tsv": f"{table}.tsv", "url": f"{_SITE}/{table}.tsv", "md5": md5}
+    return Benchmark(name=name or table, prompt=prompt, **own, **members)
 
 
 def lettered(table: str, md5: str) -> Benchmark:
@@ -97,11 +104,6 @@ def build_prompt(benchmark: Benchmark, item: Item, variant: str = "default") -> 
         return item.question
     prompt = benchmark.prompt(item)
     return f"{prompt.rstrip()}\n{_BOXED_REQUEST}" if variant == "boxed" else prompt
-
-
-def ask_question(item: Item) -> str:
-    """The question as the table has it."""
-    return item.question
 
 
 def ask_options(item: Item) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from drift.errors import DataError
 from evaluation.answers.text import last_boxed, own_answer, sentences, without_thoughts
 from evaluation.answers.yesno import leading_yes_or_no, yes_or_no
-from evaluation.benchmarks.base import ask_question, published
+from evaluation.benchmarks.base import published
 from evaluation.data.tsv import Item
 from evaluation.judging.prompts import NO_ANSWER, Protocol, asking, example, read_value
 from evaluation.judging.verdicts import UNMATCHED, Grouped, Outcome, Verdict
@@ -97,7 +97,6 @@ BENCHMARKS = (
         "HallusionBench",
         "0c23ac0dc9ef46832d7a24504f2a0c7c",
         group=lambda row: hallusion_keys(row["index"], row.get("l2-category", ""))[0],
-        prompt=ask_question,
         rule=score_hallusion,
         protocol=Protocol(
             _ASK, read_yes_no, lambda case, said, _: (said == "Yes") == (case.answer.strip().casefold() in _YES)

@@ -20,7 +20,7 @@ from evaluation.answers.text import (
     without_refuted,
     without_thoughts,
 )
-from evaluation.benchmarks.base import ask_question, published
+from evaluation.benchmarks.base import published
 from evaluation.data.converters import Conversion, read_json, write_converted
 from evaluation.data.tsv import Item
 from evaluation.judging.prompts import LETTER_EXAMPLES, Protocol, asking, example, read_letters, same_letters
@@ -160,7 +160,6 @@ BENCHMARKS = (
         "LogicVista",
         "41c5d33adf33765c399e0e6ae588c061",
         rows=447,
-        prompt=ask_question,
         rule=score_logicvista,
         protocol=Protocol(_ASK, read_letters, same_letters, is_always_asked=True),
         converter=_convert,

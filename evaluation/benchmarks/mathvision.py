@@ -17,7 +17,7 @@ from drift.files import read_jsonl
 from evaluation.answers.arithmetic import evaluate_prefix
 from evaluation.answers.equality import same_answer
 from evaluation.answers.text import without_thoughts
-from evaluation.benchmarks.base import Benchmark, ask_question, published
+from evaluation.benchmarks.base import Benchmark, published
 from evaluation.data.converters import Conversion, write_converted
 from evaluation.data.tsv import Item
 from evaluation.judging.prompts import value_protocol
@@ -161,7 +161,6 @@ def _mathvision(name: str, md5: str, rows: int, questions: str) -> Benchmark:
         name,
         md5,
         rows=rows,
-        prompt=ask_question,
         rule=score_mathvision,
         protocol=value_protocol(score_mathvision),
         unclipped=("official",),

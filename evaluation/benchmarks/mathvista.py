@@ -15,7 +15,7 @@ from evaluation.answers.letters import choose
 from evaluation.answers.numbers import find_number, parse_number
 from evaluation.answers.text import is_refusal, marked_answers, own_answer, plain, sentences, without_thoughts
 from evaluation.answers.yesno import leading_yes_or_no, stance
-from evaluation.benchmarks.base import ask_question, published
+from evaluation.benchmarks.base import published
 from evaluation.data.tsv import QA, Item
 from evaluation.judging.prompts import value_protocol
 from evaluation.judging.verdicts import UNMATCHED, Outcome
@@ -156,7 +156,6 @@ BENCHMARKS = (
         aliases=("MathVista",),
         rows=1000,
         columns=(*QA, "question_type", "answer_type"),
-        prompt=ask_question,
         rule=score_mathvista,
         protocol=value_protocol(score_mathvista),
     ),

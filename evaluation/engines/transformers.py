@@ -83,16 +83,13 @@ class TransformersEngine(Engine):
             **sampling,
         )
         for batch in batches:
-            yield self._answer(batch, settings, config)
-
-    def _answer(self, batch: Batch, settings: GenerationSettings, config: GenerationConfig) -> list[Response]:
-        inputs = self._encode(batch, settings)
-        if settings.do_sample:
-            torch.manual_seed(_batch_seed(batch, settings))
-        with torch.inference_mode():
-            output = self._network.generate(**inputs, generation_config=config)
-        new_tokens: Tensor = output[:, inputs["input_ids"].shape[1] :]  # (b, n)
-        return [self._response(request, row, settings) for request, row in zip(batch, new_tokens.tolist(), strict=True)]
+            inputs = self._encode(batch, settings)
+            if settings.do_sample:
+                torch.manual_seed(_batch_seed(batch, settings))
+            with torch.inference_mode():
+                output = self._network.generate(**inputs, generation_config=config)
+            new_tokens: Tensor = output[:, inputs["input_ids"].shape[1] :]  # (b, n)
+            yield [self._response(*pair, settings) for pair in zip(batch, new_tokens.tolist(), strict=True)]
 
     def _encode(self, batch: Batch, settings: GenerationSettings) -> dict[str, Tensor]:
         texts = [

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -24,9 +24,6 @@ from evaluation.engines.base import EngineError
 from evaluation.judging.config import OpenAIJudge
 from evaluation.judging.judge import JudgeReply, JudgeRequest
 from evaluation.judging.prompts import NO_ANSWER, is_from_the_case, read_equality
-
-if TYPE_CHECKING:
-    from evaluation.engines.chat import ChatReply
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +147,13 @@ class HttpJudge:
             return meaning, stored
         tokens = 0
         for reading in range(_READINGS):
-            reply = self._call(prompt, temperature=min(0.5 * reading, 1.0))
+            options = {"max_tokens": _MAX_TOKENS, "temperature": min(0.5 * reading, 1.0)}
+            try:
+                reply = self._client.complete([{"role": "user", "content": prompt}], options)
+            except EngineError as error:
+                self._count(failed=1)
+                raise _NoVerdict(str(error)) from error
+            self._count(calls=1, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
             tokens += reply.prompt_tokens + reply.completion_tokens
             if (meaning := read(reply.text)) is not None:
                 heard = _Heard(reply.text, tokens)
@@ -158,16 +161,6 @@ class HttpJudge:
                 return meaning, heard
         self._count(failed=1)
         raise _NoVerdict(f"no usable reply in {_READINGS} readings, last: {reply.text[:300]!r}")
-
-    def _call(self, prompt: str, temperature: float) -> "ChatReply":
-        options = {"max_tokens": _MAX_TOKENS, "temperature": temperature}
-        try:
-            reply = self._client.complete([{"role": "user", "content": prompt}], options)
-        except EngineError as error:
-            self._count(failed=1)
-            raise _NoVerdict(str(error)) from error
-        self._count(calls=1, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
-        return reply
 
     def _count(self, **added: int) -> None:
         with self._lock:

@@ -31,8 +31,8 @@ def score_choice(item: Item, response: str, mode: str) -> Outcome:
 
 def read_choice(text: str, options: Mapping[str, str], gold: str) -> Outcome:
     """The verdict on the option that a careful reader takes `text` to choose."""
-    reading = read_option(text, options)
-    return Outcome(reading.letter == gold, reading.text, reading.rule if reading.text else "unmatched")
+    letter, said, rule = read_option(text, options)
+    return Outcome(letter == gold, said, rule if said else "unmatched")
 
 
 def read_free(text: str, is_gold: Callable[[str], bool]) -> Outcome:

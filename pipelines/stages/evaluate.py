@@ -1,6 +1,7 @@
-"""Generation and scoring as two stages, so that another scoring rule or judge never generates anew."""
+"""Generation and scoring as two stages, so that another scoring rule or judge never generates anew; and the choice."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +21,7 @@ from pipelines.lab.diagnostics import diagnose
 from pipelines.layout import CHECKPOINT
 from pipelines.scored import Scored, read_scores, write_scores
 from pipelines.stage import Runtime
-from pipelines.stages import GenerateParams, ScoreParams
+from pipelines.stages import ChooseParams, GenerateParams, ScoreParams
 
 
 def generate(params: GenerateParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -66,7 +67,16 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
     return values if judge is None else values | {"judge": judge.model, "judge_usage": asdict(judge.usage())}
 
 
-def mean_score(folder: Path) -> float:
-    """The plain mean of the headline scores in a score artifact."""
-    scores = read_scores(folder).values()
-    return sum(scored.score.value for scored in scores) / len(scores)
+def choose(params: ChooseParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """The value with the highest mean over benchmarks and seeds; of equal ones, the first in the list.
+
+    It is picked by scores on the validation draw, and never sees the test draw.
+    """
+    table = []
+    for place, value in enumerate(params.values):
+        folders = [path for name, path in inputs.items() if name.split(":")[0] == str(place)]
+        scores = [[scored.score.value for scored in read_scores(folder).values()] for folder in folders]
+        mean = sum(sum(each) / len(each) for each in scores) / len(folders)
+        table.append({"value": value, "validation": mean})
+    (out / "choice.json").write_text(json.dumps(table, indent=2))
+    return {"chosen": max(table, key=lambda row: row["validation"])["value"], "validation": table}
