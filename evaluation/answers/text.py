@@ -19,7 +19,7 @@ _ANSWER_LABEL = re.compile(r"\n\s{0,5}(?:Answer|Solution|答案)\s?[:：]")
 _EXAMPLE_LETTERS = re.compile(r"e\.g\.,?(?:\s[A-H],){1,8}|\b(?:Choices|Options)\s?:|\boption letter, at the end")
 _COURTESY = re.compile(
     r"(?:I hope (?:this|that)|Let me know if|Do you (?:have|want)|Is there anything else|Please let me know"
-    r"|Would you like|Sorry,)[^.!?\n]{0,200}[.!?]?",
+    r"|Would you like|Sorry,)[^.!?\n]{0,200}[.!?]?"
 )
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=。)|\n+")
 _REFUSAL = re.compile(

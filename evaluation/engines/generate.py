@@ -34,7 +34,10 @@ def run_generation(
         DataError: two requests share an index, or the file holds lines of another run.
         EngineError: some requests got no answer; the others are in the file, and the same call resumes.
     """
-    by_index = _index_requests(requests)
+    by_index = {request.index: request for request in requests}
+    if len(by_index) < len(requests):
+        twice = Counter(request.index for request in requests).most_common(1)[0][0]
+        raise DataError(f"{len(requests)} requests share {len(by_index)} indices; {twice!r} stands at least twice")
     batches = engine.plan(requests, settings)
     done = _read_done(out_jsonl, by_index, settings.sha256(), engine.model)
     complete = [batch for batch in batches if all(request.index in done for request in batch)]
@@ -62,14 +65,6 @@ def run_generation(
     write_jsonl(out_jsonl, lines)
     names = ("index", "finish_reason", "tokens", "prompt_sha256", "settings_sha256")
     return [Response(text=line["response"], **{name: line[name] for name in names}) for line in lines]
-
-
-def _index_requests(requests: Sequence[Request]) -> dict[str, Request]:
-    by_index = {request.index: request for request in requests}
-    if len(by_index) < len(requests):
-        twice = Counter(request.index for request in requests).most_common(1)[0][0]
-        raise DataError(f"{len(requests)} requests share {len(by_index)} indices; {twice!r} stands at least twice")
-    return by_index
 
 
 def _read_done(path: Path, by_index: dict[str, Request], settings_sha256: str, model: str) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,9 @@ from evaluation.data.tsv import Item
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeRequest(Item):
-    """An item, and one response to it to judge.
+    """An item, whose `answer` is the gold one, and one response to it to judge.
+
+    `fields` has the item's other columns (MathVerse's `question_for_eval`, for one).
 
     Attributes:
         benchmark: registry name of the benchmark.
