@@ -27,8 +27,7 @@ class Command:
 
     Attributes:
         run: "module:function" of the words; returns the exit status.
-        extra: the part of the installation that it needs; empty is the base. What needs the pipeline needs the checkout
-            too: it reads conf/ and writes results/.
+        extra: the part of the installation that it needs; empty is the base.
         keys: "module:dataclass" whose fields are the keys, for completion; empty where Hydra has them.
     """
 
@@ -37,6 +36,11 @@ class Command:
     summary: str
     extra: str
     keys: str = ""
+
+    @property
+    def needs_checkout(self) -> bool:
+        """Whether it reads conf/ and writes results/, as all does that needs the pipeline."""
+        return self.extra == CHECKOUT
 
 
 _TABLE = (
@@ -56,7 +60,7 @@ _TABLE = (
 
 def run(command: Command, words: Sequence[str]) -> int:
     """Runs one command on its words; the exit status."""
-    if command.extra == CHECKOUT and not (ROOT / "conf" / "config.yaml").is_file():
+    if command.needs_checkout and not (ROOT / "conf" / "config.yaml").is_file():
         return _refuse(
             f"drift {command.name} needs the checkout: no conf/config.yaml in {ROOT}. "
             "Clone the repository, run `make setup` in it, then .venv/bin/drift"
