@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from pipelines.errors import ConfigError, NoSuchKeyError
-from pipelines.overrides import check_names, openly, remedy
+from pipelines.overrides import check_names, openly, parse, remedy
 from pipelines.schema import Config, typed
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,15 +47,19 @@ def load_all(rows: Sequence[Sequence[str]], words: Sequence[str]) -> list[tuple[
 
 
 def load_fitting(fixed: Sequence[str], words: Sequence[str]) -> tuple[Config, list[str]]:
-    """The config of a table's row under a command's overrides, and those that name nothing which the row has.
+    """The config of a table's row under a command's overrides, and those of them that leave the row as it is.
+
+    What a row says itself stands, else its label would lie; and a row has no use for a key that its choices don't have.
 
     Raises:
         ConfigError: as `load`, but for a command's key that the row's own choices don't have.
     """
-    kept, left_out = list(words), list[str]()
+    own = {parse(word).get_key_element() for word in fixed}
+    left_out = [word for word in words if parse(word).get_key_element() in own]
+    kept = [word for word in words if word not in left_out]
     while True:
         try:
-            return load([*fixed, *kept]), left_out
+            return load([*kept, *fixed]), left_out
         except NoSuchKeyError as error:
             foreign = [word for word in kept if word.lstrip("+~").startswith(f"{error.key}=")]
             if not foreign:

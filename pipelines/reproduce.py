@@ -66,12 +66,12 @@ def reproduce(words: Sequence[str]) -> int:
         raise ConfigError(f"tables hold our own scores; for {config.evaluator.name}'s beside them use pipelines.run")
     specs = [tables.load(name) for name in names or tables.names()]
     effects.refuse_idle(overrides, _of_one_run, partial(_of_tables, specs))
-    target = tables.report(specs, overrides, online=not is_plan)
+    target, variant = tables.as_asked(specs, overrides, online=not is_plan)
     if is_plan:
         show(target, Store(rooted(config.store)))
         return 0
     outcome = scheduler(config).execute([target])
-    folder = rooted(config.results)
+    folder = rooted(config.results + variant)
     log.info("%s", publish(outcome[target], folder, whole=not names))
     log.info("%d stages were run, the rest was in the store. Read %s", outcome.executed, folder)
     return 0

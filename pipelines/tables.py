@@ -1,6 +1,7 @@
 """The tables of conf/table: which runs each needs, and which cell each run fills."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 from drift.errors import closest
 from pipelines import compose, plan, revisions, stages
 from pipelines.errors import ConfigError
+from pipelines.overrides import parse
 from pipelines.report.kinds import KINDS
-from pipelines.report.spec import Cell, Row, Table
+from pipelines.report.spec import AVERAGE, Cell, Row, Table
 from pipelines.schema import Config
 from pipelines.stage import Call
 
@@ -26,6 +28,10 @@ _PLANNED: Mapping[str, Callable[[Config], Call | None]] = {
 }
 
 _TABLE = TypeAdapter(Table)
+# What a variant's name leaves out: where it is kept and how it is recorded; and what a folder's name can't hold.
+_NAMELESS = ("profile", "store", "results", "tracker")
+_UNSAFE = re.compile(r"[^\w.,=+\[\]-]")
+_LONGEST_NAME = 150
 
 
 def names() -> list[str]:
@@ -71,10 +77,13 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
     run = [(table, row) for table in tables for row in table.rows if row.overrides]
     settings = [[*row.overrides, *table.in_profile.get(profile.profile, ())] for table, row in run]
     configs = compose.load_all(settings, overrides)
-    for (table, row), (composed, foreign) in zip(run, configs, strict=True):
-        if foreign:
-            log.info("%s, %s: without %s, which it has no use for", table.name, row.label, " ".join(foreign))
+    for word in overrides:
+        kept = sum(word in left_out for _, left_out in configs)
+        if kept:
+            log.info("%s leaves %d of %d rows as they are: they say it themselves or can't", word, kept, len(run))
+    for (table, row), (composed, _) in zip(run, configs, strict=True):
         config = revisions.resolve(composed, online)
+        _check_columns(table, config)
         cells += [_cell(table, row, replace(config, seed=seed), inputs) for seed in config.seeds]
     params = stages.ReportParams(
         profile=profile.profile,
@@ -82,8 +91,38 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
         tables=tuple(tables),
         published={t.published: (PUBLISHED / t.published).read_text() for t in tables if t.published},
         cells=tuple(cells),
+        variant=(),
     )
     return Call(stages.REPORT, params, inputs, label=", ".join(t.name for t in tables))
+
+
+def as_asked(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> tuple[Call, str]:
+    """The report under a command's overrides, and what its results' folder is called beyond the profile's name.
+
+    Results that the bare command would make have no such name. All others are a variant's, which says so on its first
+    line and never overwrites them; an override that names the folder (results=...) has the last word.
+    """
+    asked = report(tables, overrides, online)
+    keys = {word: parse(word).get_key_element() for word in overrides}
+    standard = [word for word, key in keys.items() if key == "profile"]
+    if asked.key == report(tables, standard, online).key:
+        return asked, ""
+    variant = tuple(word for word, key in keys.items() if key.partition(".")[0] not in _NAMELESS)
+    named = replace(asked, params=replace(asked.params, variant=variant))
+    name = _UNSAFE.sub("_", "+".join(["", *variant]))
+    return named, "" if "results" in keys.values() else name[:_LONGEST_NAME]
+
+
+def _check_columns(table: Table, config: Config) -> None:
+    """Every column of scores is one of the suite's.
+
+    Raises:
+        ConfigError: it is not; names the closest.
+    """
+    known = [*config.suite.benchmarks, AVERAGE]
+    for column in table.columns if KINDS[table.kind].has_scores else ():
+        if column.partition("_")[0] not in known:
+            raise ConfigError(f"{table.name}: suite {config.suite.name} has no {column!r}; {closest(column, known)}")
 
 
 def _cell(table: Table, row: Row, config: Config, inputs: dict[str, Call]) -> Cell:

@@ -21,10 +21,12 @@ class Kind:
     Attributes:
         roles: the artifacts that a cell is read from, each the name of what pipelines.tables plans for it.
         digits: of the printed numbers, behind the point.
+        has_scores: its columns are the suite's, and their average.
     """
 
     roles: ClassVar[tuple[str, ...]] = ("score", "checkpoint", "choice")
     digits: ClassVar[int] = 1
+    has_scores: ClassVar[bool] = True
 
     def numbers(self, evidence: "Evidence") -> "Numbers":
         """Row label -> its numbers, for the rows that were run."""
@@ -48,6 +50,8 @@ class Kind:
 class Hyperparameters(Kind):
     """Table 9: what each merge ran with, beside the paper's entry."""
 
+    has_scores = False
+
     def numbers(self, evidence: "Evidence") -> "Numbers":
         return {}
 
@@ -62,6 +66,7 @@ class Geometry(Kind):
 
     roles = ("geometry",)
     digits = 3
+    has_scores = False
 
     def numbers(self, evidence: "Evidence") -> "Numbers":
         return evidence.recorded("geometry", evidence.table.columns, counted="n")
@@ -93,6 +98,7 @@ class Cost(Kind):
     """Table 8: what each training took (`COSTS`; n counts its examples), beside the paper's estimates."""
 
     roles = ("checkpoint", "choice")
+    has_scores = False
 
     def numbers(self, evidence: "Evidence") -> "Numbers":
         columns = [column for column in evidence.table.columns if column in COSTS]

@@ -18,11 +18,9 @@ from typing import Any
 from drift.errors import DataError
 from evaluation.judging.summary import Metric
 from evaluation.statistics import Interval, holm, paired_over_seeds, seeds_interval
-from pipelines.report.spec import Cell, Row, Table
+from pipelines.report.spec import AVERAGE, Cell, Row, Table
 from pipelines.scored import Scored, read_scores
 from pipelines.store import MANIFEST
-
-AVERAGE = "Avg"
 
 
 @dataclass(frozen=True)

@@ -57,10 +57,19 @@ class Section:
 
 
 def page(
-    profile: str, seeds: Sequence[int], sections: Sequence[Section], runs: pandas.DataFrame, choices: Sequence[str]
+    profile: str,
+    variant: Sequence[str],
+    seeds: Sequence[int],
+    sections: Sequence[Section],
+    runs: pandas.DataFrame,
+    choices: Sequence[str],
 ) -> str:
     """The whole report as Markdown."""
-    parts = [f"# DRIFT, reproduced: profile `{profile}`", OPENINGS[profile].format(seeds=len(seeds)), READING]
+    title = f"# DRIFT, reproduced: profile `{profile}`"
+    if variant:
+        words = " ".join(f"`{word}`" for word in variant)
+        title += f", a variant\n\n**Made with {words}**, over what each row says itself."
+    parts = [title, OPENINGS[profile].format(seeds=len(seeds)), READING]
     if choices:
         parts += ["## Chosen on the validation draw", "\n".join(f"- {line}" for line in choices)]
     for section in sections:

@@ -6,8 +6,11 @@ from typing import Literal
 
 from pydantic import ConfigDict, with_config
 
+from drift.errors import closest
+
 STRICT = with_config(ConfigDict(extra="forbid"))
 TIMES = ("seconds", "cpu_seconds")  # never equal in two runs
+AVERAGE = "Avg"  # the column that is the plain mean of the others
 COSTS = ("steps", "tokens", *TIMES)
 
 
@@ -61,6 +64,20 @@ class Table:
     profiles: tuple[str, ...] = ()
     in_profile: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     answers: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses labels that name two rows, or none.
+
+        Raises:
+            ValueError: says which.
+        """
+        labels = [row.label for row in self.rows]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ValueError(f"two rows are called {', '.join(map(repr, twice))}: rename one, else they are pooled")
+        for label in (*self.pairings.values(), *self.curves):
+            if label not in labels:
+                raise ValueError(f"no row is called {label!r}: {closest(label, labels)}")
 
     @property
     def pairings(self) -> dict[str, str]:

@@ -125,13 +125,17 @@ class ChooseParams:
 
 @dataclass(frozen=True)
 class ReportParams:
-    """The tables of a profile; `published` holds the text of each CSV of the paper's numbers by file name."""
+    """The tables of a profile; `published` holds the text of each CSV of the paper's numbers by file name.
+
+    `variant` are the overrides that make it another report than the profile's own.
+    """
 
     profile: str
     seeds: tuple[int, ...]
     tables: tuple[Table, ...]
     published: Mapping[str, str]
     cells: tuple[Cell, ...]
+    variant: tuple[str, ...]
 
 
 MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70)

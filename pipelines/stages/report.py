@@ -25,7 +25,7 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
         cells = [cell for cell in params.cells if cell.table == table.name]
         tables.append(Evidence(table, cells, sources, params.published.get(table.published, "")))
     sections = [_section(evidence, out) for evidence in tables]
-    text = page(params.profile, params.seeds, sections, runs(tables), choices(tables))
+    text = page(params.profile, params.variant, params.seeds, sections, runs(tables), choices(tables))
     (out / "report.md").write_text(text, encoding="utf-8")
     (out / "provenance.json").write_text(json.dumps(provenance(tables), indent=1) + "\n", encoding="utf-8")
     return {"numbers": sum(len(row) for section in sections for row in section.numbers.values())}

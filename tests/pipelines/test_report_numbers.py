@@ -187,7 +187,7 @@ def text(profile: str, cells: list[Cell]) -> str:
     evidence = only(*cells)
     numbers = evidence.scores()
     section = Section(TABLE, wide_frame(evidence, numbers), numbers, differences(numbers, TABLE.pairings))
-    return page(profile, (0, 1), [section], pandas.DataFrame(), [])
+    return page(profile, (), (0, 1), [section], pandas.DataFrame(), [])
 
 
 def test_the_page_says_first_that_the_world_is_small_and_what_can_not_be_told_apart() -> None:

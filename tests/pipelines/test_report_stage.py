@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -205,3 +206,22 @@ def test_planning_and_reporting_load_nothing_that_they_do_not_use(modules: str, 
 
 def test_every_kind_names_roles_that_can_be_planned() -> None:
     assert {role for kind in KINDS.values() for role in kind.roles} <= set(tables._PLANNED)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": [{"label": "SFT"}, {"label": "SFT"}]}, "two rows are called 'SFT'"),
+        ({"against": "SFTT"}, "no row is called 'SFTT': did you mean 'SFT'"),
+        ({"curves": ["DRIFT"]}, "no row is called 'DRIFT'"),
+    ],
+)
+def test_a_table_s_labels_name_one_row_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
+) -> None:
+    spec = {"title": "T", "columns": ["MathVista"], "rows": [{"label": "SFT", "overrides": ["method=sft"]}]} | change
+    monkeypatch.setattr(compose, "CONF", tmp_path)
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "toy.yaml").write_text(json.dumps(spec))
+    with pytest.raises(ConfigError, match=message):
+        tables.load("toy")

@@ -1,0 +1,48 @@
+"""A report under overrides is a variant with a place of its own; rows keep their names, and columns are known."""
+
+from dataclasses import replace
+from typing import Any
+
+import pandas
+import pytest
+
+from pipelines import tables
+from pipelines.errors import ConfigError
+from pipelines.report.page import page
+from pipelines.stage import Call
+
+
+def training_of(call: Call, label: str) -> Any:
+    """The training of a row in a planned report."""
+    cell = next(c for c in call.params.cells if c.row == label)
+    return call.inputs[cell.artifacts["checkpoint"]]
+
+
+def test_a_row_s_own_word_wins_over_the_command_s() -> None:
+    table3 = tables.load("table3")
+    asked, folder = tables.as_asked([table3], ["injection.alpha=-0.3", "train.epochs=5"], online=False)
+    assert training_of(asked, "DRIFT, alpha = -1").params.injection.alpha == -1.0
+    assert training_of(asked, "DRIFT, alpha = -1").params.training.epochs == 5
+    assert training_of(asked, "SFT").params.injection.scale == "none"
+    assert folder == "+injection.alpha=-0.3+train.epochs=5"
+
+
+def test_only_the_canonical_command_writes_the_canonical_results() -> None:
+    table3 = tables.load("table3")
+    for same in ([], ["profile=lab"], ["tracker=disabled", "launcher.workers=1"], ["seeds=[0,1,2]"]):
+        call, folder = tables.as_asked([table3], same, online=False)
+        assert (folder, call.params.variant) == ("", ())
+    call, folder = tables.as_asked([table3], ["seeds=[0]", "store=/tmp/x"], online=False)
+    assert (folder, call.params.variant) == ("+seeds=[0]", ("seeds=[0]",))
+    assert tables.as_asked([table3], ["seeds=[0]", "results=/tmp/mine"], online=False)[1] == ""
+
+
+def test_a_variant_says_so_on_its_first_line() -> None:
+    text = page("lab", ("seeds=[0]",), (0,), [], pandas.DataFrame(), [])
+    assert text.startswith("# DRIFT, reproduced: profile `lab`, a variant\n\n**Made with `seeds=[0]`**")
+
+
+def test_a_column_that_the_suite_lacks_is_refused_before_anything_runs() -> None:
+    toy = replace(tables.load("table3"), columns=("MathVista", "MathVizion"))
+    with pytest.raises(ConfigError, match="suite lab_math has no 'MathVizion'; did you mean 'MathVision'"):
+        tables.report([toy], [], online=False)
