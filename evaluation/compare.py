@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from pydantic import NonNegativeInt, PositiveInt
@@ -41,9 +41,8 @@ def run(command: Command) -> str:
     return json.dumps(asdict(compare_files(command.files, command.resamples, command.seed)))
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The command: 0 and a JSON object on standard output, or 2 and one line on standard error."""
-    return words.run(arguments, Command, run)
+# The command: 0 and a JSON object on standard output, or 2 and one line on standard error.
+main = partial(words.run, command=Command, body=run)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ second, and a mistyped key should not.
 import json
 import logging
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +18,6 @@ from drift.files import md5_of, write_jsonl
 
 if TYPE_CHECKING:
     from evaluation.judging.http import HttpJudge
-    from evaluation.judging.judge import Judge
 
 log = logging.getLogger(__name__)
 
@@ -63,47 +62,35 @@ class Command:
     allow_missing: bool = False
 
 
-def score_files(
-    benchmark: str,
-    data: Path,
-    predictions: Path,
-    verdicts: Path,
-    mode: str = "official",
-    judge: "Judge | None" = None,
-    judge_name: str = "rules",
-    allow_missing: bool = False,
-) -> dict[str, object]:
-    """Scores `predictions` against `data`, writes `verdicts`, and returns the summary.
+def run(command: Command) -> str:
+    """Scores, writes the verdicts, and gives the summary as JSON.
 
     Raises:
-        DataError: unknown benchmark or mode, unreadable files, missing responses.
+        DataError: an `openai` judge without address or model, unknown benchmark or mode, unreadable files, missing
+            responses.
     """
     from evaluation.benchmarks import get_benchmark
     from evaluation.data.predictions import check_coverage, read_predictions
     from evaluation.data.tsv import load_items
     from evaluation.judging.scoring import score, summarise
 
-    row = get_benchmark(benchmark)
-    items = load_items(data, row, with_images=False)
-    responses = read_predictions(predictions)
-    extra = check_coverage([item.index for item in items], responses, predictions, allow_missing)
+    judge = _judge(command)
+    row, source = get_benchmark(command.benchmark), command.predictions
+    items, responses = load_items(command.data, row, with_images=False), read_predictions(source)
+    extra = check_coverage([item.index for item in items], responses, source, command.allow_missing)
     if extra:
-        log.warning("%s: %d responses belong to no item of %s and were left out", predictions, extra, data)
-    results = score(row, items, responses, mode, judge)
-    summary = summarise(row, items, results)
+        log.warning("%s: %d responses belong to no item of %s and were left out", source, extra, command.data)
+    results = score(row, items, responses, command.mode, judge)
+    summary = summarise(row, items, results).as_record()
     try:
-        write_jsonl(verdicts, (result.as_record() for result in results))
+        write_jsonl(command.verdicts, (asdict(result) for result in results))
     except OSError as error:
-        raise DataError(f"{verdicts}: can't be written ({error}); choose another place") from error
-    return {**summary.as_record(), "judge": judge_name, "extra": extra, "data_md5": md5_of(data)}
+        raise DataError(f"{command.verdicts}: can't be written ({error}); choose another place") from error
+    summary |= {"judge": judge.model if judge else "rules", "extra": extra, "data_md5": md5_of(command.data)}
+    return json.dumps(summary | ({"judge_usage": asdict(judge.usage())} if judge else {}))
 
 
-def make_judge(command: Command) -> "HttpJudge | None":
-    """The judge that the command names; rules alone are None.
-
-    Raises:
-        DataError: an `openai` judge without address or model.
-    """
+def _judge(command: Command) -> "HttpJudge | None":
     if command.judge == "rules":
         return None
     if not command.judge_url or not command.judge_model:
@@ -124,20 +111,8 @@ def make_judge(command: Command) -> "HttpJudge | None":
     return HttpJudge(config, protocol_of, cache=command.judge_cache)
 
 
-def run(command: Command) -> str:
-    """Scores, writes the verdicts, and gives the summary as JSON."""
-    judge = make_judge(command)
-    name = command.judge_model if judge else command.judge
-    files = (command.benchmark, command.data, command.predictions, command.verdicts)
-    summary = score_files(*files, command.mode, judge, name, command.allow_missing)
-    if judge is not None:
-        summary["judge_usage"] = asdict(judge.usage())
-    return json.dumps(summary)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """The command: 0 and a JSON object on standard output, or 2 and one line on standard error."""
-    return words.run(arguments, Command, run, level=logging.WARNING)
+# The command: 0 and a JSON object on standard output, or 2 and one line on standard error.
+main = partial(words.run, command=Command, body=run, level=logging.WARNING)
 
 
 if __name__ == "__main__":

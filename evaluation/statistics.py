@@ -7,7 +7,7 @@ used: they take a second, and light code imports this module.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,15 +155,13 @@ def paired_over_seeds(first: Sequence[float], second: Sequence[float], confidenc
     difference = b - a
     interval = seeds_interval([float(d) for d in difference], confidence)
     if len(difference) == 1:
-        return Interval(interval.mean, interval.low, interval.high, 1, 1.0)
+        return replace(interval, p_value=1.0)
     error = float(np.std(difference, ddof=1)) / math.sqrt(len(difference))
     if error == 0.0:
-        p_value = 1.0 if interval.mean == 0.0 else 0.0
-    else:
-        from scipy.stats import t
+        return replace(interval, p_value=1.0 if interval.mean == 0.0 else 0.0)
+    from scipy.stats import t
 
-        p_value = float(2 * t.sf(abs(interval.mean) / error, len(difference) - 1))
-    return Interval(interval.mean, interval.low, interval.high, interval.n, p_value)
+    return replace(interval, p_value=float(2 * t.sf(abs(interval.mean) / error, len(difference) - 1)))
 
 
 def detectable_difference(n: int, discordance: float, power: float = 0.8, alpha: float = 0.05) -> float:

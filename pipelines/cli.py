@@ -17,6 +17,7 @@ import typer
 from pipelines.environment import set_defaults
 
 ROOT = Path(__file__).resolve().parent.parent
+CHECKOUT = "pipeline"
 OURS = ("drift", "evaluation", "pipelines")
 
 
@@ -26,39 +27,35 @@ class Command:
 
     Attributes:
         run: "module:function" of the words; returns the exit status.
-        keys: "module:dataclass" whose fields are the keys, for completion; empty where Hydra has them.
         extra: the part of the installation that it needs; empty is the base.
-        needs_checkout: it reads conf/ and writes results/.
+        keys: "module:dataclass" whose fields are the keys, for completion; empty where Hydra has them.
     """
 
     name: str
     run: str
     summary: str
+    extra: str
     keys: str = ""
-    extra: str = ""
-    needs_checkout: bool = False
+
+    @property
+    def needs_checkout(self) -> bool:
+        """Whether it reads conf/ and writes results/, as all does that needs the pipeline."""
+        return self.extra == CHECKOUT
 
 
 _TABLE = (
-    Command("plan", "pipelines.reproduce:plan", "What reproduce would run, and what the store holds.",
-            extra="pipeline", needs_checkout=True),
-    Command("reproduce", "pipelines.reproduce:main", "Every table from nothing.",
-            extra="pipeline", needs_checkout=True),
-    Command("table", "pipelines.reproduce:table", "One table, or several.",
-            extra="pipeline", needs_checkout=True),
-    Command("run", "pipelines.run:main", "One checkpoint, made and scored; everything of Hydra's.",
-            extra="pipeline", needs_checkout=True),
-    Command("sensitivity", "pipelines.sensitivity:main", "What protocol alone does to a score.",
-            extra="pipeline", needs_checkout=True),
-    Command("prior", "drift.commands:prior", "The reasoning prior of two checkpoints.",
-            keys="drift.commands:Prior"),
-    Command("merge", "drift.commands:merge", "Two checkpoints merged.",
-            keys="drift.commands:Merge"),
-    Command("score", "evaluation.score:main", "A file of responses scored.",
-            keys="evaluation.score:Command", extra="eval"),
-    Command("compare", "evaluation.compare:main", "Verdict files compared pairwise.",
-            keys="evaluation.compare:Command", extra="eval"),
-)  # fmt: skip
+    Command("plan", "pipelines.reproduce:plan", "What reproduce would run, and what the store holds.", CHECKOUT),
+    Command("reproduce", "pipelines.reproduce:main", "Every table from nothing.", CHECKOUT),
+    Command("table", "pipelines.reproduce:table", "One table, or several.", CHECKOUT),
+    Command("run", "pipelines.run:main", "One checkpoint, made and scored; everything of Hydra's.", CHECKOUT),
+    Command("sensitivity", "pipelines.sensitivity:main", "What protocol alone does to a score.", CHECKOUT),
+    Command("prior", "drift.commands:prior", "The reasoning prior of two checkpoints.", "", "drift.commands:Prior"),
+    Command("merge", "drift.commands:merge", "Two checkpoints merged.", "", "drift.commands:Merge"),
+    Command("score", "evaluation.score:main", "A file of responses scored.", "eval", "evaluation.score:Command"),
+    Command(
+        "compare", "evaluation.compare:main", "Verdict files compared pairwise.", "eval", "evaluation.compare:Command"
+    ),
+)
 
 
 def run(command: Command, words: Sequence[str]) -> int:

@@ -87,14 +87,8 @@ def _compose(overrides: tuple[str, ...]) -> DictConfig:
         try:
             return compose("config", overrides=openly(overrides))
         except (HydraException, OmegaConfBaseException) as error:
-            raise _explained(str(error)) from None
-
-
-def _explained(message: str) -> ConfigError:
-    """Hydra's refusal, and what to do where it is a key that this choice of its group does not have."""
-    found = _NOT_THERE.search(message)
-    if not found:
-        return ConfigError(f"the config can't be composed: {message}")
-    key = found["key"]
-    group = key.partition(".")[0]
-    return NoSuchKeyError(f"{key} is no key of the {group} that was chosen here{remedy(key)}", key)
+            if not (found := _NOT_THERE.search(str(error))):
+                raise ConfigError(f"the config can't be composed: {error}") from None
+            key, group = found["key"], found["key"].partition(".")[0]
+            refusal = f"{key} is no key of the {group} that was chosen here{remedy(key)}"
+            raise NoSuchKeyError(refusal, key) from None

@@ -1,6 +1,6 @@
 """Overrides as typed on a command line: each names a known key or choice, else the closest one is named."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -15,11 +15,11 @@ from pipelines.schema import Config
 
 # Mappings whose keys the chosen YAML names.
 _OPEN = (
-    "merge.hyperparameters",
-    "suite.benchmarks",
-    "validation.benchmarks",
-    "injection.group_alpha",
-    "launcher.options",
+    "merge.hyperparameters.",
+    "suite.benchmarks.",
+    "validation.benchmarks.",
+    "injection.group_alpha.",
+    "launcher.options.",
 )
 
 REMEDIES: Mapping[str, str] = {
@@ -66,7 +66,7 @@ def choices(group: Path) -> list[str]:
 
 def openly(words: Iterable[str]) -> list[str]:
     """The overrides, those into a mapping with open keys marked so that Hydra adds the key where it is new."""
-    return [f"++{word}" if word.startswith(tuple(f"{key}." for key in _OPEN)) else word for word in words]
+    return [f"++{word}" if word.startswith(_OPEN) else word for word in words]
 
 
 def check_names(words: Iterable[str], conf: Path) -> None:
@@ -87,8 +87,11 @@ def check_names(words: Iterable[str], conf: Path) -> None:
         if name.startswith("hydra") or override.is_force_add():
             continue
         if (conf / name).is_dir():
-            faults += _unknown_choices(override, choices(conf / name))
-        elif name not in keys and not name.startswith(tuple(f"{key}." for key in _OPEN)):
+            known = choices(conf / name)
+            values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
+            unknown = [value for value in map(str, values) if value not in known]
+            faults += [f"{name} has no choice {value!r}: {closest(value, known)}" for value in unknown]
+        elif name not in keys and not name.startswith(_OPEN):
             faults.append(f"unknown key {name!r}: {closest(name, _near(name, keys))}{remedy(name)}")
     if faults:
         raise ConfigError("\n".join(faults))
@@ -104,12 +107,6 @@ def known_keys(node: Any = Config, prefix: str = "") -> set[str]:
             if isinstance(kind, type) and is_dataclass(kind):
                 found |= known_keys(kind, f"{prefix}{item.name}.")
     return found
-
-
-def _unknown_choices(override: Override, known: Collection[str]) -> list[str]:
-    values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
-    group = override.key_or_group
-    return [f"{group} has no choice {v!r}: {closest(str(v), known)}" for v in values if str(v) not in known]
 
 
 def remedy(name: str) -> str:

@@ -215,8 +215,9 @@ def choice(config: Config) -> Call | None:
 
 def checkpoint(config: Config) -> Call:
     """The checkpoint that the method makes."""
-    makers = {"none": lambda: model(config, "mllm"), "merge": lambda: merge(config), "train": lambda: train(config)}
-    return makers[config.method.stage]()
+    if config.method.stage == "none":
+        return model(config, "mllm")
+    return merge(config) if config.method.stage == "merge" else train(config)
 
 
 def generate(config: Config) -> Call:

@@ -14,7 +14,6 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -61,20 +60,20 @@ def reproduce(words: Sequence[str]) -> int:
     Raises:
         ConfigError: an unknown option, table or override, or scores that tables don't hold.
     """
-    asked = _asked(words)
-    config, _ = compose.load_fitting([], asked.overrides)
+    is_plan, names, overrides = _asked(words)
+    config, _ = compose.load_fitting([], overrides)
     if not isinstance(config.evaluator, Native):
         raise ConfigError(f"tables hold our own scores; for {config.evaluator.name}'s beside them use pipelines.run")
-    specs = [tables.load(name) for name in asked.tables or tables.names()]
-    effects.refuse_idle(asked.overrides, _of_one_run, partial(_of_tables, specs))
-    target, variant = tables.as_asked(specs, asked.overrides, online=not asked.plan)
-    if asked.plan:
+    specs = [tables.load(name) for name in names or tables.names()]
+    effects.refuse_idle(overrides, _of_one_run, partial(_of_tables, specs))
+    target, variant = tables.as_asked(specs, overrides, online=not is_plan)
+    if is_plan:
         show(target, Store(rooted(config.store)))
         return 0
     preflight.check(config, [target])
     outcome = scheduler(config).execute([target])
     folder = rooted(config.results + variant)
-    log.info("%s", publish(outcome[target], folder, whole=not asked.tables))
+    log.info("%s", publish(outcome[target], folder, whole=not names))
     log.info("%d stages were run, the rest was in the store. Read %s", outcome.executed, folder)
     return 0
 
@@ -90,15 +89,8 @@ def _of_tables(specs: Sequence[Table], words: Sequence[str]) -> tuple[Any, Any]:
     return words, (done, config.results)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    plan: bool
-    tables: list[str]
-    overrides: list[str]
-
-
-def _asked(words: Sequence[str]) -> _Asked:
-    """--plan, the name after each --table, and everything else as Hydra overrides."""
+def _asked(words: Sequence[str]) -> tuple[bool, list[str], list[str]]:
+    """Whether --plan, the name after each --table, and everything else as Hydra overrides."""
     found: list[str] = []
     overrides: list[str] = []
     rest = iter(words)
@@ -110,7 +102,7 @@ def _asked(words: Sequence[str]) -> _Asked:
             raise ConfigError(f"unknown option {word!r}: {closest(word, ('--plan', '--table', '--help'))}")
         elif word != "--plan":
             overrides.append(word)
-    return _Asked("--plan" in words, found, overrides)
+    return "--plan" in words, found, overrides
 
 
 def show(target: Call, store: Store) -> None:
@@ -125,7 +117,11 @@ def show(target: Call, store: Store) -> None:
             bind.source.key not in done for bind in call.binds.values()
         )
         if not open_values[call.key]:
-            state, mark = _state(call, store, done)
+            state, mark = "run", call.key
+            if all(source.key in done for source in call.sources):
+                mark = resolve(call, done).fingerprint
+                if (artifact := store.find(call.stage.name, mark)) is not None:
+                    state, done[call.key] = "store", artifact
         counts[state] += 1
         print(f"{state:6} {call.stage.name:10} {mark:20.20} {call.label}  [{call.needs}]")
         if state != "store":
@@ -133,17 +129,6 @@ def show(target: Call, store: Store) -> None:
             hours += call.needs.seconds / 3600
     print(f"\nabout {hours:.1f} h of work one after another, {gpu_hours:.0f} GPU hours in it")
     print(f"{counts['store']} in the store, {counts['run']} to run, {counts['after']} that wait for a chosen value")
-
-
-def _state(call: Call, store: Store, done: dict[str, Artifact]) -> tuple[str, str]:
-    if all(source.key in done for source in call.sources):
-        mark = resolve(call, done).fingerprint
-        artifact = store.find(call.stage.name, mark)
-        if artifact is not None:
-            done[call.key] = artifact
-            return "store", mark
-        return "run", mark
-    return "run", call.key
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import logging
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from drift.files import sha256_of, write_whole
 from evaluation.toolkit.job import toolkit_commit, toolkit_python
@@ -35,34 +35,33 @@ def resolve(config: Config, online: bool) -> Config:
     """
     pair, evaluator = config.pair, config.evaluator
     if pair.source != "lab":
-        known: dict[str, Any] = {role: _known(getattr(pair, role), pair.source, online) for role in _ROLES}
+        roles = ("mllm", "expert", "base", "prior_base")
+        known: dict[str, Any] = {role: _known(getattr(pair, role), pair.source, online) for role in roles}
         pair = replace(pair, **known)
     if isinstance(evaluator, VLMEvalKit) and evaluator.revision == INSTALLED and online:
         evaluator = replace(evaluator, revision=toolkit_commit(toolkit_python()))
-    return replace(
-        config,
-        pair=pair,
-        data=_with_revision(config.data, "data", online),
-        suite=_with_revision(config.suite, "suite", online),
-        validation=_with_revision(config.validation, "validation", online),
-        evaluator=evaluator,
-    )
-
-
-Tables = TypeVar("Tables", Data, Suite)
-_ROLES = ("mllm", "expert", "base", "prior_base")
+    tables: dict[str, Any] = {
+        key: _with_revision(getattr(config, key), key, online) for key in ("data", "suite", "validation")
+    }
+    return replace(config, pair=pair, evaluator=evaluator, **tables)
 
 
 def _known(ref: ModelRef, source: str, online: bool) -> ModelRef:
+    """A checkpoint at its commit, or named by what its files are; one that is not there is refused by its stage."""
     if source == "folder":
-        return _located(ref)
+        folder = (compose.ROOT / ref.repo).resolve()
+        return ModelRef(str(folder), _digest_of(folder, _stamp(folder))) if ref.repo and folder.is_dir() else ref
     return replace(ref, revision=_commit(ref.repo, ref.revision, "model", online))
 
 
-def _with_revision(tables: Tables, key: str, online: bool) -> Tables:
+def _with_revision(tables: Data | Suite, key: str, online: bool) -> Data | Suite:
     """SFT data or a suite with the commit of its repository, or with the digest of its folder."""
     if tables.source == "folder":
-        root = _folder(tables.root, f"{key}.root")
+        if not tables.root:
+            raise ConfigError(f"{key}.root is empty; give the folder: {key}.root=/path/to/folder")
+        root = (compose.ROOT / tables.root).resolve()
+        if not root.is_dir():
+            raise ConfigError(f"{key}.root is {root}, which is no folder")
         return replace(tables, root=str(root), revision=folder_digest(root))
     if isinstance(tables, Data) and tables.source == "hub":
         return replace(tables, revision=_commit(tables.repo, tables.revision, "dataset", online))
@@ -82,12 +81,6 @@ def _commit(repo: str, revision: str, kind: str, online: bool) -> str:
         write_whole(LOCK, json.dumps(locked, indent=2, sort_keys=True) + "\n")
         log.info("locked %s at %s in %s", key, locked[key], LOCK)
     return str(locked[key])
-
-
-def _located(ref: ModelRef) -> ModelRef:
-    """A local checkpoint named by what its files are; one that is not there is refused by the stage that needs it."""
-    folder = (compose.ROOT / ref.repo).resolve()
-    return ModelRef(str(folder), _digest_of(folder, _stamp(folder))) if ref.repo and folder.is_dir() else ref
 
 
 def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
@@ -112,15 +105,6 @@ def _ask_hub(repo: str, kind: str) -> str:
             f"the revision of {kind} {repo} is not locked and the hub can't be asked: {error}. "
             f"Pin it in conf/, or put it into {LOCK}"
         ) from error
-
-
-def _folder(path: str, key: str) -> Path:
-    if not path:
-        raise ConfigError(f"{key} is empty; give the folder: {key}=/path/to/folder")
-    root = (compose.ROOT / path).resolve()
-    if not root.is_dir():
-        raise ConfigError(f"{key} is {root}, which is no folder")
-    return root
 
 
 def folder_digest(root: Path) -> str:

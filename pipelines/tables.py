@@ -59,11 +59,21 @@ def load(name: str) -> Table:
 
 
 def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> Call:
-    """The report over these tables: one call that needs every cell's scores, and knows which is which."""
+    """The report over those tables that the profile makes: one call that needs every cell, and knows which is which.
+
+    Raises:
+        ConfigError: the profile makes none of them.
+    """
     inputs: dict[str, Call] = {}
     cells: list[Cell] = []
     profile, _ = compose.load_fitting([], overrides)
-    tables = _made_in(profile.profile, tables)
+    made = [table for table in tables if not table.profiles or profile.profile in table.profiles]
+    if not made:
+        raise ConfigError(
+            f"profile {profile.profile} makes none of {', '.join(t.name for t in tables)}: it is made in "
+            f"{', '.join(sorted({name for t in tables for name in t.profiles}))}"
+        )
+    tables = made
     run = [(table, row) for table in tables for row in table.rows if row.overrides]
     settings = [[*row.overrides, *table.in_profile.get(profile.profile, ())] for table, row in run]
     configs = compose.load_all(settings, overrides)
@@ -122,18 +132,3 @@ def _cell(table: Table, row: Row, config: Config, inputs: dict[str, Call]) -> Ce
     names = {role: f"{role}-{call.key[:12]}" for role, call in calls.items()}
     inputs.update({names[role]: call for role, call in calls.items()})
     return Cell(table.name, row.label, config.seed, names)
-
-
-def _made_in(profile: str, tables: Sequence[Table]) -> list[Table]:
-    """The tables that this profile makes.
-
-    Raises:
-        ConfigError: it makes none of them.
-    """
-    made = [table for table in tables if not table.profiles or profile in table.profiles]
-    if not made:
-        raise ConfigError(
-            f"profile {profile} makes none of {', '.join(t.name for t in tables)}: it is made in "
-            f"{', '.join(sorted({name for t in tables for name in t.profiles}))}"
-        )
-    return made

@@ -3,12 +3,13 @@
 The only module that imports wandb. Runs are written by the scheduling process, so a worker never waits for a tracker.
 """
 
-import json
 import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
+from drift.files import read_jsonl
+from pipelines.layout import CHECKPOINT
 from pipelines.schema import NoTracker, Wandb
 from pipelines.store import MANIFEST, Artifact
 
@@ -30,6 +31,7 @@ class Recorder:
         """Records one artifact; does nothing where tracking is disabled."""
         if isinstance(self.tracker, NoTracker):
             return
+        import pandas
         import wandb
 
         manifest = artifact.manifest
@@ -45,24 +47,14 @@ class Recorder:
             reinit="create_new",
             settings=wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True),
         )
-        for row in _metrics(artifact.path):
+        metrics = artifact.path / CHECKPOINT / "metrics.jsonl"
+        for row in read_jsonl(metrics, "training metrics") if metrics.exists() else ():
             run.log({key: value for key, value in row.items() if key != "step"}, step=row["step"])
         for path in sorted(artifact.path.glob("tables/*.csv")):
-            run.log({f"tables/{path.stem}": wandb.Table(dataframe=_frame(path))})
+            run.log({f"tables/{path.stem}": wandb.Table(dataframe=pandas.read_csv(path, keep_default_na=False))})
         run.summary.update({**_flat(manifest["values"]), "seconds": manifest["seconds"]})
         shutil.copyfile(artifact.path / MANIFEST, Path(run.dir) / MANIFEST)
         run.finish()
-
-
-def _metrics(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "model" / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def _frame(path: Path) -> Any:
-    import pandas
-
-    return pandas.read_csv(path, keep_default_na=False)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

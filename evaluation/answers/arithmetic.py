@@ -17,19 +17,12 @@ _MAX_EXPONENT = 2_000
 _MAX_BITS = 8_192
 _MAX_FACTORIAL = 60
 
-_FUNCTIONS: dict[str, Callable[[float], float]] = {
-    "sqrt": math.sqrt,
-    "sin": math.sin,
-    "cos": math.cos,
-    "tan": math.tan,
-    "asin": math.asin,
-    "acos": math.acos,
-    "atan": math.atan,
+_NAMES = ("sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "exp")
+_FUNCTIONS: dict[str, Callable[[float], float]] = {name: getattr(math, name) for name in _NAMES} | {
     "arcsin": math.asin,
     "arccos": math.acos,
     "arctan": math.atan,
     "ln": math.log,
-    "exp": math.exp,
 }
 
 
@@ -53,17 +46,15 @@ def evaluate_prefix(text: str) -> float | None:
     Such a parser stops at the first token that can't continue (`\frac{1}{2}}. So the answer` is one half), reads `:` as
     division, and makes a symbol of every letter and of `\circ`: those have no value.
     """
-    if len(text) > _PREFIX_LENGTH:
-        text = text[:_PREFIX_LENGTH]
-    return _value(text.replace("$", "").replace("\\displaystyle", ""), mixed=False, is_prefix=True)
+    return _value(text[:_PREFIX_LENGTH].replace("$", "").replace("\\displaystyle", ""), mixed=False, is_prefix=True)
 
 
 def _value(text: str, mixed: bool, is_prefix: bool) -> float | None:
     try:
         parser = _Parser(tokens_of(text, is_prefix), mixed)
         value = parser.expression(0)
-        if not is_prefix:
-            parser.finish()
+        if not is_prefix and parser.peek() is not None:
+            return None
         value = float(value)
     except (NoValueError, ValueError, OverflowError, ZeroDivisionError):
         return None
@@ -77,10 +68,6 @@ class _Parser:
         self.tokens = tokens
         self.position = 0
         self.mixed = mixed
-
-    def finish(self) -> None:
-        if self.position != len(self.tokens):
-            raise NoValueError
 
     def peek(self) -> Token | None:
         return self.tokens[self.position] if self.position < len(self.tokens) else None
@@ -200,19 +187,16 @@ class _Parser:
         if name == "sqrt" and self.accept("["):
             degree = self.expression(depth + 1)
             self.expect("]")
-            return self.root(self.argument(depth), degree)
+            value = self.argument(depth)
+            if value < 0:
+                raise NoValueError
+            return float(value) ** (1 / degree)
         if name == "log":
             base = self.argument(depth) if self.accept("_") else 10.0
             return math.log(self.argument(depth)) / math.log(base)
         if name in _FUNCTIONS:
             return _FUNCTIONS[name](self.argument(depth))
         raise NoValueError
-
-    @staticmethod
-    def root(value: Number, degree: Number) -> Number:
-        if value < 0:
-            raise NoValueError
-        return float(value) ** (1 / degree)
 
     def argument(self, depth: int) -> Number:
         r"""A braced group, or the next atom; a bare number gives its first digit (`\frac12` is one half)."""

@@ -28,6 +28,13 @@ _ASSIGNMENT = re.compile(r"^[A-Za-z][A-Za-z0-9_{}\\]{0,12}\s*(?:=|≈|\\approx)\
 _VARIABLE = re.compile(
     r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])|(?<![\\A-Za-z])[A-Za-z](?=[A-Za-z](?![A-Za-z]))|(?<=[^\\A-Za-z][A-Za-z])[A-Za-z](?![A-Za-z])"
 )
+# In this order.
+_SPELLINGS = {
+    "": ("\\left", "\\right", "\\!", "\\displaystyle"),
+    "%": ("\\%",),
+    "$": ("\\$",),
+    "°": ("^{\\circ}", "^\\circ", "\\circ", "\\degree"),
+}
 _POINTS = (1.31, 2.17, 3.73)
 
 
@@ -44,7 +51,7 @@ def same_answer(gold: str, answer: str) -> bool:
         return True
     first, second = value_of(left), value_of(right)
     if first is not None and second is not None:
-        return abs(first - second) <= _TOLERANCE * max(1.0, abs(first))
+        return _close(first, second)
     if (parts := _same_list(left, right)) is not None:
         return parts
     if (first is None) != (second is None) or max(len(left), len(right)) > MAX_FORMULA:
@@ -63,7 +70,7 @@ def agree_at_points(left: str, right: str) -> bool | None:
         first, second = (_at(text, values) for text in (left, right))
         if first is None or second is None:
             return None
-        if abs(first - second) > _TOLERANCE * max(1.0, abs(first)):
+        if not _close(first, second):
             return False
     return True
 
@@ -71,17 +78,9 @@ def agree_at_points(left: str, right: str) -> bool | None:
 def clean(text: str) -> str:
     r"""The answer without math delimiters, sizing commands, a leading `x =`, units and a final full stop."""
     text = plain(text.replace("\\$", "")).strip()
-    for written, meant in (
-        ("\\left", ""),
-        ("\\right", ""),
-        ("\\!", ""),
-        ("\\displaystyle", ""),
-        ("\\%", "%"),
-        ("\\$", "$"),
-    ):
-        text = text.replace(written, meant)
-    for degree in ("^{\\circ}", "^\\circ", "\\circ", "\\degree"):
-        text = text.replace(degree, "°")
+    for meant, spellings in _SPELLINGS.items():
+        for written in spellings:
+            text = text.replace(written, meant)
     text = _ASSIGNMENT.sub("", text.strip().rstrip(".").strip())
     text = _BEFORE_NUMBER.sub("", text)
     if match := _AFTER_NUMBER.match(text):
@@ -103,6 +102,10 @@ def _at(text: str, values: Mapping[str, str]) -> float | None:
     return evaluate(_VARIABLE.sub(lambda found: values[found.group()], text))
 
 
+def _close(left: float, right: float) -> bool:
+    return abs(left - right) <= _TOLERANCE * max(1.0, abs(left))
+
+
 def _same_list(left: str, right: str) -> bool | None:
     """Whether two lists agree entry by entry, in any order inside braces; None when either is no list."""
     first, second = _entries(left), _entries(right)
@@ -114,7 +117,8 @@ def _same_list(left: str, right: str) -> bool | None:
         return False
     if left[:1] not in "([":
         first, second = sorted(first, key=str), sorted(second, key=str)
-    return all(_same_entry(a, b) for a, b in zip(first, second, strict=True))
+    pairs = zip(first, second, strict=True)
+    return all(a == b if isinstance(a, str) or isinstance(b, str) else _close(a, b) for a, b in pairs)
 
 
 def _entries(text: str) -> list[float | str] | None:
@@ -128,9 +132,3 @@ def _entries(text: str) -> list[float | str] | None:
         return None
     values = [value_of(clean(part)) for part in parts]
     return [part.casefold() if value is None else value for part, value in zip(parts, values, strict=True)]
-
-
-def _same_entry(left: float | str, right: float | str) -> bool:
-    if isinstance(left, float | int) and isinstance(right, float | int):
-        return abs(left - right) <= _TOLERANCE * max(1.0, abs(left))
-    return left == right

@@ -8,14 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 
-from evaluation.answers.text import (
-    marked_answers,
-    own_answer,
-    plain,
-    sentences,
-    without_examples,
-    without_refuted,
-)
+from evaluation.answers.text import marked_answers, own_answer, plain, sentences, without_examples, without_refuted
 
 _TAIL = 4_000
 _LIKENESS = 0.88
@@ -92,8 +85,9 @@ def option_by_text(text: str, options: Mapping[str, str]) -> str | None:
 
 def option_by_value(text: str, options: Mapping[str, str]) -> str | None:
     """The option whose number is the last one in the text (`4.40 meters` is the option `4.40m`)."""
-    values = {letter: _leading_value(option) for letter, option in options.items()}
-    if None in values.values() or len(set(values.values())) < len(values):
+    leading = {letter: _DECIMAL.match(option.strip().lstrip("$£€¥ ")) for letter, option in options.items()}
+    values = {letter: _decimal(match.group()) for letter, match in leading.items() if match}
+    if len(values) < len(options) or len(set(values.values())) < len(values):
         return None
     numbers = _DECIMAL.findall(text)
     found = [letter for letter, value in values.items() if numbers and value == _decimal(numbers[-1])]
@@ -142,8 +136,9 @@ def choose(response: str, options: Mapping[str, str], commits: bool = False) -> 
         return letter, "bare_letter"
     if letter := _exact(text, options):
         return letter, "option_text"
-    if not commits and _is_enumeration(text):
-        return None
+    lines = [line for line in text.split("\n") if line.strip()]
+    if not commits and len(lines) > 1 and all(_LABELLED.match(line) for line in lines):
+        return None  # a list of labelled options and nothing else repeats the choices and settles on none
     text = without_refuted(text)
     whole = without_refuted(without_examples(plain(response)[-_TAIL * 3 :])) if commits else text
     if letter := phrase_letter(whole, letters) or phrase_letter(text, letters):
@@ -151,17 +146,14 @@ def choose(response: str, options: Mapping[str, str], commits: bool = False) -> 
     return _implied(text, options)
 
 
-def _is_enumeration(text: str) -> bool:
-    """Whether the text is a list of labelled options and nothing else: it repeats the choices and settles on none."""
-    lines = [line for line in text.split("\n") if line.strip()]
-    return len(lines) > 1 and all(_LABELLED.match(line) for line in lines)
+def unbraced(text: str) -> str:
+    """The text without space around it, and without the braces around the rest."""
+    text = text.strip()
+    return text[1:-1].strip() if text.startswith("{") and text.endswith("}") else text
 
 
 def _inside(text: str, options: Mapping[str, str]) -> str | None:
-    letters = list(options)
-    text = text.strip()
-    if text.startswith("{") and text.endswith("}"):
-        text = text[1:-1].strip()
+    letters, text = list(options), unbraced(text)
     return (
         bare_letter(text, letters)
         or bare_letter(text.upper(), letters)
@@ -181,18 +173,16 @@ def _exact(text: str, options: Mapping[str, str]) -> str | None:
 
 def _implied(text: str, options: Mapping[str, str]) -> tuple[str, str] | None:
     letters = list(options)
-    marked = list(dict.fromkeys(letter for letter in _PARENTHESISED.findall(text) if letter in letters))
+    marked = {letter for letter in _PARENTHESISED.findall(text) if letter in letters}
     if len(marked) == 1:
-        return marked[0], "only_marked"
-    if (letter := leading_letter(text, letters)) and len(marked) <= 1:
+        return marked.pop(), "only_marked"
+    if not marked and (letter := leading_letter(text, letters)):
         return letter, "leading_letter"
-    closing = sentences(text)[-3:]
-    for part in reversed(closing):
+    for part in reversed(sentences(text)[-3:]):
         if letter := option_by_text(part, options):
             return letter, "option_text"
-        found = list(dict.fromkeys(letter for letter in _PARENTHESISED.findall(part) if letter in letters))
-        if len(found) == 1:
-            return found[0], "last_marked"
+        if len(found := {letter for letter in _PARENTHESISED.findall(part) if letter in letters}) == 1:
+            return found.pop(), "last_marked"
         if letter := option_by_value(part, options):
             return letter, "option_value"
         if letter := option_by_words(part, options):
@@ -209,11 +199,6 @@ def _implied(text: str, options: Mapping[str, str]) -> tuple[str, str] | None:
     return None
 
 
-def _leading_value(option: str) -> float | None:
-    match = _DECIMAL.match(option.strip().lstrip("$£€¥ "))
-    return _decimal(match.group()) if match else None
-
-
 def _decimal(text: str) -> float:
     return float(text.replace(",", ""))
 
@@ -223,9 +208,9 @@ def _stem(word: str) -> str:
 
 
 def _fold(text: str) -> str:
-    text = (
-        text.casefold().replace("^{\\circ}", "°").replace("^\\circ", "°").replace("\\%", "%").replace(" degrees", "°")
-    )
+    text = text.casefold().replace("\\%", "%")
+    for degree in ("^{\\circ}", "^\\circ", " degrees"):
+        text = text.replace(degree, "°")
     return re.sub(r"\s+", " ", text).strip(" .\"'`*")
 
 

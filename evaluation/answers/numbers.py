@@ -3,14 +3,7 @@
 import re
 
 from evaluation.answers.arithmetic import evaluate
-from evaluation.answers.text import (
-    is_refusal,
-    marked_answers,
-    own_answer,
-    plain,
-    sentences,
-    without_courtesies,
-)
+from evaluation.answers.text import is_refusal, marked_answers, own_answer, plain, sentences, without_courtesies
 
 _TAIL = 6_000
 _UNITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -76,22 +69,17 @@ def find_number(response: str, question: str = "", commits: bool = False) -> tup
         return value, "whole"
     parts = [part for part in sentences(text) if _ANY.search(part) and not is_refusal(part)]
     if _ASKS_YEAR.search(question):
-        return _year(parts)
+        years = [year for part in parts for year in _YEAR.findall(part)]
+        return (float(years[-1]), "year") if years else None
     for part in reversed(parts):
         if (value := _last(_PHRASES[0], part)) is not None:
             return value, "phrase"
     if bold and (value := _inside(bold[-1])) is not None:
         return value, "bold"
     for part in reversed(parts[-3:]):
-        if (value := _sentence_value(part)) is not None:
-            return value, "last_sentence"
-    return None
-
-
-def _year(parts: list[str]) -> tuple[float, str] | None:
-    for part in reversed(parts):
-        if years := _YEAR.findall(part):
-            return float(years[-1]), "year"
+        for pattern in (_OUT_OF, _PHRASES[1], _COPULA, _ANY):
+            if (value := _last(pattern, part)) is not None:
+                return value, "last_sentence"
     return None
 
 
@@ -102,13 +90,6 @@ def _inside(text: str) -> float | None:
         return value
     found = list(_ANY.finditer(text))
     return parse_number(found[-1].group("value")) if found else None
-
-
-def _sentence_value(sentence: str) -> float | None:
-    for pattern in (_OUT_OF, _PHRASES[1], _COPULA, _ANY):
-        if (value := _last(pattern, sentence)) is not None:
-            return value
-    return None
 
 
 def _last(pattern: re.Pattern[str], text: str) -> float | None:

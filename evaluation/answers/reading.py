@@ -5,44 +5,39 @@ else its text mentions. Letters come before meanings, meanings (an option's valu
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from evaluation.answers.equality import same_answer
 from evaluation.answers.final import final_answer
-from evaluation.answers.letters import bare_letter, choose, leading_letter, option_by_text, phrase_letter
+from evaluation.answers.letters import bare_letter, choose, leading_letter, option_by_text, phrase_letter, unbraced
 from evaluation.answers.text import marked_answers, own_answer, plain, without_refuted
 
 _LONGEST = 200
 
 
-@dataclass(frozen=True)
-class Reading:
-    """The option chosen, None for none; `text` is what the response said, None when nothing can be read."""
+def read_option(text: str, options: Mapping[str, str]) -> tuple[str | None, str | None, str]:
+    """(letter, text, rule) of the answer part `text` of a response to a question with `options` (letter -> text).
 
-    letter: str | None
-    text: str | None
-    rule: str
-
-
-def read_option(text: str, options: Mapping[str, str]) -> Reading:
-    """The reading of the answer part `text` of a response to a question with `options` (letter -> text)."""
+    The letter is of the option chosen, None for none; the text what the response said, None when nothing can be read.
+    """
     if marked := marked_answers(text):
         inside, rule = marked[0]
-        letter = _letter(inside, options) or by_meaning(inside, options) or _mention(inside, options)
+        letter = _letter(inside, options) or by_meaning(inside, options)
+        if not any("\\" in option for option in options.values()):
+            letter = letter or option_by_text(plain(inside), options)
         letter = letter or phrase_letter(plain(text.rpartition(inside)[2]), list(options))
-        return Reading(letter, letter or inside[:_LONGEST], rule)
+        return letter, letter or inside[:_LONGEST], rule
     letters = list(options)
     own = own_answer(plain(text))
     if letter := bare_letter(own, letters):
-        return Reading(letter, letter, "bare_letter")
+        return letter, letter, "bare_letter"
     if letter := phrase_letter(without_refuted(own), letters):
-        return Reading(letter, letter, "phrase")
+        return letter, letter, "phrase"
     closing = final_answer(text)
     if closing and (letter := _letter(closing[0], options) or by_meaning(closing[0], options)):
-        return Reading(letter, letter, f"{closing[1]}_value")
+        return letter, letter, f"{closing[1]}_value"
     if found := choose(text, options):
-        return Reading(found[0], found[0], found[1])
-    return Reading(None, closing[0][:_LONGEST] if closing and closing[1] != "copula" else None, "no_option")
+        return found[0], *found
+    return None, closing[0][:_LONGEST] if closing and closing[1] != "copula" else None, "no_option"
 
 
 def by_meaning(answer: str, options: Mapping[str, str]) -> str | None:
@@ -52,19 +47,10 @@ def by_meaning(answer: str, options: Mapping[str, str]) -> str | None:
 
 
 def _letter(text: str, options: Mapping[str, str]) -> str | None:
-    letters = list(options)
-    short = plain(text).strip()
-    if short.startswith("{") and short.endswith("}"):
-        short = short[1:-1].strip()
+    letters, short = list(options), unbraced(plain(text))
     return (
         bare_letter(short, letters)
         or bare_letter(short.upper(), letters)
         or leading_letter(short, letters)
         or phrase_letter(short, letters)
     )
-
-
-def _mention(text: str, options: Mapping[str, str]) -> str | None:
-    if any("\\" in option for option in options.values()):
-        return None
-    return option_by_text(plain(text), options)

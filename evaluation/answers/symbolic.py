@@ -57,14 +57,11 @@ def is_equivalent(left: str, right: str) -> bool:
     Raises:
         HelperError: the helper did not start or stopped answering.
     """
-    if max(len(left), len(right)) > MAX_FORMULA or _EXPLOSIVE.search(left) or _EXPLOSIVE.search(right):
-        return False
-    if not _FORMULA.search(left) or not _FORMULA.search(right):
-        return False
-    if _WORDY.search(left) or _WORDY.search(right):
-        return False
-    if not _VARIABLE.search(left) or not _VARIABLE.search(right):
-        return False
+    for text in (left, right):
+        if len(text) > MAX_FORMULA or _EXPLOSIVE.search(text) or _WORDY.search(text):
+            return False
+        if not _FORMULA.search(text) or not _VARIABLE.search(text):
+            return False
     return _HELPER.ask(left, right)
 
 
@@ -133,7 +130,7 @@ def serve() -> None:
     for pair in (("x=3y", "3y=x"), ("x^2+2x+1", "(x+1)^2"), (r"\frac{\sqrt{x}}{2}", r"\sin{x}"), ("[a,b)", "x>a")):
         is_same(*pair)  # loads the grammar and most of sympy, which no question has to pay for
     gc.freeze()
-    _say("ready")
+    print("ready", flush=True)
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -143,12 +140,7 @@ def serve() -> None:
                 status = 0 if is_same(*json.loads(line)) else 1
             finally:  # a formula that math-verify fails on is no equal of any
                 os._exit(status)
-        _say("true" if os.waitpid(child, 0)[1] == 0 else "false")
-
-
-def _say(word: str) -> None:
-    sys.stdout.write(word + "\n")
-    sys.stdout.flush()
+        print("true" if os.waitpid(child, 0)[1] == 0 else "false", flush=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ _ANSWER_LABEL = re.compile(r"\n\s{0,5}(?:Answer|Solution|答案)\s?[:：]")
 _EXAMPLE_LETTERS = re.compile(r"e\.g\.,?(?:\s[A-H],){1,8}|\b(?:Choices|Options)\s?:|\boption letter, at the end")
 _COURTESY = re.compile(
     r"(?:I hope (?:this|that)|Let me know if|Do you (?:have|want)|Is there anything else|Please let me know"
-    r"|Would you like|Sorry,)[^.!?\n]{0,200}[.!?]?",
+    r"|Would you like|Sorry,)[^.!?\n]{0,200}[.!?]?"
 )
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=。)|\n+")
 _REFUSAL = re.compile(
@@ -42,7 +42,7 @@ def clip(response: str) -> str:
 def clip_answer(response: str) -> str:
     """The response with its thoughts and its answer part clipped apart, so that no tag is cut off its text."""
     head, tag, tail = response.rpartition("</think>")
-    return f"{clip(head)}{tag}{clip(tail)}" if tag else clip(response)
+    return f"{clip(head)}{tag}{clip(tail)}"
 
 
 def split_think(response: str) -> tuple[str, str]:
@@ -78,11 +78,6 @@ def marked_answers(text: str) -> list[tuple[str, str]]:
     tags = _ANSWER_TAG.findall(text[-20_000:])
     found = ((last_boxed(text), "boxed"), (tags[-1].strip() if tags else None, "answer_tag"))
     return [(inside, rule) for inside, rule in found if inside]
-
-
-def is_cut_by_xlsx(response: str) -> bool:
-    r"""Whether the response filled an xlsx cell to its last character, so that its end is lost."""
-    return len(response) == XLSX_CELL_LIMIT
 
 
 def plain(text: str) -> str:

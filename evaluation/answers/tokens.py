@@ -7,37 +7,11 @@ _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?|\.\d+")
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _WORD = re.compile(r"sqrt|asin|acos|atan|sin|cos|tan|log|ln|exp|pi")
 SYNONYMS = {
-    "×": "*",
-    "·": "*",
-    "⋅": "*",
-    "∗": "*",
-    "÷": "/",
-    "−": "-",
-    "–": "-",
-    "²": "^{2}",
-    "³": "^{3}",
-    "√": "\\sqrt",
-    "π": "\\pi ",
-    "½": "\\frac{1}{2}",
-    "¼": "\\frac{1}{4}",
-    "¾": "\\frac{3}{4}",
-    "°": "",
-    "**": "^",
-    "\\left": "",
-    "\\right": "",
-    "\\!": "",
-    "\\,": "",
-    "\\;": "",
-    "\\ ": " ",
-    "\\%": "%",
-    "\\{": "(",
-    "\\}": ")",
-    "^{\\circ}": "",
-    "^\\circ": "",
-    "\\circ": "",
-    "\\degree": "",
-    "$": "",
-}
+    "×": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "−": "-", "–": "-", "²": "^{2}", "³": "^{3}",
+    "√": "\\sqrt", "π": "\\pi ", "½": "\\frac{1}{2}", "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}", "°": "", "**": "^",
+    "\\left": "", "\\right": "", "\\!": "", "\\,": "", "\\;": "", "\\ ": " ", "\\%": "%", "\\{": "(", "\\}": ")",
+    "^{\\circ}": "", "^\\circ": "", "\\circ": "", "\\degree": "", "$": "",
+}  # fmt: skip
 _OPERATORS = {"\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/"}
 
 Number = int | float
@@ -81,14 +55,10 @@ def _prefix_token(character: str) -> Token | None:
     return Token("symbol", character)
 
 
-def _number(text: str) -> Number:
-    digits = text.replace(",", "")
-    return int(digits) if digits.isdecimal() else float(digits)
-
-
 def _next_token(text: str, position: int) -> tuple[Token, int]:
     if match := _NUMBER.match(text, position):
-        return Token("number", match.group(), _number(match.group())), match.end()
+        digits = match.group().replace(",", "")
+        return Token("number", match.group(), int(digits) if digits.isdecimal() else float(digits)), match.end()
     if match := _COMMAND.match(text, position):
         name = match.group()
         if name in _OPERATORS:

@@ -8,6 +8,7 @@ a score is the prompt; its name is part of the score.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from drift.errors import DataError, closest
 from evaluation.data.converters import Conversion
@@ -16,7 +17,8 @@ from evaluation.judging.prompts import LETTER, Protocol
 from evaluation.judging.rules import score_choice
 from evaluation.judging.verdicts import Grouped, Rule, Verdict
 
-SITE = "https://opencompass.openxlab.space/utils/VLMEval"
+_SITE = "https://opencompass.openxlab.space/utils/VLMEval"
+Prompt = Callable[[Item], str]
 VARIANTS = ("default", "direct", "boxed")
 _BOXED_REQUEST = "Think step by step, then put the final answer in \\boxed{}."
 
@@ -40,7 +42,7 @@ class Benchmark(Table):
         toolkit: the columns that VLMEvalKit's class of that real benchmark needs to score an item of the lab.
     """
 
-    prompt: Callable[[Item], str]
+    prompt: Prompt
     rule: Rule
     protocol: Protocol
     headline: str = "accuracy"
@@ -64,18 +66,25 @@ class Benchmark(Table):
         return self.converter(source, out)
 
 
-def lettered(name: str, *, md5: str) -> Benchmark:
-    """A benchmark of VLMEvalKit's site whose answer is a letter among options."""
-    return Benchmark(
-        name=name,
-        tsv=f"{name}.tsv",
-        url=f"{SITE}/{name}.tsv",
-        md5=md5,
-        columns=(*QA, "A", "B"),
-        prompt=ask_to_select,
-        rule=score_choice,
-        protocol=LETTER,
-    )
+def ask_question(item: Item) -> str:
+    """The question as the table has it."""
+    return item.question
+
+
+def published(table: str, md5: str, *, name: str = "", prompt: Prompt = ask_question, **members: Any) -> Benchmark:
+    """A benchmark whose table lies on VLMEvalKit's site; it is called like the table unless `name` says otherwise."""
+    own: dict[str, Any] = {"tsv": f"{table}.tsv", "url": f"{_SITE}/{table}.tsv", "md5": md5}
+    return Benchmark(name=name or table, prompt=prompt, **own, **members)
+
+
+def lettered(table: str, md5: str) -> Benchmark:
+    """A published benchmark whose answer is a letter among options."""
+
+    def ask_to_select(item: Item) -> str:
+        return ask_options(item) + "Please select the correct answer from the options above. \n"
+
+    columns = (*QA, "A", "B")
+    return published(table, md5, columns=columns, prompt=ask_to_select, rule=score_choice, protocol=LETTER)
 
 
 def build_prompt(benchmark: Benchmark, item: Item, variant: str = "default") -> str:
@@ -97,11 +106,6 @@ def build_prompt(benchmark: Benchmark, item: Item, variant: str = "default") -> 
     return f"{prompt.rstrip()}\n{_BOXED_REQUEST}" if variant == "boxed" else prompt
 
 
-def ask_question(item: Item) -> str:
-    """The question as the table has it."""
-    return item.question
-
-
 def ask_options(item: Item) -> str:
     """Hint, question and options, a line each."""
     hint = item.fields.get("hint", "").strip()
@@ -111,11 +115,6 @@ def ask_options(item: Item) -> str:
         lines.append("Options:")
         lines.extend(f"{letter}. {text}" for letter, text in item.options.items())
     return "\n".join(lines) + "\n"
-
-
-def ask_to_select(item: Item) -> str:
-    """As ask_options, with the request to select one."""
-    return ask_options(item) + "Please select the correct answer from the options above. \n"
 
 
 def column(item: Item, name: str) -> str:

@@ -10,12 +10,12 @@ from typing import Any
 from drift.errors import DataError
 from evaluation.answers.text import last_boxed, own_answer, sentences, without_thoughts
 from evaluation.answers.yesno import leading_yes_or_no, yes_or_no
-from evaluation.benchmarks.base import SITE, Benchmark, ask_question
+from evaluation.benchmarks.base import published
 from evaluation.data.tsv import Item
-from evaluation.judging.judge import JudgeRequest
 from evaluation.judging.prompts import NO_ANSWER, Protocol, asking, example, read_value
 from evaluation.judging.verdicts import UNMATCHED, Grouped, Outcome, Verdict
 
+_YES = {"1", "yes", "true"}
 _GOLD = {"1": "Yes", "0": "No", "yes": "Yes", "no": "No"}
 
 
@@ -86,10 +86,6 @@ def _stated(text: str) -> str | None:
     return yes_or_no(parts[-1]) if parts else None
 
 
-def _is_gold(request: JudgeRequest, answer: str, mode: str) -> bool:
-    return (answer == "Yes") == (request.answer.strip().casefold() in {"1", "yes", "true"})
-
-
 _ASK = asking(
     "Does the response answer the question with yes or with no? Reply Yes, No, or Unknown, and nothing else.",
     example("Is the left line longer?", "Both lines have the same length.", "No"),
@@ -97,15 +93,14 @@ _ASK = asking(
     example("Is the man tall?", "There are several people in the picture.", "Unknown"),
 )
 BENCHMARKS = (
-    Benchmark(
-        name="HallusionBench",
-        tsv="HallusionBench.tsv",
-        url=f"{SITE}/HallusionBench.tsv",
-        md5="0c23ac0dc9ef46832d7a24504f2a0c7c",
+    published(
+        "HallusionBench",
+        "0c23ac0dc9ef46832d7a24504f2a0c7c",
         group=lambda row: hallusion_keys(row["index"], row.get("l2-category", ""))[0],
-        prompt=ask_question,
         rule=score_hallusion,
-        protocol=Protocol(_ASK, read_yes_no, _is_gold),
+        protocol=Protocol(
+            _ASK, read_yes_no, lambda case, said, _: (said == "Yes") == (case.answer.strip().casefold() in _YES)
+        ),
         headline="aAcc",
         metrics=grouped_accuracies,
     ),

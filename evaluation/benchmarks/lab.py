@@ -4,7 +4,8 @@ VLMEvalKit scores such a suite with its class of that benchmark. Those of We-Mat
 only, so the digit d becomes the option `ABCDEFGHIJ`[d] there.
 """
 
-from functools import partial
+from collections.abc import Callable
+from typing import Any
 
 from drift.errors import DataError
 from evaluation.benchmarks.base import Benchmark, grouped_by
@@ -14,6 +15,7 @@ from evaluation.judging.prompts import value_protocol
 from evaluation.judging.rules import score_boxed
 
 LETTERS = "ABCDEFGHIJ"
+Columns = Callable[[Item], dict[str, str]]  # that the toolkit's class needs of an item
 
 
 def _mathvista(item: Item) -> dict[str, str]:
@@ -32,10 +34,6 @@ def _wemath(item: Item) -> dict[str, str]:
     return {**options, "answer": LETTERS[_digit(item)], **key}
 
 
-def _logicvista(item: Item) -> dict[str, str]:
-    return {"answer": LETTERS[_digit(item)], "skill": "inductive"}
-
-
 def _digit(item: Item) -> int:
     if len(item.answer) != 1 or item.answer not in "0123456789":
         raise DataError(
@@ -44,33 +42,27 @@ def _digit(item: Item) -> int:
     return int(item.answer)
 
 
-_suite = partial(
-    Benchmark,
-    prompt=lambda item: f"{item.question} think",
-    rule=score_boxed,
-    protocol=value_protocol(score_boxed, lambda value: f"\\boxed{{{value}}}"),
-)
+def _suite(name: str, real: str | None = None, toolkit: Columns | None = None, **members: Any) -> Benchmark:
+    return Benchmark(
+        name=name,
+        tsv=f"{name}.tsv",
+        prompt=lambda item: f"{item.question} think",
+        rule=score_boxed,
+        protocol=value_protocol(score_boxed, lambda value: f"\\boxed{{{value}}}"),
+        stands_in_for=real,
+        toolkit=toolkit,
+        **members,
+    )
+
+
+_GROUPED = {"columns": (*QA, "ID", "key"), "group": grouped_by("ID"), "headline": "strict", "metrics": grouped_scores}
 BENCHMARKS = (
-    _suite(name="LabMathVista", tsv="LabMathVista.tsv", stands_in_for="MathVista_MINI", toolkit=_mathvista),
-    _suite(
-        name="LabMathVision",
-        tsv="LabMathVision.tsv",
-        stands_in_for="MathVision",
-        toolkit=lambda item: {"choices": "[]", "category": "lab"},
-    ),
-    _suite(name="LabMathVerse", tsv="LabMathVerse.tsv", stands_in_for="MathVerse_MINI_Vision_Only", toolkit=_mathverse),
-    _suite(
-        name="LabWeMath",
-        tsv="LabWeMath.tsv",
-        columns=(*QA, "ID", "key"),
-        group=grouped_by("ID"),
-        headline="strict",
-        metrics=grouped_scores,
-        stands_in_for="WeMath",
-        toolkit=_wemath,
-    ),
-    _suite(name="LabLogicVista", tsv="LabLogicVista.tsv", stands_in_for="LogicVista", toolkit=_logicvista),
-    _suite(name="LabReading", tsv="LabReading.tsv"),
-    _suite(name="LabPosition", tsv="LabPosition.tsv"),
-    _suite(name="LabIcon", tsv="LabIcon.tsv"),
+    _suite("LabMathVista", "MathVista_MINI", _mathvista),
+    _suite("LabMathVision", "MathVision", lambda item: {"choices": "[]", "category": "lab"}),
+    _suite("LabMathVerse", "MathVerse_MINI_Vision_Only", _mathverse),
+    _suite("LabWeMath", "WeMath", _wemath, **_GROUPED),
+    _suite("LabLogicVista", "LogicVista", lambda item: {"answer": LETTERS[_digit(item)], "skill": "inductive"}),
+    _suite("LabReading"),
+    _suite("LabPosition"),
+    _suite("LabIcon"),
 )

@@ -20,7 +20,7 @@ from evaluation.answers.text import (
     without_refuted,
     without_thoughts,
 )
-from evaluation.benchmarks.base import SITE, Benchmark, ask_question
+from evaluation.benchmarks.base import published
 from evaluation.data.converters import Conversion, read_json, write_converted
 from evaluation.data.tsv import Item
 from evaluation.judging.prompts import LETTER_EXAMPLES, Protocol, asking, example, read_letters, same_letters
@@ -80,8 +80,12 @@ def extract(text: str, question: str, options: Mapping[str, str]) -> tuple[str, 
         return None
     if labels := _only_labels(answer, options):
         return labels
-    if found := _several(answer, options):
-        return ", ".join(found), "several"
+    for part in reversed(sentences(without_refuted(answer))[-3:]):
+        if match := list(_SEVERAL.finditer(part)):
+            found = sorted(set(_LETTER.findall(match[-1].group(1))))
+            if set(found) <= set(options):
+                return ", ".join(found), "several"
+            break
     return choose(text, options) or _by_refusal(answer, options)
 
 
@@ -121,17 +125,8 @@ def _by_refusal(answer: str, options: Mapping[str, str]) -> tuple[str, str] | No
     return None
 
 
-def _several(answer: str, options: Mapping[str, str]) -> list[str] | None:
-    for part in reversed(sentences(without_refuted(answer))[-3:]):
-        if match := list(_SEVERAL.finditer(part)):
-            found = sorted(set(_LETTER.findall(match[-1].group(1))))
-            return found if set(found) <= set(options) else None
-    return None
-
-
 def _labels(text: str) -> frozenset[str]:
-    words = re.findall(r"[a-z0-9]+", text.casefold())
-    return frozenset(words)
+    return frozenset(re.findall(r"[a-z0-9]+", text.casefold()))
 
 
 def _squeeze(text: str) -> str:
@@ -161,13 +156,10 @@ _ASK = asking(
     example("Which box comes next? Select from A to D.", "Following the pattern, the next one is C.", "C"),
 )
 BENCHMARKS = (
-    Benchmark(
-        name="LogicVista",
-        tsv="LogicVista.tsv",
-        url=f"{SITE}/LogicVista.tsv",
-        md5="41c5d33adf33765c399e0e6ae588c061",
+    published(
+        "LogicVista",
+        "41c5d33adf33765c399e0e6ae588c061",
         rows=447,
-        prompt=ask_question,
         rule=score_logicvista,
         protocol=Protocol(_ASK, read_letters, same_letters, is_always_asked=True),
         converter=_convert,

@@ -17,7 +17,7 @@ from drift.files import read_jsonl
 from evaluation.answers.arithmetic import evaluate_prefix
 from evaluation.answers.equality import same_answer
 from evaluation.answers.text import without_thoughts
-from evaluation.benchmarks.base import SITE, Benchmark, ask_question
+from evaluation.benchmarks.base import Benchmark, published
 from evaluation.data.converters import Conversion, write_converted
 from evaluation.data.tsv import Item
 from evaluation.judging.prompts import value_protocol
@@ -29,40 +29,28 @@ _PHRASES = ("the final answer is", "the answer is", "the correct answer is", "th
 _BOX = "oxed{"
 # In this order: later entries rely on earlier ones (spaces go first).
 _CLEANING = (
-    (" ", ""),
-    ("\\,", ""),
-    ("∞", "\\infty"),
-    ("+\\infty", "\\infty"),
-    ("\\\\", "\\"),
-    ("\n", ""),
-    ("\\text", ""),
-    ("\\mbox", ""),
-    ("bmatrix", "pmatrix"),
-    ("\\left", ""),
-    ("\\right", ""),
-    ("^{\\circ}", ""),
-    ("^\\circ", ""),
-    ("{m}^3", ""),
-    ("m^3", ""),
-    ("{units}", ""),
-    ("units", ""),
-    ("{km}", ""),
-    ("km", ""),
-    ("\\!", ""),
-    ("tfrac", "frac"),
-    ("dfrac", "frac"),
-    ("\\$", ""),
-    ("$", ""),
-    ("\\%", ""),
-    ("{.", "{0."),
-)
+    (" ", ""), ("\\,", ""), ("∞", "\\infty"), ("+\\infty", "\\infty"), ("\\\\", "\\"), ("\n", ""),
+    ("\\text", ""), ("\\mbox", ""), ("bmatrix", "pmatrix"), ("\\left", ""), ("\\right", ""),
+    ("^{\\circ}", ""), ("^\\circ", ""), ("{m}^3", ""), ("m^3", ""), ("{units}", ""), ("units", ""),
+    ("{km}", ""), ("km", ""), ("\\!", ""), ("tfrac", "frac"), ("dfrac", "frac"),
+    ("\\$", ""), ("$", ""), ("\\%", ""), ("{.", "{0."),
+)  # fmt: skip
 _SLASH = re.compile(r"(-?\d{1,20})/(-?\d{1,20})")
 _SQRT = re.compile(r"\\sqrt([^{])")
 
 
 def score_mathvision(item: Item, response: str, mode: str) -> Outcome:
     """The verdict of `mode` on one response."""
-    return _official(item, response) if mode == "official" else _semantic(item, response)
+    if mode == "official":
+        answer = extract_published(response)
+        if not answer:
+            return UNMATCHED
+        golds = (item.answer, item.options.get(item.answer, ""))
+        return Outcome(any(is_published_equal(gold, answer) for gold in golds), answer[:LONGEST], "published")
+    text = without_thoughts(response)
+    if item.options:
+        return read_choice(text, item.options, item.answer)
+    return read_free(text, partial(same_answer, item.answer))
 
 
 def extract_published(response: str) -> str:
@@ -73,10 +61,9 @@ def extract_published(response: str) -> str:
     elif text.count(_BOX) > 1:
         text = "\\b" + _BOX + text.rsplit(_BOX, 1)[1]
     answer = _normalise(_boxed(text.lower().replace("{}", "")))
-    for letter in _LETTERS.lower():
-        answer = answer.replace(f"({letter})", letter)
-    for letter in _LETTERS.lower():
-        answer = answer.replace(f"{{{letter}}}", letter)
+    for form in ("({})", "{{{}}}"):
+        for letter in _LETTERS.lower():
+            answer = answer.replace(form.format(letter), letter)
     return answer.rstrip(".").lstrip(":").strip()
 
 
@@ -90,15 +77,8 @@ def is_published_equal(gold: str, answer: str) -> bool:
     left, right = _tuple_values(gold), _tuple_values(answer)
     if left is not None and right is not None:
         return gold[0] == answer[0] and left == right
-    return _same_value(gold, answer)
-
-
-def _same_value(gold: str, answer: str) -> bool:
-    left = evaluate_prefix(gold)
-    if left is None:
-        return False
-    right = evaluate_prefix(answer)
-    return right is not None and round(left, 2) == round(right, 2)
+    first, second = evaluate_prefix(gold), evaluate_prefix(answer)
+    return first is not None and second is not None and round(first, 2) == round(second, 2)
 
 
 def _fixed_letter(text: str) -> str:
@@ -159,22 +139,6 @@ def _tuple_values(text: str) -> list[float] | None:
     return None if None in values else [round(value, 2) for value in values if value is not None]
 
 
-def _official(item: Item, response: str) -> Outcome:
-    answer = extract_published(response)
-    if not answer:
-        return UNMATCHED
-    value = item.options.get(item.answer, "")
-    is_right = is_published_equal(item.answer, answer) or is_published_equal(value, answer)
-    return Outcome(is_right, answer[:LONGEST], "published")
-
-
-def _semantic(item: Item, response: str) -> Outcome:
-    text = without_thoughts(response)
-    if item.options:
-        return read_choice(text, item.options, item.answer)
-    return read_free(text, partial(same_answer, item.answer))
-
-
 def _convert(source: Path, out: Path, questions: str) -> Conversion:
     """`questions` and `images/` of mathllm/MATH-V."""
     rows = [
@@ -193,13 +157,10 @@ def _convert(source: Path, out: Path, questions: str) -> Conversion:
 
 
 def _mathvision(name: str, md5: str, rows: int, questions: str) -> Benchmark:
-    return Benchmark(
-        name=name,
-        tsv=f"{name}.tsv",
-        url=f"{SITE}/{name}.tsv",
-        md5=md5,
+    return published(
+        name,
+        md5,
         rows=rows,
-        prompt=ask_question,
         rule=score_mathvision,
         protocol=value_protocol(score_mathvision),
         unclipped=("official",),

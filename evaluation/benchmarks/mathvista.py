@@ -13,16 +13,9 @@ from rapidfuzz.distance import Levenshtein
 
 from evaluation.answers.letters import choose
 from evaluation.answers.numbers import find_number, parse_number
-from evaluation.answers.text import (
-    is_refusal,
-    marked_answers,
-    own_answer,
-    plain,
-    sentences,
-    without_thoughts,
-)
+from evaluation.answers.text import is_refusal, marked_answers, own_answer, plain, sentences, without_thoughts
 from evaluation.answers.yesno import leading_yes_or_no, stance
-from evaluation.benchmarks.base import SITE, Benchmark, ask_question
+from evaluation.benchmarks.base import published
 from evaluation.data.tsv import QA, Item
 from evaluation.judging.prompts import value_protocol
 from evaluation.judging.verdicts import UNMATCHED, Outcome
@@ -58,7 +51,10 @@ def extract(item: Item, response: str, mode: str = "semantic") -> tuple[str, str
         found = _LIST.findall(text[-5_000:])
         return (found[-1], "list") if found else None
     number = find_number(text, item.question, mode == "official")
-    return None if number is None else (_number_text(number[0]), number[1])
+    if number is None:
+        return None
+    value, rule = number
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value), rule
 
 
 def official_verdict(item: Item, extraction: str) -> bool:
@@ -125,18 +121,17 @@ def _yes_or_no(item: Item, text: str, commits: bool) -> tuple[str, str] | None:
     if word := leading_yes_or_no(text):
         return by_text[word.casefold()], "yes_no"
     parts = sentences(own_answer(plain(text)))
-    if not 1 <= len(parts) <= _STANCE_SENTENCES or (not commits and any(is_refusal(part) for part in parts)):
+    if not 1 <= len(parts) <= _STANCE_SENTENCES:
         return None
     if any(is_refusal(part) for part in parts):
-        return by_text["no"], "refusal"
+        return (by_text["no"], "refusal") if commits else None
     return by_text[stance(parts[0]).casefold()], "stance"
 
 
 def _official_option(item: Item, extraction: str) -> str:
     text = extraction.strip()
-    marked = _MARKED.findall(text)
-    if marked:
-        text = marked[0].upper()
+    if marked := _MARKED.search(text):
+        text = marked.group(1).upper()
     if text in item.options:
         return item.options[text]
     return nearest_option(text[:_TEXT_LIMIT], item.options.values())
@@ -149,27 +144,18 @@ def _gold_option(item: Item) -> str:
     return item.options.get(letter.strip(), item.answer)
 
 
-def _number_text(value: float) -> str:
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
-
-
-def _list_values(text: str) -> list[float | str | None]:
-    return [
-        parse_number(part) if parse_number(part) is not None else part.strip()
-        for part in text.strip("[]() ").split(",")
-    ]
+def _list_values(text: str) -> list[float | str]:
+    parts = text.strip("[]() ").split(",")
+    return [part.strip() if (value := parse_number(part)) is None else value for part in parts]
 
 
 BENCHMARKS = (
-    Benchmark(
-        name="MathVista_MINI",
+    published(
+        "MathVista_MINI",
+        "f199b98e178e5a2a20e7048f5dcb0464",
         aliases=("MathVista",),
-        tsv="MathVista_MINI.tsv",
-        url=f"{SITE}/MathVista_MINI.tsv",
-        md5="f199b98e178e5a2a20e7048f5dcb0464",
         rows=1000,
         columns=(*QA, "question_type", "answer_type"),
-        prompt=ask_question,
         rule=score_mathvista,
         protocol=value_protocol(score_mathvista),
     ),

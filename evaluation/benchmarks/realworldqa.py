@@ -2,4 +2,4 @@
 
 from evaluation.benchmarks.base import lettered
 
-BENCHMARKS = (lettered("RealWorldQA", md5="4de008f55dc4fd008ca9e15321dc44b7"),)
+BENCHMARKS = (lettered("RealWorldQA", "4de008f55dc4fd008ca9e15321dc44b7"),)

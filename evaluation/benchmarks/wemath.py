@@ -13,7 +13,7 @@ from typing import Any
 
 from drift.errors import DataError
 from evaluation.answers.text import labelled
-from evaluation.benchmarks.base import SITE, Benchmark, ask_options, column, grouped_by
+from evaluation.benchmarks.base import Benchmark, ask_options, column, grouped_by, published
 from evaluation.data.converters import Conversion, read_json, write_converted
 from evaluation.data.tsv import QA, Item
 from evaluation.judging.prompts import LETTER
@@ -55,12 +55,17 @@ def groups_of(items: Sequence[Item], verdicts: Mapping[str, Verdict]) -> tuple[l
     members: dict[str, dict[str, bool | None]] = {}
     sizes: dict[str, int] = {}
     for item in items:
-        size, step = _parse_key(item)
+        match = _KEY.fullmatch(item.fields["key"])
+        if match is None:
+            raise DataError(
+                f"item {item.index!r} has key {item.fields['key']!r}; expected like '2steps_1' or '2steps_multi'"
+            )
+        step = match.group(2)
         group = members.setdefault(item.group or "", {})
         if step in group:
             raise DataError(f"group {item.group!r} has two items with key {item.fields['key']!r}; expected one a step")
         group[step] = verdicts[item.index].correct
-        sizes[item.group or ""] = size
+        sizes[item.group or ""] = int(match.group(1))
     complete = []
     for name, group in members.items():
         steps = [group.get(str(k + 1)) for k in range(sizes[name])]
@@ -122,15 +127,6 @@ def split_options(text: str) -> dict[str, str]:
     return labelled(labels, text, " ;")
 
 
-def _parse_key(item: Item) -> tuple[int, str]:
-    match = _KEY.fullmatch(item.fields["key"])
-    if match is None:
-        raise DataError(
-            f"item {item.index!r} has key {item.fields['key']!r}; expected like '2steps_1' or '2steps_multi'"
-        )
-    return int(match.group(1)), match.group(2)
-
-
 def _convert(source: Path, out: Path) -> Conversion:
     """`testmini.json` and `images/` of We-Math/We-Math: options are split out of one text, ID and key are kept.
 
@@ -148,11 +144,10 @@ def _convert(source: Path, out: Path) -> Conversion:
 
 
 def _wemath(name: str, prompt: Callable[[Item], str]) -> Benchmark:
-    return Benchmark(
+    return published(
+        "WeMath",
+        "b5e969a075f01290a542411fb7766388",
         name=name,
-        tsv="WeMath.tsv",
-        url=f"{SITE}/WeMath.tsv",
-        md5="b5e969a075f01290a542411fb7766388",
         rows=1740,
         columns=(*QA, "ID", "key"),
         group=grouped_by("ID"),

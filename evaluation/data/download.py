@@ -35,11 +35,7 @@ class _CutError(Exception):
 
 
 def find_table(
-    benchmark: Table,
-    *,
-    folder: Path | None = None,
-    cache: Path | None = None,
-    check_md5: bool = True,
+    benchmark: Table, *, folder: Path | None = None, cache: Path | None = None, check_md5: bool = True
 ) -> Path:
     """The path of a benchmark's TSV: from `folder`, else from the cache, else downloaded into the cache.
 
@@ -51,12 +47,17 @@ def find_table(
     Raises:
         DownloadError: no table and no address, a failed download, or another md5 than published.
     """
-    local = folder if folder is not None else _lmu_data()
-    cached = (cache or default_cache()) / benchmark.tsv
+    named = os.environ.get("LMUData", "")  # noqa: SIM112 (VLMEvalKit spells it so)
+    local = folder if folder is not None or not named else Path(named)
+    cached = (cache or Path.home() / ".cache" / "drift" / "benchmarks") / benchmark.tsv
     expected = benchmark.md5 if check_md5 else None
     for path in (local / benchmark.tsv if local else None, cached):
         if path is not None and path.is_file():
-            _require_md5(path, expected)
+            if expected is not None and (found := md5_of(path)) != expected:
+                raise DownloadError(
+                    f"{path} has md5 {found}, published is {expected}; delete it to download the published one, or "
+                    "turn the check off (check_md5=False) if you know why it differs"
+                )
             return path
     if benchmark.url is None:
         raise DownloadError(
@@ -64,11 +65,6 @@ def find_table(
             f"nor in {cached.parent}; pass the folder that holds it"
         )
     return download(benchmark.url, cached, md5=expected)
-
-
-def default_cache() -> Path:
-    """Where downloaded tables go unless told otherwise."""
-    return Path.home() / ".cache" / "drift" / "benchmarks"
 
 
 def download(
@@ -113,10 +109,13 @@ def download(
 
 def _fetch(url: str, part: Path, timeout: float) -> None:
     start = part.stat().st_size if part.exists() else 0
-    headers = {"Range": f"bytes={start}-", "Accept-Encoding": "identity"} if start else {"Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
         if response.status_code == 416:
-            _check_complete(response, part, start)
+            # A range that begins at the end is the whole file; else the part is of another file.
+            if response.headers.get("Content-Range", "").rpartition("/")[2] != str(start):
+                part.unlink()
+                raise _CutError(f"the server refused to go on from byte {start}; starting anew")
             return
         if response.status_code in _PASSING_STATUS:
             raise _CutError(f"HTTP {response.status_code}")
@@ -129,19 +128,10 @@ def _fetch(url: str, part: Path, timeout: float) -> None:
         _store(response, part, start)
 
 
-def _check_complete(response: requests.Response, part: Path, start: int) -> None:
-    """A range that begins at the end is the whole file; any other refusal means that the part is of another file."""
-    if response.headers.get("Content-Range", "").rpartition("/")[2] != str(start):
-        part.unlink()
-        raise _CutError(f"the server refused to go on from byte {start}; starting anew")
-
-
 def _store(response: requests.Response, part: Path, start: int) -> None:
     length = response.headers.get("Content-Length")
-    total = start + int(length) if length is not None else None
-    name = part.name.removesuffix(".part")
-    size = start
-    bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=name, disable=None)
+    total, size = start + int(length) if length is not None else None, start
+    bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem, disable=None)
     with bar, part.open("ab" if start else "wb") as stream:
         try:
             for block in response.iter_content(_BLOCK):
@@ -152,17 +142,3 @@ def _store(response: requests.Response, part: Path, start: int) -> None:
             raise _CutError(f"cut after {size} bytes") from error
     if total is not None and size < total:
         raise _CutError(f"cut after {size} of {total} bytes")
-
-
-def _require_md5(path: Path, expected: str | None) -> None:
-    found = md5_of(path) if expected is not None else None
-    if found != expected:
-        raise DownloadError(
-            f"{path} has md5 {found}, published is {expected}; delete it to download the published one, or turn the "
-            "check off (check_md5=False) if you know why it differs"
-        )
-
-
-def _lmu_data() -> Path | None:
-    value = os.environ.get("LMUData", "")  # noqa: SIM112 (VLMEvalKit spells it so)
-    return Path(value) if value else None

@@ -12,7 +12,7 @@ import csv
 import io
 import json
 import string
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,7 +73,6 @@ def load_items(path: Path, table: Table, with_images: bool = True) -> list[Item]
         DataError: no file, no rows, a missing column, a ragged row, an index twice, an unreadable image or option list.
     """
     rows = _read_rows(path, table)
-    _check_indices(path, rows)
     images = _decode_images(path, rows) if with_images and "image" in rows[0] else {}
     return [_item(path, row, table, images.get(row["index"], ())) for row in rows]
 
@@ -87,9 +86,8 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     if not rows:
         raise DataError(f"{path}: no rows to write; expected at least one")
     columns = list(rows[0])
-    for row in rows:
-        if list(row) != columns:
-            raise DataError(f"{path}: row {row.get('index')!r} has columns {list(row)}; expected {columns}")
+    if (odd := next((row for row in rows if list(row) != columns), None)) is not None:
+        raise DataError(f"{path}: row {odd.get('index')!r} has columns {list(odd)}; expected {columns}")
     with replacing(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, fieldnames=columns, delimiter="\t", lineterminator="\n")
         writer.writeheader()
@@ -145,7 +143,9 @@ def _read_rows(path: Path, table: Table) -> list[dict[str, str]]:
 
 
 def _whole_rows(path: Path, reader: csv.DictReader) -> Iterator[dict[str, str]]:
+    """Rows with a cell in every column, and an index that no other has."""
     width = len(reader.fieldnames or ())
+    seen: set[str] = set()
     for row in reader:
         if "" in row and isinstance(row[""], list):
             raise DataError(
@@ -153,40 +153,25 @@ def _whole_rows(path: Path, reader: csv.DictReader) -> Iterator[dict[str, str]]:
             )
         if any(value is None for value in row.values()):
             raise DataError(f"{path}: line {reader.line_num} has fewer than {width} cells; the file is cut or ragged")
-        yield row
-
-
-def _check_indices(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
-    seen: set[str] = set()
-    for row in rows:
         if not row["index"].strip():
             raise DataError(f"{path}: a row has an empty index; every item needs its own")
         if row["index"] in seen:
             raise DataError(f"{path}: index {row['index']!r} appears twice; expected each once")
         seen.add(row["index"])
+        yield row
 
 
 def _item(path: Path, row: dict[str, str], table: Table, images: tuple[bytes, ...]) -> Item:
     letters = {name: row[name] for name in string.ascii_uppercase if row.get(name, "").strip()}
     if not letters and "choices" in row:
         letters = dict(zip(string.ascii_uppercase, parse_choices(row["choices"]), strict=False))
-    known = {"index", "question", "answer", "image", *string.ascii_uppercase}
-    return Item(
-        index=row["index"],
-        question=row["question"],
-        answer=row["answer"],
-        options=letters,
-        images=images,
-        group=_group(path, row, table),
-        fields={name: value for name, value in row.items() if name not in known},
-    )
-
-
-def _group(path: Path, row: Mapping[str, str], table: Table) -> str | None:
     try:
-        return None if table.group is None else table.group(row)
+        group = None if table.group is None else table.group(row)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    known = {*QA, "image", *string.ascii_uppercase}
+    fields = {name: value for name, value in row.items() if name not in known}
+    return Item(row["index"], row["question"], row["answer"], letters, images, group, fields)
 
 
 def _decode_images(path: Path, rows: Sequence[Mapping[str, str]]) -> dict[str, tuple[bytes, ...]]:
@@ -196,14 +181,11 @@ def _decode_images(path: Path, rows: Sequence[Mapping[str, str]]) -> dict[str, t
         target = cell.strip()
         if 0 < len(target) <= _REFERENCE_LENGTH and target in cells:
             target = cells[target].strip()
-        decoded[index] = tuple(_decode(path, index, part) for part in _image_parts(target))
+        parts = [target] if target else []
+        if target.startswith("["):
+            parts = [part.strip().strip("'\"") for part in target.strip("[]").split(",") if part.strip()]
+        decoded[index] = tuple(_decode(path, index, part) for part in parts)
     return decoded
-
-
-def _image_parts(cell: str) -> list[str]:
-    if not cell.startswith("["):
-        return [cell] if cell else []
-    return [part.strip().strip("'\"") for part in cell.strip("[]").split(",") if part.strip()]
 
 
 def _decode(path: Path, index: str, text: str) -> bytes:

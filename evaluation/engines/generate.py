@@ -9,6 +9,7 @@ belongs to one run: lines made from other prompts, settings or another model are
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from drift.errors import DataError
 from drift.files import read_jsonl, write_jsonl
-from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response
+from evaluation.engines.base import Engine, EngineError, GenerationSettings, Request, Response
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,10 @@ def run_generation(
         DataError: two requests share an index, or the file holds lines of another run.
         EngineError: some requests got no answer; the others are in the file, and the same call resumes.
     """
-    by_index = _index_requests(requests)
+    by_index = {request.index: request for request in requests}
+    if len(by_index) < len(requests):
+        twice = Counter(request.index for request in requests).most_common(1)[0][0]
+        raise DataError(f"{len(requests)} requests share {len(by_index)} indices; {twice!r} stands at least twice")
     batches = engine.plan(requests, settings)
     done = _read_done(out_jsonl, by_index, settings.sha256(), engine.model)
     complete = [batch for batch in batches if all(request.index in done for request in batch)]
@@ -44,7 +48,14 @@ def run_generation(
         log.info(
             "%s holds %d of %d responses; %d to go", out_jsonl, len(done), len(requests), len(requests) - len(done)
         )
-    _append_batches(engine, pending, settings, out_jsonl, by_index, done)
+    bar = tqdm(total=len(by_index), initial=len(done), unit="item", desc=out_jsonl.stem, disable=None)
+    with bar, out_jsonl.open("ab") as stream:
+        for responses in engine.run(pending, settings):
+            new = [_to_line(response, by_index[response.index], engine.model) for response in responses]
+            stream.write(b"".join(json.dumps(line).encode("ascii") + b"\n" for line in new))
+            stream.flush()
+            done.update({line["index"]: line for line in new})
+            bar.update(len(new))
     missing = [request.index for request in requests if request.index not in done]
     if missing:
         raise EngineError(
@@ -52,16 +63,8 @@ def run_generation(
         )
     lines = [done[request.index] for request in requests]
     write_jsonl(out_jsonl, lines)
-    return [_to_response(line) for line in lines]
-
-
-def _index_requests(requests: Sequence[Request]) -> dict[str, Request]:
-    by_index = {request.index: request for request in requests}
-    if len(by_index) < len(requests):
-        seen: set[str] = set()
-        twice = next(r.index for r in requests if r.index in seen or seen.add(r.index))  # type: ignore[func-returns-value]
-        raise DataError(f"{len(requests)} requests share {len(by_index)} indices; {twice!r} stands at least twice")
-    return by_index
+    names = ("index", "finish_reason", "tokens", "prompt_sha256", "settings_sha256")
+    return [Response(text=line["response"], **{name: line[name] for name in names}) for line in lines]
 
 
 def _read_done(path: Path, by_index: dict[str, Request], settings_sha256: str, model: str) -> dict[str, dict[str, Any]]:
@@ -71,32 +74,14 @@ def _read_done(path: Path, by_index: dict[str, Request], settings_sha256: str, m
     for line in read_jsonl(path, "responses", allow_torn_end=True):
         request = by_index.get(str(line.get("index")))
         found = (line.get("prompt_sha256"), line.get("settings_sha256"), line.get("model"))
-        if request is None or found != (request.prompt_sha256, settings_sha256, model):
-            expected = "no such request" if request is None else (request.prompt_sha256, settings_sha256, model)
+        expected = (request.prompt_sha256, settings_sha256, model) if request else "no such request"
+        if request is None or found != expected:
             raise DataError(
                 f"{path} holds a response of another run: index {line.get('index')!r} with (prompt, settings, model) "
                 f"{found}, expected {expected}; write to another file or delete this one"
             )
         done[request.index] = line
     return done
-
-
-def _append_batches(
-    engine: Engine,
-    pending: list[Batch],
-    settings: GenerationSettings,
-    path: Path,
-    by_index: dict[str, Request],
-    done: dict[str, dict[str, Any]],
-) -> None:
-    bar = tqdm(total=len(by_index), initial=len(done), unit="item", desc=path.stem, disable=None)
-    with bar, path.open("ab") as stream:
-        for responses in engine.run(pending, settings):
-            lines = [_to_line(response, by_index[response.index], engine.model) for response in responses]
-            stream.write(b"".join(json.dumps(line).encode("ascii") + b"\n" for line in lines))
-            stream.flush()
-            done.update({line["index"]: line for line in lines})
-            bar.update(len(lines))
 
 
 def _to_line(response: Response, request: Request, model: str) -> dict[str, Any]:
@@ -111,8 +96,3 @@ def _to_line(response: Response, request: Request, model: str) -> dict[str, Any]
         "settings_sha256": response.settings_sha256,
         "model": model,
     }
-
-
-def _to_response(line: dict[str, Any]) -> Response:
-    names = ("index", "finish_reason", "tokens", "prompt_sha256", "settings_sha256")
-    return Response(text=line["response"], **{name: line[name] for name in names})

@@ -49,21 +49,15 @@ def folder_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in files:
         if path.name in _CONFIGS:
-            digest.update(f"{path.name}\0{_meaning(path)}\0".encode())
+            try:
+                content = json.loads(path.read_bytes(), object_hook=_without_provenance)
+            except ValueError as error:
+                raise EngineError(f"{path} is no JSON: {error}; save the checkpoint again") from error
+            digest.update(f"{path.name}\0{json.dumps(content, sort_keys=True)}\0".encode())
         elif path.name in _NAMES or path.suffix in _WEIGHTS | _VOCABULARIES:
             digest.update(f"{path.name}\0{sha256_of(path)}\0".encode())
     return digest.hexdigest()
 
 
-def _meaning(path: Path) -> str:
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise EngineError(f"{path} is no JSON: {error}; save the checkpoint again") from error
-    return json.dumps(_without_provenance(content), sort_keys=True)
-
-
-def _without_provenance(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_provenance(item) for key, item in value.items() if key not in _PROVENANCE}
-    return [_without_provenance(item) for item in value] if isinstance(value, list) else value
+def _without_provenance(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key not in _PROVENANCE}

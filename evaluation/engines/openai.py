@@ -88,15 +88,13 @@ def _options(settings: GenerationSettings, server: str) -> dict[str, Any]:
     options: dict[str, Any] = {"max_tokens": settings.max_new_tokens, "temperature": settings.temperature}
     if settings.do_sample:
         options |= {"top_p": settings.top_p, "seed": settings.seed}
-    return options if server == "openai" else options | _vllm_options(settings)
-
-
-def _vllm_options(settings: GenerationSettings) -> dict[str, Any]:
-    extra: dict[str, Any] = {"skip_special_tokens": False}
+    if server == "openai":
+        return options
+    options["skip_special_tokens"] = False
     if limits := settings.pixel_limits:
-        extra["mm_processor_kwargs"] = limits
+        options["mm_processor_kwargs"] = limits
     if settings.do_sample and settings.top_k:
-        extra["top_k"] = settings.top_k
+        options["top_k"] = settings.top_k
     if settings.repetition_penalty != 1:
-        extra["repetition_penalty"] = settings.repetition_penalty
-    return extra
+        options["repetition_penalty"] = settings.repetition_penalty
+    return options

@@ -70,15 +70,10 @@ class TransformersEngine(Engine):
         """
         self._processor.image_processor.size = self._default_size
         set_pixel_limits(self._processor, **settings.pixel_limits)
-        config = self._generation_config(settings)
-        for batch in batches:
-            yield self._answer(batch, settings, config)
-
-    def _generation_config(self, settings: GenerationSettings) -> GenerationConfig:
         sampling: dict[str, Any] = {}
         if settings.do_sample:
-            sampling = {"temperature": settings.temperature, "top_k": settings.top_k, "top_p": settings.top_p}
-        return GenerationConfig(
+            sampling = {name: getattr(settings, name) for name in ("temperature", "top_k", "top_p")}
+        config = GenerationConfig(
             max_new_tokens=settings.max_new_tokens,
             do_sample=settings.do_sample,
             repetition_penalty=settings.repetition_penalty,
@@ -87,15 +82,14 @@ class TransformersEngine(Engine):
             use_cache=True,
             **sampling,
         )
-
-    def _answer(self, batch: Batch, settings: GenerationSettings, config: GenerationConfig) -> list[Response]:
-        inputs = self._encode(batch, settings)
-        if settings.do_sample:
-            torch.manual_seed(_batch_seed(batch, settings))
-        with torch.inference_mode():
-            output = self._network.generate(**inputs, generation_config=config)
-        new_tokens: Tensor = output[:, inputs["input_ids"].shape[1] :]  # (b, n)
-        return [self._response(request, row, settings) for request, row in zip(batch, new_tokens.tolist(), strict=True)]
+        for batch in batches:
+            inputs = self._encode(batch, settings)
+            if settings.do_sample:
+                torch.manual_seed(_batch_seed(batch, settings))
+            with torch.inference_mode():
+                output = self._network.generate(**inputs, generation_config=config)
+            new_tokens: Tensor = output[:, inputs["input_ids"].shape[1] :]  # (b, n)
+            yield [self._response(*pair, settings) for pair in zip(batch, new_tokens.tolist(), strict=True)]
 
     def _encode(self, batch: Batch, settings: GenerationSettings) -> dict[str, Tensor]:
         texts = [
@@ -153,10 +147,8 @@ def _special_tokens(config: GenerationConfig, tokenizer: Any) -> tuple[frozenset
             "neither generation_config nor the tokenizer names an end token; set eos_token_id in one of them"
         )
     ends = frozenset([found] if isinstance(found, int) else found)
-    for pad in (config.pad_token_id, tokenizer.pad_token_id):
-        if pad is not None:
-            return ends, pad
-    return ends, min(ends)
+    pads = (config.pad_token_id, tokenizer.pad_token_id, min(ends))
+    return ends, next(pad for pad in pads if pad is not None)
 
 
 def _batch_seed(batch: Batch, settings: GenerationSettings) -> int:

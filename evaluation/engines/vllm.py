@@ -61,17 +61,7 @@ class VLLMEngine(Engine):
 
     def run(self, batches: Sequence[Batch], settings: GenerationSettings) -> Iterator[list[Response]]:
         """The responses of each chunk, in order."""
-        for batch in batches:
-            outputs = self._model.chat(
-                [messages(request, settings.system_prompt) for request in batch],
-                self._sampling(settings),
-                use_tqdm=False,
-                mm_processor_kwargs=settings.pixel_limits or None,
-            )
-            yield [_response(r, output.outputs[0], settings) for r, output in zip(batch, outputs, strict=True)]
-
-    def _sampling(self, settings: GenerationSettings) -> Any:
-        return self._vllm.SamplingParams(
+        sampling = self._vllm.SamplingParams(
             max_tokens=settings.max_new_tokens,
             temperature=settings.temperature,
             top_p=settings.top_p if settings.do_sample else 1.0,
@@ -80,6 +70,14 @@ class VLLMEngine(Engine):
             seed=settings.seed if settings.do_sample else None,
             skip_special_tokens=False,
         )
+        for batch in batches:
+            outputs = self._model.chat(
+                [messages(request, settings.system_prompt) for request in batch],
+                sampling,
+                use_tqdm=False,
+                mm_processor_kwargs=settings.pixel_limits or None,
+            )
+            yield [_response(r, output.outputs[0], settings) for r, output in zip(batch, outputs, strict=True)]
 
 
 def _response(request: Request, completion: Any, settings: GenerationSettings) -> Response:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -23,9 +23,6 @@ from evaluation.engines.base import EngineError
 from evaluation.judging.config import OpenAIJudge
 from evaluation.judging.judge import JudgeReply, JudgeRequest
 from evaluation.judging.prompts import NO_ANSWER, Protocol, is_from_the_case, read_equality
-
-if TYPE_CHECKING:
-    from evaluation.engines.chat import ChatReply
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +63,7 @@ class _Heard:
 
 
 class HttpJudge:
-    """Judges responses with a chat model; fits evaluation.judging.judge.BatchJudge."""
+    """Judges responses with a chat model; fits evaluation.judging.judge.Judge."""
 
     def __init__(
         self, config: OpenAIJudge, protocol_of: Callable[[str], Protocol], *, cache: Path | None = None
@@ -115,8 +112,13 @@ class HttpJudge:
         prompts = [protocol.ask(request)]
         heard: list[_Heard] = []
         extraction: str | None = None
+
+        def read_case(text: str) -> str | None:
+            value = protocol.read(text)
+            return value if value is not None and is_from_the_case(value, request) else None
+
         try:
-            answer, reply = self._ask(prompts[0], lambda text: _read_case(protocol, text, request))
+            answer, reply = self._ask(prompts[0], read_case)
             heard.append(reply)
             if answer == NO_ANSWER:
                 return self._reply(False, prompts, heard, None)
@@ -150,27 +152,21 @@ class HttpJudge:
             self._count(cached=1)
             return meaning, stored
         tokens = 0
-        last = ""
         for reading in range(_READINGS):
-            reply = self._call(prompt, temperature=min(0.5 * reading, 1.0))
+            options = {"max_tokens": _MAX_TOKENS, "temperature": min(0.5 * reading, 1.0)}
+            try:
+                reply = self._client.complete([{"role": "user", "content": prompt}], options)
+            except EngineError as error:
+                self._count(failed=1)
+                raise _NoVerdict(str(error)) from error
+            self._count(calls=1, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
             tokens += reply.prompt_tokens + reply.completion_tokens
-            last = reply.text
             if (meaning := read(reply.text)) is not None:
                 heard = _Heard(reply.text, tokens)
                 self._cache.put(key, heard)
                 return meaning, heard
         self._count(failed=1)
-        raise _NoVerdict(f"no usable reply in {_READINGS} readings, last: {last[:300]!r}")
-
-    def _call(self, prompt: str, temperature: float) -> "ChatReply":
-        options = {"max_tokens": _MAX_TOKENS, "temperature": temperature}
-        try:
-            reply = self._client.complete([{"role": "user", "content": prompt}], options)
-        except EngineError as error:
-            self._count(failed=1)
-            raise _NoVerdict(str(error)) from error
-        self._count(calls=1, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
-        return reply
+        raise _NoVerdict(f"no usable reply in {_READINGS} readings, last: {reply.text[:300]!r}")
 
     def _count(self, **added: int) -> None:
         with self._lock:
@@ -209,8 +205,3 @@ class ReplyCache:
                 return self._rows.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise DataError(f"{self._path} can't serve as the cache of replies ({error}); name another file") from error
-
-
-def _read_case(protocol: Protocol, text: str, request: JudgeRequest) -> str | None:
-    value = protocol.read(text)
-    return value if value is not None and is_from_the_case(value, request) else None

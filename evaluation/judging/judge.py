@@ -4,34 +4,28 @@ A judge reads a response where a rule can't, or where the benchmark's published 
 is None, unjudged: neither right nor wrong. The HTTP judge is in evaluation.judging.http.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from evaluation.data.tsv import Item
 
-@dataclass(frozen=True)
-class JudgeRequest:
-    """One response to judge.
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeRequest(Item):
+    """An item, whose `answer` is the gold one, and one response to it to judge.
+
+    `fields` has the item's other columns (MathVerse's `question_for_eval`, for one).
 
     Attributes:
         benchmark: registry name of the benchmark.
-        index: the item's index.
-        question: the question as the item holds it.
-        options: letter -> text, empty for a free-form question.
-        answer: the gold answer.
         response: the model's whole response, its reasoning block included.
         extraction: what the rules read out of the response, None where they found nothing.
-        fields: the item's other columns (MathVerse's `question_for_eval`, for one).
     """
 
     benchmark: str
-    index: str
-    question: str
-    options: Mapping[str, str]
-    answer: str
     response: str
     extraction: str | None = None
-    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,25 +49,10 @@ class JudgeReply:
     extraction: str | None = None
 
 
-class Judge(Protocol):
-    """Gives a verdict on one response."""
-
-    def judge(self, request: JudgeRequest) -> JudgeReply:
-        """The verdict; never raises for a failed call, answers None instead."""
-        ...
-
-
 @runtime_checkable
-class BatchJudge(Judge, Protocol):
-    """A judge that is faster with many requests at once (concurrent calls)."""
+class Judge(Protocol):
+    """Gives verdicts on responses, many at once, so that calls may overlap."""
 
     def judge_all(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
-        """One reply a request, in the same order."""
+        """One reply a request, in the same order; never raises for a failed call, answers None instead."""
         ...
-
-
-def ask(judge: Judge, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
-    """Replies in the order of `requests`, batched where the judge can."""
-    if isinstance(judge, BatchJudge):
-        return judge.judge_all(requests)
-    return [judge.judge(request) for request in requests]

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from evaluation.data.tsv import Item
 from evaluation.judging.judge import JudgeRequest
 from evaluation.judging.verdicts import Rule
 
@@ -122,8 +121,7 @@ def value_protocol(rule: Rule, shown: Callable[[str], str] = str) -> Protocol:
     """A judge reads a value, and the benchmark's own rule compares it, as if the response were `shown(value)`."""
 
     def is_gold(request: JudgeRequest, value: str, mode: str) -> bool:
-        item = Item(request.index, request.question, request.answer, request.options, fields=request.fields)
-        return rule(item, shown(value), mode).correct
+        return rule(request, shown(value), mode).correct
 
     return Protocol(ask_value, read_value, is_gold)
 

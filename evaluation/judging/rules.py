@@ -25,14 +25,18 @@ def score_choice(item: Item, response: str, mode: str) -> Outcome:
     options = item.options or dict.fromkeys(LETTERS, "")
     if mode != "official":
         return read_choice(without_thoughts(response), options, item.answer.strip())
-    letter = _kit_letter(response, options) or _kit_text(response, options)
+    words, answer = set(response.translate(_PUNCTUATION).split()), response.casefold()
+    found = [letter for letter in options if letter in words]
+    if len(found) != 1 and len(answer) <= 2 * sum(len(option) for option in options.values()):
+        found = [letter for letter, option in options.items() if option and option.casefold() in answer]
+    letter = found[0] if len(found) == 1 else None
     return UNMATCHED if letter is None else Outcome(letter == item.answer.strip(), letter, "kit_letter")
 
 
 def read_choice(text: str, options: Mapping[str, str], gold: str) -> Outcome:
     """The verdict on the option that a careful reader takes `text` to choose."""
-    reading = read_option(text, options)
-    return Outcome(reading.letter == gold, reading.text, reading.rule if reading.text else "unmatched")
+    letter, said, rule = read_option(text, options)
+    return Outcome(letter == gold, said, rule if said else "unmatched")
 
 
 def read_free(text: str, is_gold: Callable[[str], bool]) -> Outcome:
@@ -55,17 +59,3 @@ def score_boxed(item: Item, response: str, mode: str) -> Outcome:
     left, right = evaluate(boxed), evaluate(gold)
     is_equal = left is not None and right is not None and abs(left - right) <= _TOLERANCE * max(1.0, abs(right))
     return Outcome(is_equal, boxed, "boxed")
-
-
-def _kit_letter(response: str, options: Mapping[str, str]) -> str | None:
-    words = set(response.translate(_PUNCTUATION).split())
-    found = [letter for letter in options if letter in words]
-    return found[0] if len(found) == 1 else None
-
-
-def _kit_text(response: str, options: Mapping[str, str]) -> str | None:
-    answer = response.casefold()
-    if len(answer) > 2 * sum(len(option) for option in options.values()):
-        return None
-    found = [letter for letter, option in options.items() if option and option.casefold() in answer]
-    return found[0] if len(found) == 1 else None

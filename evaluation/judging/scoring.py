@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from drift.errors import DataError, closest
 from evaluation.answers.symbolic import prepare
-from evaluation.answers.text import clip_answer, is_cut_by_xlsx, last_boxed
+from evaluation.answers.text import XLSX_CELL_LIMIT, clip_answer, last_boxed
 from evaluation.data.tsv import Item
-from evaluation.judging.judge import Judge, JudgeRequest, ask
+from evaluation.judging.judge import Judge, JudgeRequest
 from evaluation.judging.summary import summarise
 from evaluation.judging.verdicts import MODES, Verdict
 
@@ -55,7 +55,7 @@ def _verdict(benchmark: "Benchmark", item: Item, response: str | None, mode: str
     blank = Verdict(item.index, False, None, "missing", gold=item.answer, mode=mode, group=item.group)
     if response is None:
         return replace(blank, is_missing=True)
-    is_cut = is_cut_by_xlsx(response)
+    is_cut = len(response) == XLSX_CELL_LIMIT
     if is_cut and mode == "semantic" and last_boxed(response) is None:
         return replace(blank, rule="truncated", is_truncated=True)
     outcome = benchmark.rule(item, response if mode in benchmark.unclipped else clip_answer(response), mode)
@@ -65,11 +65,7 @@ def _verdict(benchmark: "Benchmark", item: Item, response: str | None, mode: str
 
 
 def _judged(
-    benchmark: "Benchmark",
-    items: Sequence[Item],
-    responses: Mapping[str, str],
-    verdicts: list[Verdict],
-    judge: Judge,
+    benchmark: "Benchmark", items: Sequence[Item], responses: Mapping[str, str], verdicts: list[Verdict], judge: Judge
 ) -> list[Verdict]:
     always = benchmark.protocol.is_always_asked
     asked = [
@@ -79,19 +75,15 @@ def _judged(
     ]
     requests = [
         JudgeRequest(
-            benchmark.name,
-            i.index,
-            i.question,
-            i.options,
-            i.answer,
-            responses[i.index],
-            verdicts[k].extraction,
-            i.fields,
+            **vars(items[k]),
+            benchmark=benchmark.name,
+            response=responses[items[k].index],
+            extraction=verdicts[k].extraction,
         )
-        for k, i in ((k, items[k]) for k in asked)
+        for k in asked
     ]
     judged = list(verdicts)
-    for position, reply in zip(asked, ask(judge, requests), strict=True):
+    for position, reply in zip(asked, judge.judge_all(requests), strict=True):
         judged[position] = replace(
             verdicts[position],
             correct=reply.verdict,

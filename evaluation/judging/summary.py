@@ -60,9 +60,8 @@ class Score:
 
     def as_record(self) -> dict[str, object]:
         """One flat JSON object; `ci_low` and `ci_high` are the accuracy's, `score` repeats the headline."""
-        record = {name: value for name, value in vars(self).items() if name not in ("metrics", "extra")} | dict(
-            self.extra
-        )
+        record = {name: value for name, value in vars(self).items() if name not in ("metrics", "extra")}
+        record |= self.extra
         for name, metric in [*self.metrics.items(), ("score", self.metrics[self.headline])]:
             record[name] = metric.value
             if metric.low is not None:

@@ -1,7 +1,7 @@
 """The records that scoring passes on: the outcome of a rule, the verdict on an item, figures of grouped items."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from evaluation.data.tsv import Item
@@ -55,10 +55,6 @@ class Verdict:
     judge_prompt_sha256: str = ""
     judge_raw: str = ""
     judge_tokens: int = 0
-
-    def as_record(self) -> dict[str, object]:
-        """The verdict as one JSON object."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

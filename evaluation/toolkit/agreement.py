@@ -6,7 +6,6 @@ A line needs `index` and `correct` (true, false, or null for unjudged); `respons
 shown where both sides have them. Items that only one side has are an error: a silent intersection would flatter.
 """
 
-import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 from drift import words
 from drift.errors import DataError
 from drift.files import read_jsonl, write_jsonl
-from evaluation.data.markdown import markdown
+from evaluation.data.markdown import markdown, write_csv
 
 
 @dataclass(frozen=True)
@@ -87,10 +86,7 @@ def write_agreement(agreements: Sequence[Agreement], folder: Path, *, note: str 
     """agreement.csv, agreement.md (with `note` under the table) and disagreements.jsonl in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [agreement.row() for agreement in agreements]
-    with (folder / "agreement.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(folder / "agreement.csv", rows)
     (folder / "agreement.md").write_text(markdown(rows) + "\n" + (f"\n{note}\n" if note else ""))
     records = [{"benchmark": a.benchmark, **record} for a in agreements for record in a.disagreements]
     write_jsonl(folder / "disagreements.jsonl", records)

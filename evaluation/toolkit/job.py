@@ -9,8 +9,8 @@ import csv
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def run_toolkit(job: ToolkitJob, python: Path) -> dict[str, Any]:
         raise ToolkitError(f"{job.folder} is there already; the toolkit reuses what it finds, so give another `out`")
     for row in rows:
         write_table(row, job.data / row.tsv, job.folder / "data", variant=job.variant, limit=job.limit)
-    with _judge_url(job) as url:
+    with serve_boxed_judge() if job.judge == BOXED_JUDGE else nullcontext(job.judge_url) as url:
         description = {
             "datasets": [toolkit_dataset(row) for row in rows],
             "model": str(Path(job.model).resolve()) if job.model else "",
@@ -194,12 +194,3 @@ def _call(python: Path, job: ToolkitJob) -> None:
     if done.returncode != 0:
         tail = log.read_text(errors="replace")[-1500:]
         raise ToolkitError(f"VLMEvalKit ended with status {done.returncode}; the end of {log}:\n{tail}")
-
-
-@contextmanager
-def _judge_url(job: ToolkitJob) -> Iterator[str]:
-    if job.judge != BOXED_JUDGE:
-        yield job.judge_url
-        return
-    with serve_boxed_judge() as url:
-        yield url

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from drift.errors import DataError
 from evaluation.benchmarks import BENCHMARKS, Benchmark, build_prompt
-from evaluation.data.tsv import Item, encode_image, load_items, write_rows
+from evaluation.data.tsv import encode_image, load_items, write_rows
 
 PROMPT_COLUMN = "drift_prompt"
 
@@ -45,20 +45,13 @@ def write_table(benchmark: Benchmark, tsv: Path, folder: Path, *, variant: str =
             raise DataError(f"limit={limit}: {benchmark.name} is a published table, which is passed on whole")
         shutil.copyfile(tsv, target)
         return 0
-    items = load_items(tsv, benchmark)
-    items = items[:limit] if limit else items
-    common = [_common(benchmark, item, variant) for item in items]
-    write_rows(target, [row | benchmark.toolkit(item) for row, item in zip(common, items, strict=True)])
+    items = load_items(tsv, benchmark)[: limit or None]
+    rows = []
+    for item in items:
+        if len(item.images) != 1:
+            raise DataError(f"{benchmark.name} item {item.index!r} has {len(item.images)} images; the lab's have one")
+        row = {"index": item.index, "image": encode_image(item.images[0])}
+        row |= {"question": item.question, "answer": item.answer, PROMPT_COLUMN: build_prompt(benchmark, item, variant)}
+        rows.append(row | benchmark.toolkit(item))
+    write_rows(target, rows)
     return len(items)
-
-
-def _common(benchmark: Benchmark, item: Item, variant: str) -> dict[str, str]:
-    if len(item.images) != 1:
-        raise DataError(f"{benchmark.name} item {item.index!r} has {len(item.images)} images; the lab's have one")
-    return {
-        "index": item.index,
-        "image": encode_image(item.images[0]),
-        "question": item.question,
-        "answer": item.answer,
-        PROMPT_COLUMN: build_prompt(benchmark, item, variant),
-    }

@@ -9,10 +9,10 @@ sets it beside verdicts that are in the store.
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from drift import words
 from drift.errors import DataError
@@ -20,7 +20,7 @@ from drift.files import write_jsonl
 from evaluation.benchmarks import Benchmark, build_prompt
 from evaluation.data.tsv import load_items
 from evaluation.engines.base import GenerationSettings, Request
-from evaluation.engines.config import EngineConfig, PrecomputedConfig, TransformersConfig, load_engine
+from evaluation.engines.config import Dtype, PrecomputedConfig, TransformersConfig, load_engine
 from evaluation.engines.generate import run_generation
 from evaluation.judging.scoring import score
 from evaluation.toolkit.agreement import Agreement, compare_verdicts, write_agreement
@@ -59,8 +59,8 @@ class Command:
     judge_url: str = ""
     judge_key_env: str = "OPENAI_API_KEY"
     python: str = ""
-    dtype: str = "auto"
-    image_backend: str = "auto"
+    dtype: Dtype = "auto"
+    image_backend: Literal["auto", "pil"] = "auto"
     max_new_tokens: int = 2048
     batch_size: int = 16
     mode: str = "official"
@@ -76,21 +76,13 @@ def compare_sides(command: Command) -> list[Agreement]:
         ToolkitError: the toolkit is not installed, failed, or left no verdicts.
     """
     rows = check_comparable(command.benchmarks, command.judge, command.judge_url)
-    _check(command, rows)
-    python = toolkit_python(command.python)
-    job = _job(command, rows)
-    record = run_toolkit(job, python)
-    agreements = []
-    for row, ours in zip(rows, _run_ours(command, rows), strict=True):
-        agreements.append(compare_verdicts(row.name, ours, toolkit_verdicts(job.folder, row)))
-        log.info("%s: %s", row.name, agreements[-1].row())
-    note = f"VLMEvalKit commit {record['commit']}, judge {command.judge}; our rules in mode {command.mode}."
-    write_agreement(agreements, command.out, note=note)
-    return agreements
-
-
-def _job(command: Command, rows: Sequence[Benchmark]) -> ToolkitJob:
-    return ToolkitJob(
+    if bool(command.model) == bool(command.responses):
+        raise DataError(f"model={command.model!r}, responses={command.responses!r}: give exactly one of the two")
+    if command.responses and len(rows) != 1:
+        raise DataError(f"responses= takes one benchmark a run, found {len(rows)}: indices repeat between benchmarks")
+    settings = GenerationSettings(max_new_tokens=command.max_new_tokens, batch_size=command.batch_size)
+    engine = TransformersConfig("transformers", settings, command.dtype, command.image_backend)
+    job = ToolkitJob(
         data=command.data,
         folder=command.out / "toolkit",
         benchmarks=command.benchmarks,
@@ -99,46 +91,39 @@ def _job(command: Command, rows: Sequence[Benchmark]) -> ToolkitJob:
         judge=command.judge,
         judge_url=command.judge_url,
         judge_key_env=command.judge_key_env,
-        engine=_engine(command),
+        engine=engine,
         limit=command.limit,
         timeout=command.timeout,
     )
+    record = run_toolkit(job, toolkit_python(command.python))
+    agreements = []
+    for row, ours in zip(rows, _run_ours(command, job, rows), strict=True):
+        agreements.append(compare_verdicts(row.name, ours, toolkit_verdicts(job.folder, row)))
+        log.info("%s: %s", row.name, agreements[-1].row())
+    note = f"VLMEvalKit commit {record['commit']}, judge {command.judge}; our rules in mode {command.mode}."
+    write_agreement(agreements, command.out, note=note)
+    return agreements
 
 
-def _run_ours(command: Command, rows: Sequence[Benchmark]) -> Iterator[list[dict[str, Any]]]:
+def _run_ours(command: Command, job: ToolkitJob, rows: Sequence[Benchmark]) -> Iterator[list[dict[str, Any]]]:
     """Our verdicts with responses, a benchmark at a time; the model is loaded once."""
-    config: EngineConfig = _engine(command)
-    engine = load_engine(config, command.model) if command.model else None
+    settings = job.engine.settings
+    config = job.engine if job.model else PrecomputedConfig("precomputed", settings, job.responses)
+    engine = load_engine(config, job.model)
     for row in rows:
-        items = load_items(command.data / row.tsv, row)
-        items = items[: command.limit] if command.limit else items
-        stored = str(Path(command.responses) / f"{row.name}.jsonl")
-        chosen = engine or load_engine(PrecomputedConfig("precomputed", config.settings, stored))
+        items = load_items(job.data / row.tsv, row)[: job.limit or None]
         requests = [Request(item.index, build_prompt(row, item), item.images) for item in items]
         path = command.out / "ours" / f"{row.name}.predictions.jsonl"
-        responses = {r.index: r.text for r in run_generation(chosen, requests, config.settings, path)}
+        responses = {r.index: r.text for r in run_generation(engine, requests, settings, path)}
         verdicts = score(row, items, responses, mode=command.mode)
-        records = [{**verdict.as_record(), "response": responses[verdict.index]} for verdict in verdicts]
+        records = [{**asdict(verdict), "response": responses[verdict.index]} for verdict in verdicts]
         write_jsonl(command.out / "ours" / f"{row.name}.verdicts.jsonl", records)
         yield records
 
 
-def _check(command: Command, rows: Sequence[Benchmark]) -> None:
-    if bool(command.model) == bool(command.responses):
-        raise DataError(f"model={command.model!r}, responses={command.responses!r}: give exactly one of the two")
-    if command.responses and len(rows) != 1:
-        raise DataError(f"responses= takes one benchmark a run, found {len(rows)}: indices repeat between benchmarks")
-
-
-def _engine(command: Command) -> TransformersConfig:
-    settings = GenerationSettings(max_new_tokens=command.max_new_tokens, batch_size=command.batch_size)
-    return TransformersConfig("transformers", settings, command.dtype, command.image_backend)  # type: ignore[arg-type]
-
-
 def run(command: Command) -> str:
     """Compare and report one JSON row a benchmark."""
-    rows: list[Mapping[str, Any]] = [agreement.row() for agreement in compare_sides(command)]
-    return "\n".join(json.dumps(row) for row in rows)
+    return "\n".join(json.dumps(agreement.row()) for agreement in compare_sides(command))
 
 
 if __name__ == "__main__":

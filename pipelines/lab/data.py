@@ -5,8 +5,6 @@ and `images`, paths relative to the file. The TSVs have that kit's columns plus 
 the image shows), which only diagnostics read.
 """
 
-import base64
-import csv
 import json
 from pathlib import Path
 from random import Random
@@ -15,14 +13,13 @@ import numpy as np
 from tqdm import tqdm
 
 from drift.errors import DataError, closest
+from evaluation.data.tsv import encode_image, write_rows
 from pipelines.lab.config import SPLITS, WorldConfig, sub_seed
 from pipelines.lab.images import draw_strip, encode_png, load_pool
 from pipelines.lab.language import Problem, asked, on_other_digits, reply
 from pipelines.lab.mixes import LONG, draw_reasoning
 from pipelines.lab.suites import GROUPED, SUITES, Row, draw_suite
 
-COLUMNS = ("index", "image", "question", "answer", "category", "digits")
-GROUP_COLUMNS = ("ID", "key")
 # Section 4.1: of 11K rationales the filter kept about 4K.
 WRONG = 7 / 11
 
@@ -84,22 +81,18 @@ def write_benchmarks(config: WorldConfig, split: str, out: Path) -> None:
     """
     if split not in SPLITS:
         raise DataError(f"unknown split {split!r}; {closest(split, SPLITS)}")
-    out.mkdir(parents=True, exist_ok=True)
     names = (*SUITES, GROUPED)
     for name in tqdm(names, desc=f"{config.name} {config.seed} {split} suites", mininterval=2.0):
-        write_suite(draw_suite(config, split, name), out / f"{name}.tsv", grouped=name == GROUPED)
+        rows = [_line(i, row, grouped=name == GROUPED) for i, row in enumerate(draw_suite(config, split, name))]
+        write_rows(out / f"{name}.tsv", rows)
 
 
-def write_suite(rows: list[Row], path: Path, *, grouped: bool) -> None:
-    """One TSV; `grouped` adds WeMath's columns ID and key."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow([*COLUMNS, *(GROUP_COLUMNS if grouped else ())])
-        for index, row in enumerate(rows):
-            image = base64.b64encode(encode_png(row.strip)).decode("ascii")
-            problem = row.problem
-            fields = [index, image, problem.question, problem.answer, problem.task, shown(problem)]
-            writer.writerow([*fields, *((row.group, row.key) if grouped else ())])
+def _line(index: int, row: Row, *, grouped: bool) -> dict[str, str]:
+    """One row of a TSV; `grouped` adds WeMath's columns ID and key."""
+    problem = row.problem
+    texts = {"question": problem.question, "answer": problem.answer, "category": problem.task, "digits": shown(problem)}
+    line = {"index": str(index), "image": encode_image(encode_png(row.strip))} | texts
+    return line | {"ID": row.group, "key": row.key} if grouped else line
 
 
 def shown(problem: Problem) -> str:

@@ -14,12 +14,9 @@ def diagnose(items: Sequence[Item], responses: Mapping[str, str]) -> dict[str, f
     """
     if not items or not all("digits" in item.fields for item in items):
         return {}
-    texts = [(_digits(item), responses.get(item.index, "")) for item in items]
+    # An icon's name stands behind the digits in the column, and apart from them in a chain.
+    shown = [[word for word in item.fields["digits"].split() if word.isdigit()] for item in items]
+    texts = [(digits, responses.get(item.index, "")) for digits, item in zip(shown, items, strict=True)]
     right = sum(text.replace(THINK, " ").split()[: len(digits)] == digits for digits, text in texts)
     closed = sum(END_THINK in text for _, text in texts)
     return {"transcription": 100 * right / len(items), "closed": 100 * closed / len(items)}
-
-
-def _digits(item: Item) -> list[str]:
-    """The digits in the picture; an icon's name stands behind them in the column and apart from them in a chain."""
-    return [word for word in item.fields["digits"].split() if word.isdigit()]

@@ -39,7 +39,7 @@ from drift.processing import DriftProcessor
 from pipelines.lab.config import WorldConfig
 from pipelines.lab.forward import Network, see_strips
 from pipelines.lab.images import CELL, CELLS
-from pipelines.lab.text_families import language_fields
+from pipelines.lab.text_families import language_fields, roped_fields
 from pipelines.lab.tokenizer import IDEFICS2, LLAVA_NEXT, QWEN_VL, Markup, build_tokenizer, vocabulary
 
 PATCH = CELL // 2
@@ -86,46 +86,42 @@ def get_lab_family(name: str) -> LabFamily:
     return LAB_FAMILIES[name]
 
 
-def _qwen_fields(world: WorldConfig) -> dict[str, Any]:
-    """What the configs of both Qwen-VL families share: the LM with mRoPE, and the image tokens."""
+def _qwen_vl(
+    config: Callable[..., Any], model: Callable[..., Any], world: WorldConfig, **tower: Any
+) -> PreTrainedModel:
+    """A Qwen-VL model over 4x4 patches, its LM with mRoPE; `tower` is what each version's tower calls its own way."""
     language, words = world.language, vocabulary(QWEN_VL)
     rope = {"rope_type": "default", "rope_theta": language.rope_theta, "mrope_section": list(language.mrope_section)}
-    return {
-        "text_config": language_fields(language, len(words)) | {"rope_parameters": rope},
-        "image_token_id": words.ids["<|image_pad|>"],
-        "video_token_id": words.ids["<|video_pad|>"],
-        "vision_start_token_id": words.ids["<|vision_start|>"],
-        "vision_end_token_id": words.ids["<|vision_end|>"],
-        "tie_word_embeddings": False,
-    }
+    own = {"depth": world.vision.depth, "num_heads": world.vision.heads, "patch_size": PATCH, "spatial_merge_size": 2}
+    built = config(
+        vision_config={**own, **tower},
+        text_config=language_fields(language, len(words)) | {"rope_parameters": rope},
+        image_token_id=words.ids["<|image_pad|>"],
+        video_token_id=words.ids["<|video_pad|>"],
+        vision_start_token_id=words.ids["<|vision_start|>"],
+        vision_end_token_id=words.ids["<|vision_end|>"],
+        tie_word_embeddings=False,
+    )
+    return model(built)
 
 
 def _build_qwen2_5_vl(world: WorldConfig) -> PreTrainedModel:
-    """A tower of full attention over 4x4 patches."""
-    vision = {
-        "depth": world.vision.depth,
-        "hidden_size": world.vision.hidden,
-        "intermediate_size": world.vision.feed_forward,
-        "num_heads": world.vision.heads,
-        "out_hidden_size": world.language.hidden,
-        "patch_size": PATCH,
-        "spatial_merge_size": 2,
-        "fullatt_block_indexes": list(range(world.vision.depth)),
-    }
-    return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(vision_config=vision, **_qwen_fields(world)))
+    """A tower of full attention in every layer."""
+    return _qwen_vl(
+        Qwen2_5_VLConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        world,
+        hidden_size=world.vision.hidden,
+        intermediate_size=world.vision.feed_forward,
+        out_hidden_size=world.language.hidden,
+        fullatt_block_indexes=list(range(world.vision.depth)),
+    )
 
 
 def _build_qwen2_vl(world: WorldConfig) -> PreTrainedModel:
-    vision = {
-        "depth": world.vision.depth,
-        "embed_dim": world.vision.hidden,
-        "mlp_ratio": world.vision.feed_forward // world.vision.hidden,
-        "num_heads": world.vision.heads,
-        "hidden_size": world.language.hidden,
-        "patch_size": PATCH,
-        "spatial_merge_size": 2,
-    }
-    return Qwen2VLForConditionalGeneration(Qwen2VLConfig(vision_config=vision, **_qwen_fields(world)))
+    hidden, ratio = world.vision.hidden, world.vision.feed_forward // world.vision.hidden
+    own = {"embed_dim": hidden, "mlp_ratio": ratio, "hidden_size": world.language.hidden}
+    return _qwen_vl(Qwen2VLConfig, Qwen2VLForConditionalGeneration, world, **own)
 
 
 def _see_qwen_vl(model: Network, pixels: Tensor) -> Tensor:
@@ -139,23 +135,24 @@ def _qwen_processor() -> DriftProcessor:
     return DriftProcessor(images, build_tokenizer(QWEN_VL), chat_template=QWEN_VL.chat_template)
 
 
+def _tower(world: WorldConfig) -> dict[str, Any]:
+    """What CLIP's and SigLIP's towers call by the same names; a cell is a patch."""
+    return {
+        "hidden_size": world.vision.hidden,
+        "intermediate_size": world.vision.feed_forward,
+        "num_hidden_layers": world.vision.depth,
+        "num_attention_heads": world.vision.heads,
+        "patch_size": CELL,
+    }
+
+
 def _build_llava_next(world: WorldConfig) -> PreTrainedModel:
     """CLIP over tiles of one cell; as published, features come from the layer before the last, without CLS."""
     words = vocabulary(LLAVA_NEXT)
-    rope = {"rope_type": "default", "rope_theta": world.language.rope_theta}
-    vision = {
-        "model_type": "clip_vision_model",
-        "hidden_size": world.vision.hidden,
-        "intermediate_size": world.vision.feed_forward,
-        "num_hidden_layers": world.vision.depth + 1,
-        "num_attention_heads": world.vision.heads,
-        "image_size": CELL,
-        "patch_size": CELL,
-        "projection_dim": world.vision.hidden,
-    }
+    own = {"model_type": "clip_vision_model", "num_hidden_layers": world.vision.depth + 1, "image_size": CELL}
     config = LlavaNextConfig(
-        text_config=LlamaConfig(**language_fields(world.language, len(words)), rope_parameters=rope),
-        vision_config=vision,
+        text_config=LlamaConfig(**roped_fields(world.language, len(words))),
+        vision_config={**_tower(world), **own, "projection_dim": world.vision.hidden},
         image_token_index=words.ids["<image>"],
         image_grid_pinpoints=[[CELL, CELL * CELLS]],
         tie_word_embeddings=False,
@@ -200,19 +197,9 @@ def _build_idefics2(world: WorldConfig) -> PreTrainedModel:
     steps bring cells to .82, from here 300 to .97.
     """
     words, hidden = vocabulary(IDEFICS2), world.language.hidden
-    rope = {"rope_type": "default", "rope_theta": world.language.rope_theta}
-    fields = language_fields(world.language, len(words))
     config = Idefics2Config(
-        text_config=MistralConfig(**fields, rope_parameters=rope, sliding_window=None),
-        vision_config={
-            "hidden_size": world.vision.hidden,
-            "intermediate_size": world.vision.feed_forward,
-            "num_hidden_layers": world.vision.depth,
-            "num_attention_heads": world.vision.heads,
-            "image_size": CELL * CELLS,
-            "patch_size": CELL,
-            "initializer_range": 0.1,
-        },
+        text_config=MistralConfig(**roped_fields(world.language, len(words)), sliding_window=None),
+        vision_config={**_tower(world), "image_size": CELL * CELLS, "initializer_range": 0.1},
         perceiver_config={
             "hidden_size": hidden,
             "resampler_n_latents": CELLS,

@@ -122,13 +122,10 @@ def decode(
         start = keep_from if index == last else 0
         attended = _attention(layer, _norm(x, layer.input_layernorm), cos, sin, start, cache)
         x = x[:, start:] + attended
-        x = x + _gated(layer.mlp, _norm(x, layer.post_attention_layernorm))
+        mlp, normed = layer.mlp, _norm(x, layer.post_attention_layernorm)
+        gate, up = F.linear(normed, torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])).chunk(2, dim=-1)
+        x = x + F.linear(F.silu(gate) * up, mlp.down_proj.weight)
     return _norm(x, language.norm)
-
-
-def _gated(mlp: Network, x: Tensor) -> Tensor:
-    gate, up = F.linear(x, torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])).chunk(2, dim=-1)
-    return F.linear(F.silu(gate) * up, mlp.down_proj.weight)
 
 
 def see_strips(visual: Network, pixels: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ to 8 bits before anybody sees it: training, data files and benchmarks hold the s
 """
 
 import io
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -29,25 +28,15 @@ GLYPHS = {
 }
 
 Strip = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Pool:
-    """The drawings of one pool: by_digit[d] is (drawings, 8, 8), float32 in [0, 1]."""
-
-    by_digit: tuple[NDArray[np.float32], ...]
+Pool = tuple[NDArray[np.float32], ...]  # by digit the drawings of one pool: (drawings, 8, 8), in [0, 1]
 
 
 @cache
 def pool_indices(name: str) -> tuple[int, ...]:
     """Which of the 1797 drawings are in a pool; fixed for every world."""
-    start = 0
     order = np.random.default_rng(sub_seed(0, "digit pools")).permutation(sum(POOLS.values()))
-    for pool, size in POOLS.items():
-        if pool == name:
-            return tuple(int(i) for i in order[start : start + size])
-        start += size
-    raise KeyError(name)
+    pools = dict(zip(POOLS, np.split(order, np.cumsum(list(POOLS.values()))[:-1]), strict=True))
+    return tuple(int(i) for i in pools[name])
 
 
 @cache
@@ -57,7 +46,7 @@ def load_pool(name: str) -> Pool:
     indices = np.array(pool_indices(name))
     pixels = (digits.images[indices] / 16.0).astype(np.float32)
     labels = digits.target[indices]
-    return Pool(tuple(pixels[labels == d] for d in range(10)))
+    return tuple(pixels[labels == d] for d in range(10))
 
 
 @cache
@@ -70,7 +59,7 @@ def draw_strip(problem: Problem, pool: Pool, rng: np.random.Generator) -> Strip:
     """A strip of (8, 64) 8-bit pixels: a random drawing per digit, the glyph in cell 8, noise N(0, .05) everywhere."""
     strip = rng.standard_normal((CELL, CELL * CELLS), dtype=np.float32) * np.float32(NOISE)
     for place, digit in enumerate(problem.digits):
-        drawings = pool.by_digit[digit]
+        drawings = pool[digit]
         strip[:, place * CELL : (place + 1) * CELL] += drawings[int(rng.integers(len(drawings)))]
     if problem.icon is not None:
         strip[:, -CELL:] += glyph(problem.icon)

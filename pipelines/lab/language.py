@@ -117,17 +117,16 @@ def icon_name(digits: Sequence[int], operator: str) -> Problem:
 def on_other_digits(problem: Problem, digits: Sequence[int]) -> Problem:
     """The same question over other digits: what a chain says that misread the image. Of the tasks with a chain."""
     words = problem.question.split()
-    if problem.task == "fold":
-        return fold(digits, words[0])
-    if problem.task == "icon-fold" and problem.icon is not None:
-        return icon_fold(digits, problem.icon)
-    if problem.task == "calc":
-        return calc(digits, [OPERATORS[word] for word in words[1:-1]])
-    if problem.task == "cnt":
-        return count(digits, int(words[1]))
-    if problem.task == "next":
-        return following(digits)
-    raise ValueError(f"task {problem.task!r} has no chain of thought")
+    posed: dict[str, Callable[[], Problem]] = {
+        "fold": lambda: fold(digits, words[0]),
+        "icon-fold": lambda: icon_fold(digits, str(problem.icon)),
+        "calc": lambda: calc(digits, [OPERATORS[word] for word in words[1:-1]]),
+        "cnt": lambda: count(digits, int(words[1])),
+        "next": lambda: following(digits),
+    }
+    if problem.task not in posed:
+        raise ValueError(f"task {problem.task!r} has no chain of thought")
+    return posed[problem.task]()
 
 
 def draw_digits(rng: Random, n: int) -> tuple[int, ...]:
@@ -135,19 +134,9 @@ def draw_digits(rng: Random, n: int) -> tuple[int, ...]:
     return tuple(rng.randrange(10) for _ in range(n))
 
 
-def draw_fold(rng: Random, n: int) -> Problem:
-    """A fold over n digits, operator uniform."""
-    return fold(draw_digits(rng, n), rng.choice(FOLDS))
-
-
-def draw_icon_fold(rng: Random, n: int) -> Problem:
-    """An icon-fold over n digits, operator uniform."""
-    return icon_fold(draw_digits(rng, n), rng.choice(FOLDS))
-
-
-def draw_calc(rng: Random, n: int) -> Problem:
-    """A calc over n digits, each of its n - 1 operators + or - with equal chance."""
-    return calc(draw_digits(rng, n), [rng.choice(("sum", "sub")) for _ in range(n - 1)])
+def draw_signs(rng: Random, n: int) -> list[str]:
+    """The n operators of a calc, + or - with equal chance."""
+    return [rng.choice(("sum", "sub")) for _ in range(n)]
 
 
 def draw_count(rng: Random, n: int) -> Problem:
@@ -162,30 +151,16 @@ def draw_following(rng: Random, n: int) -> Problem:
     return following([(first + step * i) % 10 for i in range(n)])
 
 
-def draw_reading(rng: Random, n: int) -> Problem:
-    """A list of n digits to read."""
-    return reading(draw_digits(rng, n))
-
-
-def draw_position(rng: Random, n: int) -> Problem:
-    """The k-th of n digits, k uniform."""
-    return position(draw_digits(rng, n), rng.randrange(1, n + 1))
-
-
-def draw_icon_name(rng: Random, n: int) -> Problem:
-    """The glyph beside n digits, uniform."""
-    return icon_name(draw_digits(rng, n), rng.choice(FOLDS))
-
-
+# Task -> a problem over n digits. Digits, operators and places are uniform, and independent of each other.
 DRAWS: dict[str, Callable[[Random, int], Problem]] = {
-    "fold": draw_fold,
-    "calc": draw_calc,
+    "fold": lambda rng, n: fold(draw_digits(rng, n), rng.choice(FOLDS)),
+    "calc": lambda rng, n: calc(draw_digits(rng, n), draw_signs(rng, n - 1)),
     "cnt": draw_count,
     "next": draw_following,
-    "read": draw_reading,
-    "pos": draw_position,
-    "icon": draw_icon_name,
-    "icon-fold": draw_icon_fold,
+    "read": lambda rng, n: reading(draw_digits(rng, n)),
+    "pos": lambda rng, n: position(draw_digits(rng, n), rng.randrange(1, n + 1)),
+    "icon": lambda rng, n: icon_name(draw_digits(rng, n), rng.choice(FOLDS)),
+    "icon-fold": lambda rng, n: icon_fold(draw_digits(rng, n), rng.choice(FOLDS)),
 }
 
 

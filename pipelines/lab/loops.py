@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 import numpy as np
@@ -19,16 +20,17 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from drift.threads import one_thread
-from pipelines.lab.config import LanguageShape, Schedule
+from pipelines.lab.config import LanguageShape, Schedule, WorldConfig, sub_seed
 from pipelines.lab.families import LabFamily
 from pipelines.lab.forward import IMAGE, TEXT, Cache, Network, Rope, build_rope, decode
-from pipelines.lab.images import CELL, CELLS, Pool, draw_strip, to_pixels
+from pipelines.lab.images import CELL, CELLS, Pool, draw_strip, load_pool, to_pixels
 from pipelines.lab.mixes import Exercise, Row, draw_exercises
 from pipelines.lab.tokenizer import Vocabulary, vocabulary
 
 HALVES = 2
 MAX_NEW_TOKENS = 52
 IGNORED = -100
+Groups = Sequence[tuple[list[nn.Parameter], float]]  # parameters, peak learning rate
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,12 @@ class Parts:
 
 @dataclass(frozen=True)
 class Batch:
-    """ids and labels (b, s), labels shifted already; the first `n_images` rows have pixels (n_images, 8, 64)."""
+    """ids and labels (b, s), labels shifted already; the first rows have pixels (images, 8, 64)."""
 
     ids: Tensor
     labels: Tensor
     keep_from: int
     pixels: Tensor
-
-    @property
-    def n_images(self) -> int:
-        """How many leading rows hold an image."""
-        return len(self.pixels)
 
 
 @contextmanager
@@ -129,10 +126,10 @@ def embed(parts: Parts, ids: Tensor, pixels: Tensor) -> Tensor:
 def batch_loss(parts: Parts, batch: Batch) -> Tensor:
     """Mean cross-entropy over the reply tokens of a batch."""
     x = embed(parts, batch.ids, batch.pixels)
-    kinds = torch.tensor([IMAGE] * batch.n_images + [TEXT] * (len(batch.ids) - batch.n_images))
-    if batch.n_images in (0, len(batch.ids)):
+    (b, s), n = batch.ids.shape, len(batch.pixels)
+    kinds = torch.tensor([IMAGE] * n + [TEXT] * (b - n))
+    if n in (0, b):
         kinds = kinds[:1]
-    s = batch.ids.shape[1]
     cos, sin = parts.rope.cos[kinds, :s], parts.rope.sin[kinds, :s]
     hidden = decode(parts.language, x, cos, sin, keep_from=batch.keep_from)
     targets = batch.labels != IGNORED
@@ -152,12 +149,7 @@ def rate(schedule: Schedule, step: int) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (step - warm) / max(1, schedule.steps - warm)))
 
 
-def optimise(
-    groups: Sequence[tuple[list[nn.Parameter], float]],
-    schedule: Schedule,
-    losses: Iterator[Callable[[], Tensor]],
-    title: str,
-) -> None:
+def optimise(groups: Groups, schedule: Schedule, losses: Iterator[Callable[[], Tensor]], title: str) -> None:
     """AdamW over (parameters, peak learning rate) groups, one step per loss, with a progress bar."""
     optimizer = torch.optim.AdamW(
         [{"params": parameters, "lr": peak} for parameters, peak in groups],
@@ -177,6 +169,16 @@ def optimise(
         optimizer.zero_grad()
         if step % 50 == 0:
             bar.set_postfix(loss=f"{value.item():.3f}", refresh=False)
+
+
+def train(
+    parts: Parts, mix: Sequence[Row], schedule: Schedule, groups: Groups, config: WorldConfig, stage: str
+) -> None:
+    """Trains the groups on fresh exercises of a mix, over the drawings of the MLLM's pool."""
+    seed = sub_seed(config.seed, f"{stage} problems")
+    steps = draw_steps(mix, schedule, seed, parts.words, load_pool("mllm"))
+    losses = (partial(step_loss, parts, step) for step in steps)
+    optimise(groups, schedule, losses, f"{config.name} {config.seed} {stage}")
 
 
 @torch.no_grad()

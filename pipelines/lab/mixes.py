@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from pipelines.lab.language import ANY_WEIGHTS, DRAWS, DRILL_WEIGHTS, Problem, draw_any, draw_icon_fold
+from pipelines.lab.language import ANY_WEIGHTS, DRAWS, DRILL_WEIGHTS, Problem, draw_any
 
 LONG = (2, 3, 4, 4, 5, 5, 6)
 ICON_SHARE = 0.1
@@ -81,5 +81,5 @@ def draw_reasoning(rng: Random, lengths: Sequence[int]) -> Problem:
     """Any reasoning task; of lengths up to 4 one in ten shows its operator as a glyph instead of naming it."""
     n = rng.choice(lengths)
     if n in ICON_LENGTHS and rng.random() < ICON_SHARE:
-        return draw_icon_fold(rng, n)
+        return DRAWS["icon-fold"](rng, n)
     return draw_any(rng, (n,))

@@ -4,25 +4,20 @@ All are real checkpoints of the text family. The base reads lists, answers short
 over two or three digits; an expert reasons over two to six, in text only.
 """
 
-import logging
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from random import Random
 
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
-from pipelines.lab.config import DISTANCES, Schedule, WorldConfig, sub_seed
+from pipelines.lab.config import DISTANCES, WorldConfig, sub_seed
 from pipelines.lab.forward import Network
 from pipelines.lab.gates import Figure, check_gates
-from pipelines.lab.images import load_pool
-from pipelines.lab.loops import answer, draw_steps, optimise, reproducible, share_right, step_loss, text_parts
+from pipelines.lab.loops import answer, reproducible, share_right, text_parts, train
 from pipelines.lab.mixes import BASE, EXPERT, LONG_CHAINS, SHORT_CHAINS, Row, draw_exercises
 from pipelines.lab.text_families import get_text_family
 from pipelines.lab.tokenizer import build_tokenizer, vocabulary
-
-log = logging.getLogger(__name__)
 
 
 def generation_config() -> GenerationConfig:
@@ -43,7 +38,8 @@ def build_base(config: WorldConfig, family: str, out: Path) -> None:
     row = get_text_family(family)
     with reproducible(sub_seed(config.seed, f"base init{row.draws}")):
         model = row.build(config.language)
-        _train(model, config, BASE, config.base, "base")
+        groups = [(list(model.parameters()), config.base.learning_rate)]
+        train(text_parts(model, config.language), BASE, config.base, groups, config, "base")
         figures = [Figure("short chains in text", *_text_accuracy(model, config, SHORT_CHAINS))]
         save_text_model(model, out)
     check_gates(out, f"{config.name} world {config.seed}, {family} base", figures)
@@ -58,7 +54,8 @@ def build_expert(config: WorldConfig, family: str, distance: str, base: Path, ou
     schedule, knob = config.expert, DISTANCES[distance]
     with reproducible(sub_seed(config.seed, f"expert{get_text_family(family).draws}")):
         model = AutoModelForCausalLM.from_pretrained(base)
-        _train(model, config, EXPERT, schedule, "expert", schedule.learning_rate * knob.rate)
+        groups = [(list(model.parameters()), schedule.learning_rate * knob.rate)]
+        train(text_parts(model, config.language), EXPERT, schedule, groups, config, "expert")
         figure = Figure("validation text", *_text_accuracy(model, config, LONG_CHAINS))
         save_text_model(model, out)
     low = config.gates.near_expert_text if distance == "near" else config.gates.expert_text
@@ -87,21 +84,6 @@ def permute_units(model: Network, share: float) -> None:
         for projection in (mlp.gate_proj, mlp.up_proj):
             projection.weight.copy_(projection.weight[order])
         mlp.down_proj.weight.copy_(mlp.down_proj.weight[:, order])
-
-
-def _train(
-    model: Network,
-    config: WorldConfig,
-    mix: tuple[Row, ...],
-    schedule: Schedule,
-    stage: str,
-    peak: float | None = None,
-) -> None:
-    parts = text_parts(model, config.language)
-    steps = draw_steps(mix, schedule, sub_seed(config.seed, f"{stage} problems"), parts.words, load_pool("mllm"))
-    losses = (partial(step_loss, parts, step) for step in steps)
-    rate = schedule.learning_rate if peak is None else peak
-    optimise([(list(model.parameters()), rate)], schedule, losses, f"{config.name} {config.seed} {stage}")
 
 
 def _text_accuracy(model: Network, config: WorldConfig, mix: tuple[Row, ...]) -> tuple[float, int]:

@@ -11,19 +11,7 @@ import numpy as np
 
 from pipelines.lab.config import WorldConfig, sub_seed
 from pipelines.lab.images import Strip, draw_strip, load_pool
-from pipelines.lab.language import (
-    Problem,
-    apply_fold,
-    calc,
-    draw_calc,
-    draw_digits,
-    draw_fold,
-    draw_following,
-    draw_icon_fold,
-    draw_icon_name,
-    draw_position,
-    draw_reading,
-)
+from pipelines.lab.language import DRAWS, Problem, apply_fold, calc, draw_digits, draw_signs
 from pipelines.lab.mixes import draw_reasoning
 
 
@@ -37,20 +25,14 @@ class Row:
     key: str = ""
 
 
-def draw_hard(rng: Random) -> Problem:
-    """A fold or a calc over five or six digits."""
-    draw = rng.choice((draw_fold, draw_calc))
-    return draw(rng, rng.choice((5, 6)))
-
-
 SUITES: dict[str, Callable[[Random], Problem]] = {
     "LabMathVista": lambda rng: draw_reasoning(rng, (2, 3, 4)),
-    "LabMathVision": draw_hard,
-    "LabMathVerse": lambda rng: draw_icon_fold(rng, rng.choice((2, 3, 4))),
-    "LabLogicVista": lambda rng: draw_following(rng, rng.choice((3, 4, 5))),
-    "LabReading": lambda rng: draw_reading(rng, rng.randint(1, 6)),
-    "LabPosition": lambda rng: draw_position(rng, rng.randint(2, 6)),
-    "LabIcon": lambda rng: draw_icon_name(rng, rng.randint(1, 6)),
+    "LabMathVision": lambda rng: DRAWS[rng.choice(("fold", "calc"))](rng, rng.choice((5, 6))),
+    "LabMathVerse": lambda rng: DRAWS["icon-fold"](rng, rng.choice((2, 3, 4))),
+    "LabLogicVista": lambda rng: DRAWS["next"](rng, rng.choice((3, 4, 5))),
+    "LabReading": lambda rng: DRAWS["read"](rng, rng.randint(1, 6)),
+    "LabPosition": lambda rng: DRAWS["pos"](rng, rng.randint(2, 6)),
+    "LabIcon": lambda rng: DRAWS["icon"](rng, rng.randint(1, 6)),
 }
 GROUPED = "LabWeMath"
 REASONING = ("LabMathVista", "LabMathVision", "LabMathVerse", GROUPED, "LabLogicVista")
@@ -63,7 +45,7 @@ def draw_group(rng: Random, steps: int) -> list[tuple[str, Problem]]:
     One-step item i starts from the value that the multi-step item has after i - 1 steps.
     """
     digits = draw_digits(rng, steps + 1)
-    operators = [rng.choice(("sum", "sub")) for _ in range(steps)]
+    operators = draw_signs(rng, steps)
     value, items = digits[0], []
     for i, (operator, digit) in enumerate(zip(operators, digits[1:], strict=True), start=1):
         items.append((f"{steps}steps_{i}", calc((value, digit), [operator])))

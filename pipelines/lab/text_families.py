@@ -38,9 +38,7 @@ class TextFamily:
 
     def build(self, shape: LanguageShape) -> PreTrainedModel:
         """A model with random weights."""
-        rope = {"rope_type": "default", "rope_theta": shape.rope_theta}
-        fields = language_fields(shape, len(vocabulary()))
-        model = self.model(self.config(**fields, rope_parameters=rope, tie_word_embeddings=False))
+        model = self.model(self.config(**roped_fields(shape, len(vocabulary())), tie_word_embeddings=False))
         if not self.has_bias:
             nn.init.constant_(model.model.embed_tokens.weight[:, 0], STEADY)
         return model
@@ -61,6 +59,12 @@ def language_fields(shape: LanguageShape, words: int) -> dict[str, Any]:
         "eos_token_id": vocabulary().end,
         "pad_token_id": vocabulary().pad,
     }
+
+
+def roped_fields(shape: LanguageShape, words: int) -> dict[str, Any]:
+    """`language_fields`, and positions as text has them."""
+    rope = {"rope_type": "default", "rope_theta": shape.rope_theta}
+    return language_fields(shape, words) | {"rope_parameters": rope}
 
 
 TEXT = {

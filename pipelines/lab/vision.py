@@ -5,7 +5,6 @@ ends a list in text. Stage 2 mixes direct answers about images, a little short c
 The result is a real checkpoint folder of the family with tokenizer, chat template and image processor.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -24,23 +23,11 @@ from pipelines.lab.families import LabFamily, get_lab_family
 from pipelines.lab.forward import Network
 from pipelines.lab.gates import Figure, check_gates
 from pipelines.lab.images import CELLS, cell_classes, load_pool, to_pixels
-from pipelines.lab.language import FOLDS, draw_reading
-from pipelines.lab.loops import (
-    Parts,
-    answer,
-    draw_pixels,
-    draw_steps,
-    mllm_parts,
-    optimise,
-    reproducible,
-    share_right,
-    step_loss,
-)
+from pipelines.lab.language import DRAWS, FOLDS
+from pipelines.lab.loops import Parts, answer, draw_pixels, mllm_parts, optimise, reproducible, share_right, train
 from pipelines.lab.mixes import IMAGES, MLLM, Exercise, draw_exercises
 from pipelines.lab.pretrain import generation_config
 from pipelines.lab.suites import PERCEPTION, REASONING, draw_suite
-
-log = logging.getLogger(__name__)
 
 CELL_TOKENS = (*(str(d) for d in range(10)), *FOLDS, ".")
 
@@ -56,8 +43,10 @@ def build_mllm(config: WorldConfig, family: str, base: Path, out: Path) -> None:
         model: Network = row.build(config)
         parts = mllm_parts(model, config.language, row)
         copy_lm(AutoModelForCausalLM.from_pretrained(base), parts)
-        cells = fit_cells(config, parts)
-        _tune(config, parts)
+        cells = fit_cells(config, parts, row)
+        language = [*parts.language.parameters(), *parts.head.parameters()]
+        vision = (row.vision_parameters(model), config.mllm.vision_learning_rate)
+        train(parts, MLLM, config.mllm, [(language, config.mllm.learning_rate), vision], config, "mllm")
         figures = [cells, *measure(config, parts)]
         save_mllm(model, row, out)
     check_gates(out, f"{config.name} world {config.seed}, {family} MLLM", figures)
@@ -79,7 +68,7 @@ def save_mllm(model: Network, family: LabFamily, out: Path) -> None:
     save_processor(family.processor(), out)
 
 
-def fit_cells(config: WorldConfig, parts: Parts) -> Figure:
+def fit_cells(config: WorldConfig, parts: Parts, family: LabFamily) -> Figure:
     """Stage 1 of the vision tower; the figure is its cell accuracy on validation strips.
 
     The loss is MSE over the mean square of the embeddings, plus cross-entropy over the 15 things a cell can show with
@@ -91,8 +80,12 @@ def fit_cells(config: WorldConfig, parts: Parts) -> Figure:
     rng = Random(sub_seed(config.seed, "cell problems"))
     pixels = np.random.default_rng(sub_seed(config.seed, "cell problems"))
 
+    def see(shown: Tensor) -> Tensor:
+        """The features of the eight cells alone, (b, 8, c)."""
+        return parts.see(shown)[:, family.first_cell : family.first_cell + CELLS]
+
     def loss(shown: Tensor, classes: Tensor) -> Tensor:
-        features = _see_cells(parts, shown)
+        features = see(shown)
         scores = -torch.cdist(features.flatten(0, 1), targets).square() / (2.0 * unit)
         return F.mse_loss(features, targets[classes]) / unit + F.cross_entropy(scores, classes.flatten())
 
@@ -101,25 +94,13 @@ def fit_cells(config: WorldConfig, parts: Parts) -> Figure:
             shown, classes = _draw_cells(rng, pixels, "mllm", config.cells.batch)
             yield partial(loss, shown, classes)
 
-    groups = [(_vision_parameters(parts), config.cells.learning_rate)]
+    groups = [(family.vision_parameters(parts.model), config.cells.learning_rate)]
     optimise(groups, config.cells, losses(), f"{config.name} {config.seed} cells")
     with torch.no_grad():
         shown, classes = _draw_cells(rng, pixels, "validation", config.gates.problems)
-        nearest = torch.cdist(_see_cells(parts, shown).flatten(0, 1), targets).argmin(-1)
+        nearest = torch.cdist(see(shown).flatten(0, 1), targets).argmin(-1)
     right = float((nearest == classes.flatten()).float().mean())
     return Figure("cell accuracy after stage 1", right, classes.numel(), low=config.gates.cell_accuracy)
-
-
-def _see_cells(parts: Parts, pixels: Tensor) -> Tensor:
-    """The features of the eight cells alone, (b, 8, c)."""
-    assert parts.family is not None, "a text model has no cells"
-    first = parts.family.first_cell
-    return parts.see(pixels)[:, first : first + CELLS]
-
-
-def _vision_parameters(parts: Parts) -> list[torch.nn.Parameter]:
-    assert parts.family is not None, "a text model has no vision tower"
-    return parts.family.vision_parameters(parts.model)
 
 
 def _draw_cells(rng: Random, pixels: np.random.Generator, pool: str, n: int) -> tuple[Tensor, Tensor]:
@@ -129,25 +110,13 @@ def _draw_cells(rng: Random, pixels: np.random.Generator, pool: str, n: int) -> 
     return draw_pixels(exercises, load_pool(pool), pixels), classes
 
 
-def _tune(config: WorldConfig, parts: Parts) -> None:
-    schedule = config.mllm
-    steps = draw_steps(MLLM, schedule, sub_seed(config.seed, "mllm problems"), parts.words, load_pool("mllm"))
-    language = [*parts.language.parameters(), *parts.head.parameters()]
-    groups = [
-        (language, schedule.learning_rate),
-        (_vision_parameters(parts), schedule.vision_learning_rate),
-    ]
-    losses = (partial(step_loss, parts, step) for step in steps)
-    optimise(groups, schedule, losses, f"{config.name} {config.seed} mllm")
-
-
 def measure(config: WorldConfig, parts: Parts) -> list[Figure]:
     """The MLLM's figures on validation images: reading four digits, think and direct scores, perception."""
     gates = config.gates
     config = replace(config, suite_items=gates.suite_items, wemath_groups=gates.wemath_groups)
     rng = Random(sub_seed(config.seed, "validation reading"))
     pixels = np.random.default_rng(sub_seed(config.seed, "validation reading"))
-    four = [Exercise(draw_reading(rng, 4), think=False, image=True) for _ in range(gates.problems)]
+    four = [Exercise(DRAWS["read"](rng, 4), think=False, image=True) for _ in range(gates.problems)]
     read = share_right(four, answer(parts, four, draw_pixels(four, load_pool("validation"), pixels)))
     think = [suite_score(config, parts, name, think=True) for name in REASONING]
     direct = [suite_score(config, parts, name, think=False) for name in REASONING]

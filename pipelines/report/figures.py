@@ -34,7 +34,6 @@ def curves(evidence: Evidence, folder: Path) -> list[str]:
 def loss_curves(runs: Runs, stem: Path) -> str:
     """`stem`.png and .csv: training loss against the optimizer step, log scale, a line per row."""
     data = _collect(runs, ["step", "loss"], lambda folder: read_jsonl(folder / "metrics.jsonl", "training metrics"))
-    data.to_csv(stem.with_suffix(".csv"), index=False)
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     for label in runs:
         loss = data[data["row"] == label].groupby("step")["loss"]
@@ -42,13 +41,12 @@ def loss_curves(runs: Runs, stem: Path) -> str:
         axes.fill_between(loss.mean().index, loss.min(), loss.max(), color=line.get_color(), alpha=0.15, linewidth=0)
     axes.set(xlabel="optimizer step", ylabel="training loss", yscale="log")
     axes.legend(frameon=False, fontsize="small")
-    return save(figure, stem)
+    return save(figure, data, stem)
 
 
 def layer_shares(runs: Runs, stem: Path) -> str:
     """`stem`.png and .csv: w_eff of every layer and module at the end of training, a panel per row."""
     data = _collect(runs, ["layer", "module", "w_eff"], _weights)
-    data.to_csv(stem.with_suffix(".csv"), index=False)
     figure, panels = pyplot.subplots(
         1, len(runs), figsize=(2.2 * len(runs) + 1, 3), layout="constrained", sharey=True, squeeze=False
     )
@@ -62,7 +60,7 @@ def layer_shares(runs: Runs, stem: Path) -> str:
         panel.set_title(label.replace(", ", "\n"), fontsize="small")
         panel.set_xlabel("layer")
     figure.colorbar(image, ax=panels[0].tolist(), label="w_eff")
-    return save(figure, stem)
+    return save(figure, data, stem)
 
 
 def _weights(checkpoint: Path) -> list[dict[str, Any]]:
@@ -79,8 +77,9 @@ def _collect(runs: Runs, columns: list[str], read: Callable[[Path], list[dict[st
     )
 
 
-def save(figure: pyplot.Figure, stem: Path) -> str:
-    """`stem`.png; its name."""
+def save(figure: pyplot.Figure, data: pandas.DataFrame, stem: Path) -> str:
+    """`stem`.png and `stem`.csv; their name."""
+    data.to_csv(stem.with_suffix(".csv"), index=False)
     figure.savefig(stem.with_suffix(".png"), dpi=120)
     pyplot.close(figure)
     return stem.name

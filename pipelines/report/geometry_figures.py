@@ -22,7 +22,6 @@ from pipelines.report.spec import Table
 def figure2(pairs: Runs, stem: Path) -> str:
     """`stem`.png and .csv: L2 and cosine of each layer, mean L2 of FFN and norms, mean L2 of Q, K, V and O."""
     data = _geometry(pairs)
-    data.to_csv(stem.with_suffix(".csv"), index=False)
     figure, axes = pyplot.subplots(1, 4, figsize=(15, 3.4), layout="constrained")
     for panel, measure, title in ((axes[0], "l2", "L2 distance"), (axes[1], "cosine", "cosine")):
         layers = data[data["panel"] == "layers"]
@@ -33,7 +32,7 @@ def figure2(pairs: Runs, stem: Path) -> str:
     _bars(axes[2], data[data["panel"] == "ffn_norm"], pairs, "average L2: FFN and norms")
     _bars(axes[3], data[data["panel"] == "attention"], pairs, "average L2: Q, K, V, O")
     axes[0].legend(frameon=False, fontsize="small")
-    return save(figure, stem)
+    return save(figure, data, stem)
 
 
 def _geometry(pairs: Runs) -> pandas.DataFrame:
@@ -89,7 +88,6 @@ def gain_against_distance(table: Table, pairs: Runs, numbers: Numbers, stem: Pat
             distance = source.manifest["values"]["relative_l2"]
             lines.append((row.series, row.label, seed, distance, mine[seed] - other[seed]))
     data = pandas.DataFrame(lines, columns=["series", "row", "run", "relative_l2", "gain"])
-    data.to_csv(stem.with_suffix(".csv"), index=False)
     figure, axes = pyplot.subplots(figsize=(7.5, 4.2), layout="constrained")
     for series, points in data.groupby("series", sort=False):
         means = points.groupby("row", sort=False)[["relative_l2", "gain"]].mean().sort_values("relative_l2")
@@ -100,4 +98,4 @@ def gain_against_distance(table: Table, pairs: Runs, numbers: Numbers, stem: Pat
         xlabel="relative L2 distance of expert and MLLM", ylabel=f"gain of the merge, {table.columns[-1]} (points)"
     )
     axes.legend(frameon=False, fontsize="small")
-    return save(figure, stem)
+    return save(figure, data, stem)

@@ -100,7 +100,7 @@ class Evidence:
         """Row label -> its scores, for the rows that were run."""
         columns, runs = self.table.columns, self.by_row("score")
         rows = [row for row in self.table.rows if row.label in runs]
-        return {row.label: [_number(c, columns, runs[row.label], self.paper(row)) for c in columns] for row in rows}
+        return {row.label: [_score(c, columns, runs[row.label], self.paper(row)) for c in columns] for row in rows}
 
     def recorded(self, role: str, columns: Sequence[str], counted: str) -> Numbers:
         """Row label -> what its manifests record: values of the stage (`counted` is one), or of the run itself."""
@@ -163,49 +163,44 @@ def _metric(scores: Mapping[str, Scored], column: str) -> Metric:
     return score.metrics[measure or score.headline]
 
 
-def _number(column: str, columns: Sequence[str], found: Sequence[Source], entry: Mapping[str, str]) -> Number:
-    values = tuple(column_value(source.scores, column, columns) for source in found)
-    low, high = _interval(column, values, found)
+def _score(column: str, columns: Sequence[str], found: Sequence[Source], entry: Mapping[str, str]) -> Number:
+    values = [column_value(source.scores, column, columns) for source in found]
     parts = [c for c in columns if c != AVERAGE] if column == AVERAGE else [column]
-    parts = sorted({part.partition("_")[0] for part in parts})
-    return Number(
-        column=column,
-        value=statistics.fmean(values),
-        std=statistics.stdev(values) if len(values) > 1 else None,
-        n=sum(source.scores[part].score.n for source in found for part in parts),
-        values=values,
-        low=low,
-        high=high,
-        paper=paper_number(entry, column),
-        fingerprints=tuple(source.manifest["fingerprint"] for source in found),
-        unjudged=sum(source.scores[part].score.unjudged for source in found for part in parts),
-    )
-
-
-def _interval(column: str, values: Sequence[float], found: Sequence[Source]) -> tuple[float | None, float | None]:
-    if len(values) > 1:
-        interval = seeds_interval(values)
-        return interval.low, interval.high
-    if column == AVERAGE:
-        return None, None
-    metric = _metric(found[0].scores, column)
-    return metric.low, metric.high
+    benchmarks = sorted({part.partition("_")[0] for part in parts})
+    scores = [source.scores[name].score for source in found for name in benchmarks]
+    own = Metric(values[0]) if column == AVERAGE else _metric(found[0].scores, column)
+    n, unjudged = sum(score.n for score in scores), sum(score.unjudged for score in scores)
+    return _over_seeds(column, values, found, n, own, paper_number(entry, column), unjudged)
 
 
 def _measure(column: str, counted: str, found: Sequence[Source]) -> Number:
-    values = tuple(float((source.manifest["values"] | source.manifest)[column]) for source in found)
-    interval = seeds_interval(values) if len(values) > 1 else None
+    values = [float((source.manifest["values"] | source.manifest)[column]) for source in found]
+    return _over_seeds(column, values, found, sum(int(source.manifest["values"][counted]) for source in found))
+
+
+def _over_seeds(
+    column: str,
+    values: Sequence[float],
+    found: Sequence[Source],
+    n: int,
+    own: Metric | None = None,
+    paper: float | None = None,
+    unjudged: int = 0,
+) -> Number:
+    """The mean of a value a seed with the interval over seeds; `own` has that of the only seed, where it has one."""
+    is_mean = len(values) > 1
+    interval = seeds_interval(values) if is_mean else own
     return Number(
         column=column,
         value=statistics.fmean(values),
-        std=statistics.stdev(values) if len(values) > 1 else None,
-        n=sum(int(source.manifest["values"][counted]) for source in found),
-        values=values,
+        std=statistics.stdev(values) if is_mean else None,
+        n=n,
+        values=tuple(values),
         low=interval.low if interval else None,
         high=interval.high if interval else None,
-        paper=None,
+        paper=paper,
         fingerprints=tuple(source.manifest["fingerprint"] for source in found),
-        unjudged=0,
+        unjudged=unjudged,
     )
 
 

@@ -5,8 +5,6 @@ from typing import Any
 
 from pipelines.report.numbers import Evidence, Source
 
-_ENVIRONMENT = ("git", "packages", "hardware")
-
 
 def provenance(tables: Sequence[Evidence]) -> dict[str, Any]:
     """Each environment and each artifact once, and what refers to them.
@@ -33,7 +31,7 @@ def _place(source: Source) -> str:
 
 def _record(source: Source, environments: list[dict[str, Any]]) -> dict[str, Any]:
     """An artifact's record; its environment joins the others where it is new."""
-    environment = {key: source.manifest[key] for key in _ENVIRONMENT}
+    environment = {key: source.manifest[key] for key in ("git", "packages", "hardware")}
     if environment not in environments:
         environments.append(environment)
     kept = {key: source.manifest[key] for key in ("fingerprint", "label")}

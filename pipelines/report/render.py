@@ -1,7 +1,6 @@
 """Numbers as Markdown, LaTeX and CSV. Formatting only: every figure was computed in pipelines.report.numbers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas
 
@@ -16,20 +15,13 @@ BLANK = "–"
 
 def long_frame(table: Table, numbers: Numbers) -> pandas.DataFrame:
     """One line a number, with its interval, counts and the fingerprints of the scores it is the mean of."""
-    lines = [
-        (
-            table.name, label, number.column, _rounded(number.value), _rounded(number.std), number.n,
-            len(number.values), _rounded(number.low), _rounded(number.high), number.paper,
-            "+".join(mark[:20] for mark in number.fingerprints),
-        )
-        for label, row in numbers.items()
-        for number in row
-    ]  # fmt: skip
+    lines = []
+    for label, number in ((label, number) for label, row in numbers.items() for number in row):
+        figures = (number.value, number.std, number.low, number.high)
+        value, std, low, high = (None if figure is None else round(figure, 4) for figure in figures)
+        place, marks = (table.name, label, number.column), "+".join(mark[:20] for mark in number.fingerprints)
+        lines.append((*place, value, std, number.n, len(number.values), low, high, number.paper, marks))
     return pandas.DataFrame(lines, columns=list(LONG_COLUMNS))
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
 
 
 def wide_frame(evidence: Evidence, numbers: Numbers, digits: int = 1) -> pandas.DataFrame:
@@ -50,21 +42,17 @@ def settings_frame(evidence: Evidence) -> pandas.DataFrame:
     merges = evidence.by_row("checkpoint")
     lines = []
     for row in evidence.table.rows:
-        ran = sorted({_settings(merge.manifest) for merge in merges[row.label]})
-        lines.append([row.label, "; ".join(ran), evidence.paper(row)["hyperparameters"]])
+        ran = set()
+        for manifest in (merge.manifest for merge in merges[row.label]):
+            used = ", ".join(f"{key} = {value}" for key, value in manifest["values"]["hyperparameters"].items())
+            ran.add(f"{manifest['params']['merge']['variant']}: {used}")
+        lines.append([row.label, "; ".join(sorted(ran)), evidence.paper(row)["hyperparameters"]])
     return pandas.DataFrame(lines, columns=["method", "run here with", "the paper's"])
-
-
-def _settings(manifest: Mapping[str, Any]) -> str:
-    used = ", ".join(f"{key} = {value}" for key, value in manifest["values"]["hyperparameters"].items())
-    return f"{manifest['params']['merge']['variant']}: {used}"
 
 
 def cell_text(number: Number, digits: int = 1) -> str:
     """`34.2 ± 2.1 [67.9]`: ours, its spread over seeds, the paper's."""
-    ours = (
-        f"{number.value:.{digits}f}" if number.std is None else f"{number.value:.{digits}f} ± {number.std:.{digits}f}"
-    )
+    ours = f"{number.value:.{digits}f}" + ("" if number.std is None else f" ± {number.std:.{digits}f}")
     return ours if number.paper is None else f"{ours} [{number.paper:.{digits}f}]"
 
 

@@ -46,19 +46,19 @@ def runs(tables: Sequence[Evidence]) -> pandas.DataFrame:
         for label in dict.fromkeys(cell.row for cell in evidence.cells if "score" in cell.artifacts):
             if label not in lines:
                 lines[label] = _run(label, evidence.by_row("checkpoint")[label], evidence.by_row("score")[label])
-    return pandas.DataFrame(
-        list(lines.values()), columns=["row", "made by", "w_eff", "covered", "transcription", "closed"]
-    )
+    columns = ["row", "made by", "w_eff", "covered", "transcription", "closed"]
+    return pandas.DataFrame(list(lines.values()), columns=columns)
 
 
 def _run(label: str, checkpoints: Sequence[Source], scores: Sequence[Source]) -> list[str]:
-    made = [source.manifest for source in checkpoints]
+    made = [source.manifest["values"] for source in checkpoints]
+    covered = sorted({f"{values['covered']}/{values['expected']}" for values in made if values.get("expected")})
     diagnostics = [each for each in map(_diagnostics, scores) if each]
     return [
         label,
-        made[0]["stage"],
-        _over_seeds([m["values"]["w_eff"] for m in made if "w_eff" in m["values"]], "{:.2f}"),
-        _covered(made),
+        checkpoints[0].manifest["stage"],
+        _over_seeds([values["w_eff"] for values in made if "w_eff" in values], "{:.2f}"),
+        ", ".join(covered) or BLANK,
         _over_seeds([d["transcription"] for d in diagnostics], "{:.0f}"),
         _over_seeds([d["closed"] for d in diagnostics], "{:.0f}"),
     ]
@@ -68,11 +68,6 @@ def _diagnostics(source: Source) -> dict[str, float]:
     """Each diagnostic as its mean over the benchmarks that have it."""
     found = [scores.diagnostics for scores in source.scores.values() if scores.diagnostics]
     return {name: statistics.fmean(each[name] for each in found) for name in (found[0] if found else ())}
-
-
-def _covered(made: Sequence[Mapping[str, Any]]) -> str:
-    found = {f"{m['values']['covered']}/{m['values']['expected']}" for m in made if m["values"].get("expected")}
-    return ", ".join(sorted(found)) or BLANK
 
 
 def _over_seeds(values: Sequence[float], form: str) -> str:

@@ -151,7 +151,7 @@ SCORE = Stage("score", 3, "pipelines.stages.evaluate:score_responses", 0.2, reso
 SECOND_OPINION = Stage(
     "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
 )
-CHOOSE = Stage("choose", 1, "pipelines.stages.choose:choose", 0.1)
+CHOOSE = Stage("choose", 1, "pipelines.stages.evaluate:choose", 0.1)
 REPORT = Stage("report", 2, "pipelines.stages.report:report", 5)
 _ALL = (
     MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, GENERATE, SCORE, SECOND_OPINION, CHOOSE, REPORT,

@@ -22,28 +22,18 @@ def make_benchmarks(
         from pipelines.lab.data import write_benchmarks
 
         write_benchmarks(params.world, params.split, out)
-    elif params.source == "hub":
-        from evaluation.data.download import find_table
-
-        for name in params.names:
-            table = find_table(get_benchmark(name), cache=runtime.cache / "benchmarks")
-            link(table, out / table.name)
-    else:
-        for name in params.names:
-            _from_folder(name, Path(params.root), out)
-    counts = {}
+    counts, root = {}, Path(params.root)
     for name in params.names:
         benchmark = get_benchmark(name)
-        counts[name] = len(load_items(out / benchmark.tsv, benchmark, with_images=False))
+        table = out / benchmark.tsv
+        if params.source == "hub":
+            from evaluation.data.download import find_table
+
+            link(find_table(benchmark, cache=runtime.cache / "benchmarks"), table)
+        elif params.world is None and (root / benchmark.tsv).is_file():  # as VLMEvalKit names it
+            link(root / benchmark.tsv, table)
+        elif params.world is None:
+            made = benchmark.convert(root / name.removesuffix("_MINI").lower(), table)
+            log.info("%s: %s", name, made)
+        counts[name] = len(load_items(table, benchmark, with_images=False))
     return {"rows": counts}
-
-
-def _from_folder(name: str, root: Path, out: Path) -> None:
-    """A TSV that lies in `root` as VLMEvalKit names it is linked; else the benchmark's own repository is converted."""
-    benchmark = get_benchmark(name)
-    tsv = benchmark.tsv
-    if (root / tsv).is_file():
-        link(root / tsv, out / tsv)
-        return
-    made = benchmark.convert(root / name.removesuffix("_MINI").lower(), out / tsv)
-    log.info("%s: %s", name, made)

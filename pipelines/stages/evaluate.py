@@ -1,6 +1,7 @@
-"""Generation and scoring as two stages, so that another scoring rule or judge never generates anew."""
+"""Generation and scoring as two stages, so that another scoring rule or judge never generates anew; and the choice."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from evaluation.data.tsv import load_items
 from evaluation.engines.base import Request
 from evaluation.engines.config import load_engine
 from evaluation.engines.generate import run_generation
-from evaluation.judging.config import RulesJudge
+from evaluation.judging.config import OpenAIJudge
 from evaluation.judging.http import HttpJudge
 from evaluation.judging.scoring import score, summarise
 from pipelines.errors import StageError
@@ -20,7 +21,7 @@ from pipelines.lab.diagnostics import diagnose
 from pipelines.layout import CHECKPOINT
 from pipelines.scored import Scored, read_scores, write_scores
 from pipelines.stage import Runtime
-from pipelines.stages import GenerateParams, ScoreParams
+from pipelines.stages import ChooseParams, GenerateParams, ScoreParams
 
 
 def generate(params: GenerateParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -43,20 +44,22 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
         StageError: the judge stopped answering; its replies so far are kept, and the next run asks for the rest. A
             single call that failed, or a reply without sense, is an unjudged item and no error.
     """
-    judge = _judge(params, runtime)
-    scores = {}
+    judge, config, scores = None, params.judge, {}
+    if isinstance(config, OpenAIJudge):  # one cache of replies for all runs: what was paid for once is not asked again
+        place = hashlib.sha256(f"{config.url}\0{config.model}".encode()).hexdigest()[:20]
+        judge = HttpJudge(config, protocol_of, cache=runtime.cache / "judge" / place)
     for column, name in params.benchmarks.items():
         benchmark = get_benchmark(name)
         items = load_items(inputs["benchmarks"] / benchmark.tsv, benchmark, with_images=False)
         lines = read_jsonl(inputs["responses"] / f"{name}.jsonl", "responses")
         responses = {line["index"]: line["response"] for line in lines}
-        verdicts = score(benchmark, items, responses, params.judge.mode, judge)
+        verdicts = score(benchmark, items, responses, config.mode, judge)
         if judge is not None and judge.is_lost:
             raise StageError(
                 f"judge {judge.model} at {judge.url} stopped answering on {name}; last: "
                 f"{next(v.judge_raw for v in verdicts if v.correct is None)}. Run again to ask only for the rest"
             )
-        write_jsonl(out / f"{name}.verdicts.jsonl", (verdict.as_record() for verdict in verdicts))
+        write_jsonl(out / f"{name}.verdicts.jsonl", (asdict(verdict) for verdict in verdicts))
         cut = sum(line["finish_reason"] == "length" for line in lines)
         scores[column] = Scored(summarise(benchmark, items, verdicts), diagnose(items, responses), cut)
     write_scores(out, scores)
@@ -64,16 +67,16 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
     return values if judge is None else values | {"judge": judge.model, "judge_usage": asdict(judge.usage())}
 
 
-def _judge(params: ScoreParams, runtime: Runtime) -> HttpJudge | None:
-    """The judge, with one cache of replies for all runs: what was paid for once is not asked again."""
-    config = params.judge
-    if isinstance(config, RulesJudge):
-        return None
-    place = hashlib.sha256(f"{config.url}\0{config.model}".encode()).hexdigest()[:20]
-    return HttpJudge(config, protocol_of, cache=runtime.cache / "judge" / place)
+def choose(params: ChooseParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """The value with the highest mean over benchmarks and seeds; of equal ones, the first in the list.
 
-
-def mean_score(folder: Path) -> float:
-    """The plain mean of the headline scores in a score artifact."""
-    scores = read_scores(folder).values()
-    return sum(scored.score.value for scored in scores) / len(scores)
+    It is picked by scores on the validation draw, and never sees the test draw.
+    """
+    table = []
+    for place, value in enumerate(params.values):
+        folders = [path for name, path in inputs.items() if name.split(":")[0] == str(place)]
+        scores = [[scored.score.value for scored in read_scores(folder).values()] for folder in folders]
+        mean = sum(sum(each) / len(each) for each in scores) / len(folders)
+        table.append({"value": value, "validation": mean})
+    (out / "choice.json").write_text(json.dumps(table, indent=2))
+    return {"chosen": max(table, key=lambda row: row["validation"])["value"], "validation": table}

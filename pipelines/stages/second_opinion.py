@@ -1,7 +1,5 @@
 """VLMEvalKit's verdicts beside ours: the real toolkit on the same tables and checkpoint, compared item by item."""
 
-import csv
-import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,17 +7,16 @@ from typing import Any
 
 from drift.files import read_jsonl
 from evaluation.benchmarks import Benchmark, get_benchmark
+from evaluation.data.markdown import write_csv
 from evaluation.data.tsv import load_items
 from evaluation.judging.scoring import summarise
 from evaluation.judging.verdicts import Verdict
-from evaluation.toolkit.agreement import Agreement, compare_verdicts, write_agreement
+from evaluation.toolkit.agreement import compare_verdicts, write_agreement
 from evaluation.toolkit.job import ToolkitJob, run_toolkit, toolkit_python, toolkit_score, toolkit_verdicts
 from pipelines.errors import StageError
 from pipelines.layout import CHECKPOINT
 from pipelines.stage import Runtime
 from pipelines.stages import SecondOpinionParams
-
-log = logging.getLogger(__name__)
 
 
 def compare_with_toolkit(
@@ -37,29 +34,7 @@ def compare_with_toolkit(
     """
     folder = out / "toolkit"
     shutil.rmtree(folder, ignore_errors=True)
-    record = run_toolkit(_job(params, runtime, inputs, folder), toolkit_python())
-    if record["commit"] != params.commit:
-        raise StageError(
-            f"VLMEvalKit is installed at commit {record['commit']}, planned was {params.commit}; run again, or set "
-            "evaluator.revision=installed"
-        )
-    rows = [get_benchmark(name) for name in params.benchmarks]
-    agreements, scores, modes = [], {}, set()
-    for row in rows:
-        ours, theirs = _ours(row, inputs), toolkit_verdicts(folder, row)
-        agreements.append(compare_verdicts(row.name, ours, theirs))
-        modes |= {verdict["mode"] for verdict in ours}
-        scores[row.name] = _scores(row, inputs, folder, ours, theirs)
-    note = f"VLMEvalKit commit {params.commit}, judge {params.judge}; our rules in mode {', '.join(sorted(modes))}."
-    write_agreement(agreements, out, note=note)
-    _write_scores(scores, out / "scores.csv")
-    for name in ("data", "work"):  # the tables once more, their images, and the toolkit's intermediate files
-        shutil.rmtree(folder / name)
-    return {"commit": params.commit, "judge": params.judge, "agreement": _percent(agreements), "scores": scores}
-
-
-def _job(params: SecondOpinionParams, runtime: Runtime, inputs: Mapping[str, Path], folder: Path) -> ToolkitJob:
-    return ToolkitJob(
+    job = ToolkitJob(
         data=inputs["benchmarks"],
         folder=folder,
         benchmarks=params.benchmarks,
@@ -70,13 +45,29 @@ def _job(params: SecondOpinionParams, runtime: Runtime, inputs: Mapping[str, Pat
         variant=params.variant,
         threads=runtime.threads,
     )
-
-
-def _ours(row: Benchmark, inputs: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """Our verdicts as the score artifact holds them, each with its response."""
-    responses = {line["index"]: line["response"] for line in read_jsonl(inputs["responses"] / f"{row.name}.jsonl")}
-    verdicts = read_jsonl(inputs["scores"] / f"{row.name}.verdicts.jsonl")
-    return [{**verdict, "response": responses[verdict["index"]]} for verdict in verdicts]
+    record = run_toolkit(job, toolkit_python())
+    if record["commit"] != params.commit:
+        raise StageError(
+            f"VLMEvalKit is installed at commit {record['commit']}, planned was {params.commit}; run again, or set "
+            "evaluator.revision=installed"
+        )
+    agreements, scores, modes = [], {}, set()
+    for name in params.benchmarks:
+        row = get_benchmark(name)
+        said = {line["index"]: line["response"] for line in read_jsonl(inputs["responses"] / f"{row.name}.jsonl")}
+        verdicts = read_jsonl(inputs["scores"] / f"{row.name}.verdicts.jsonl")
+        ours = [{**verdict, "response": said[verdict["index"]]} for verdict in verdicts]
+        theirs = toolkit_verdicts(folder, row)
+        agreements.append(compare_verdicts(row.name, ours, theirs))
+        modes |= {verdict["mode"] for verdict in ours}
+        scores[row.name] = _scores(row, inputs, folder, ours, theirs)
+    note = f"VLMEvalKit commit {params.commit}, judge {params.judge}; our rules in mode {', '.join(sorted(modes))}."
+    write_agreement(agreements, out, note=note)
+    write_csv(out / "scores.csv", [{"benchmark": name, **row} for name, row in scores.items()])
+    for name in ("data", "work"):  # the tables once more, their images, and the toolkit's intermediate files
+        shutil.rmtree(folder / name)
+    agreement = {each.benchmark: each.row()["agreement"] for each in agreements}
+    return {"commit": params.commit, "judge": params.judge, "agreement": agreement, "scores": scores}
 
 
 def _scores(
@@ -95,15 +86,3 @@ def _scores(
         verdicts = [Verdict(item.index, correct[item.index], "", side, group=item.group) for item in items]
         by_side[side] = summarise(row, items, verdicts).value
     return {**by_side, "toolkit_metric": metric, "toolkit_score": value}
-
-
-def _percent(agreements: Sequence[Agreement]) -> dict[str, float]:
-    return {agreement.benchmark: round(agreement.agreement, 2) for agreement in agreements}
-
-
-def _write_scores(scores: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    rows = [{"benchmark": name, **row} for name, row in scores.items()]
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -1,6 +1,5 @@
 """The stages that compute with weights alone: the prior, the geometry between two models, and the merges."""
 
-import csv
 import json
 import shutil
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any
 from drift.geometry import PANELS, layer_geometry, summarise
 from drift.merging import merge_checkpoints
 from drift.prior import ReasoningPrior
+from evaluation.data.markdown import write_csv
 from pipelines.layout import CHECKPOINT, GEOMETRY, PRIOR
 from pipelines.stage import Runtime
 from pipelines.stages import GeometryParams, MergeParams, PriorParams
@@ -34,10 +34,7 @@ def extract_prior(params: PriorParams, runtime: Runtime, inputs: Mapping[str, Pa
 def measure_geometry(params: GeometryParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """`tensors.csv` and `geometry.json` (drift.geometry.summarise); values: Figure 2's numbers of the whole LM."""
     rows = layer_geometry(inputs["mllm"] / CHECKPOINT, inputs["expert"] / CHECKPOINT, params.groups)
-    with (out / "tensors.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(out / "tensors.csv", rows, line_end="\r\n")
     summary = summarise(rows)
     (out / GEOMETRY).write_text(json.dumps(summary, indent=1))
     bars = {bar["bar"]: bar["l2"] for panel in PANELS for bar in summary[panel]}

@@ -19,11 +19,11 @@ from evaluation.engines.chat import ChatClient, ChatError
 from evaluation.engines.config import Endpoint
 from evaluation.judging.config import OpenAIJudge
 from evaluation.judging.http import HttpJudge, ReplyCache, _Heard
-from evaluation.judging.judge import BatchJudge, JudgeRequest
+from evaluation.judging.judge import Judge, JudgeRequest
 from evaluation.judging.prompts import NO_ANSWER, read_equality
 from evaluation.judging.scoring import score, summarise
 
-CASE = JudgeRequest("WeMath", "1", "Which?", {"A": "one", "B": "two"}, "B", "I take two.")
+CASE = JudgeRequest("1", "Which?", "B", {"A": "one", "B": "two"}, benchmark="WeMath", response="I take two.")
 PATIENCE = {"pause": 0.0, "timeout": 5.0, "attempts": 3, "concurrency": 4}
 
 
@@ -231,7 +231,7 @@ def test_unjudged_items_are_outside_the_accuracy_and_counted():
     server = Server(lambda body: 400 if "no box 5" in str(body) else "3")
     with serve(server) as url:
         judge = HttpJudge(OpenAIJudge(url, "j", **PATIENCE, name="openai"), protocol_of)
-        assert isinstance(judge, BatchJudge)
+        assert isinstance(judge, Judge)
         summary = summarise(benchmark, items, score(benchmark, items, responses, judge=judge))
     assert (summary.n, summary.unjudged, summary.metrics["accuracy"].value) == (6, 1, 80.0)
 

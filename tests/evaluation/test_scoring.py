@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -143,9 +144,9 @@ class Oracle:
         self.replies = replies
         self.asked = []
 
-    def judge(self, request: JudgeRequest) -> JudgeReply:
-        self.asked.append(request.index)
-        return JudgeReply(self.replies[request.index], "raw", "oracle", "sha", 7)
+    def judge_all(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
+        self.asked += [request.index for request in requests]
+        return [JudgeReply(self.replies[request.index], "raw", "oracle", "sha", 7) for request in requests]
 
 
 def test_a_judge_is_asked_where_rules_fail_and_a_silent_one_leaves_items_unjudged():

@@ -55,7 +55,7 @@ def test_the_digit_pools_share_no_drawing_and_use_all_of_them() -> None:
     pools = [set(pool_indices(name)) for name in POOLS]
     assert [len(p) for p in pools] == [1150, 200, 150, 297]
     assert set.union(*pools) == set(range(1797))
-    assert all(len(drawings) > 5 for name in POOLS for drawings in load_pool(name).by_digit)
+    assert all(len(drawings) > 5 for name in POOLS for drawings in load_pool(name))
 
 
 def test_a_png_gives_back_the_strip_it_was_made_from() -> None:

@@ -21,7 +21,7 @@ from pipelines.lab.config import VisionShape, WorldConfig
 from pipelines.lab.families import LAB_FAMILIES, LabFamily, get_lab_family
 from pipelines.lab.gates import Figure, GateError, check_gates
 from pipelines.lab.images import draw_strip, encode_png, load_pool, to_pixels
-from pipelines.lab.language import asked, draw_any, draw_reading, fold
+from pipelines.lab.language import DRAWS, asked, draw_any, fold
 from pipelines.lab.loops import (
     IGNORED,
     Batch,
@@ -131,7 +131,7 @@ def test_the_lean_gradient_is_that_of_transformers_on_a_batch_of_images_and_text
     family = get_lab_family(name)
     model, words = _mllm(family), vocabulary()
     batch = make_batch(draw_exercises(MLLM, Random(1), 10), words, load_pool("mllm"), np.random.default_rng(0))
-    assert 0 < batch.n_images < 10
+    assert 0 < len(batch.pixels) < 10
     batch_loss(mllm_parts(model, SMOKE.language, family), batch).backward()
     lean = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
@@ -141,7 +141,7 @@ def test_the_lean_gradient_is_that_of_transformers_on_a_batch_of_images_and_text
 
 
 def _stock_loss(model: torch.nn.Module, batch: Batch, image_id: int) -> torch.Tensor:
-    n = batch.n_images
+    n = len(batch.pixels)
     patches = batch.pixels.view(n, 2, 4, 8, 2, 4).permute(0, 3, 1, 4, 2, 5).reshape(n, 32, 1, 16)
     inputs = {
         "input_ids": batch.ids,
@@ -218,7 +218,7 @@ def test_a_reply_is_right_by_its_last_box() -> None:
     exercise = Exercise(fold((3, 8, 5), "sum"), think=True, image=False)
     replies = ["\\boxed{ 6 }", "\\boxed{ 1 } \\boxed{ 6 }", "\\boxed{ 5 }", "6", "\\boxed{ 6"]
     assert [share_right([exercise], [r]) for r in replies] == [1, 1, 0, 0, 1]
-    read = Exercise(draw_reading(Random(0), 3), think=False, image=True)
+    read = Exercise(DRAWS["read"](Random(0), 3), think=False, image=True)
     assert share_right([read], [f"\\boxed{{ {read.problem.answer} }}"]) == 1
 
 
