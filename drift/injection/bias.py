@@ -126,9 +126,14 @@ def by_parameter(
     if spans:
         copies = values.new_tensor([span.copies for span in spans]).unsqueeze(1)
         out.index_add_(0, torch.tensor([position[span.name] for span in spans], device=values.device), values / copies)
-    ranks = world_size(group)
     if extra is not None:
         out = torch.cat([out, extra.unsqueeze(1)], dim=1)
-    elif len(spans) == len(names) and all(span.copies == ranks for span in spans):
-        return out * ranks
+    elif is_replicated(spans, names, group):
+        return out * world_size(group)
     return all_reduce(out, group)
+
+
+def is_replicated(spans: Sequence[Span], names: Sequence[str], group: torch.distributed.ProcessGroup | None) -> bool:
+    """Whether every rank holds every element of the parameters already."""
+    ranks = world_size(group)
+    return len(spans) == len(names) and all(span.copies == ranks for span in spans)

@@ -16,34 +16,17 @@ from drift.selection import group_of, layer_of, select
 
 
 class Prior(Protocol):
-    """What the injection asks of a reasoning prior; drift.prior.ReasoningPrior is the one that lies on disk."""
+    """What the injection asks of a reasoning prior; drift.prior.ReasoningPrior, whose words these are, lies on disk."""
 
     @property
-    def names(self) -> list[str]:
-        """Canonical names."""
-        ...
-
+    def names(self) -> list[str]: ...
     @property
-    def groups(self) -> tuple[str, ...]:
-        """Module groups that were selected."""
-        ...
-
+    def groups(self) -> tuple[str, ...]: ...
     @property
-    def dtype(self) -> torch.dtype:
-        """The dtype that Delta is stored in, and held in."""
-        ...
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of one Delta."""
-        ...
-
-    def norm(self, name: str) -> float:
-        """Norm of one Delta as stored."""
-        ...
-
-    def read_slice(self, name: str, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Elements [start, stop) of one flattened Delta."""
-        ...
+    def dtype(self) -> torch.dtype: ...
+    def shape(self, name: str) -> tuple[int, ...]: ...
+    def norm(self, name: str) -> float: ...
+    def read_slice(self, name: str, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor: ...
 
 
 def unwrap(model: nn.Module) -> PreTrainedModel:
