@@ -18,19 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from drift.adapters import own_parameters
 from drift.errors import CheckpointError, FamilyError, closest
+from drift.selection import is_lm_tensor
 
 if TYPE_CHECKING:
     from torch import nn
 
-# What may stand under an LM's prefix; anything else there (LoRA, quantised weights, experts) is refused by name.
-_KNOWN = re.compile(
-    r"embed_tokens\.weight"
-    r"|norm\.weight"
-    r"|layers\.\d+\.(?:"
-    r"self_attn\.(?:[qkvo]_proj\.(?:weight|bias)|[qk]_norm\.weight)"
-    r"|mlp\.(?:gate|up|down)_proj\.(?:weight|bias)"
-    r"|(?:input|post_attention)_layernorm\.weight)"
-)
 # A buffer that old Llama checkpoints carry: recomputed from the config, never a parameter.
 _BUFFER = re.compile(r"(?:layers\.\d+\.self_attn\.)?rotary_emb\.\w+")
 # Names that wrappers put in front of a module's own (DDP, DeepSpeed, torch.compile, FSDP1, activation checkpointing).
@@ -72,7 +64,7 @@ class Family:
             return None
         if match["head"] == "weight":
             return "lm_head.weight"
-        if match["body"] and _KNOWN.fullmatch(match["body"]):
+        if match["body"] and is_lm_tensor(f"model.{match['body']}"):
             return f"model.{match['body']}"
         if match["body"] and _BUFFER.fullmatch(match["body"]):
             return None

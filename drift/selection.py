@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from drift.errors import CoverageError, DriftError, closest
 
 _LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
+# Every tensor that a dense LM may have; anything else under its prefix (LoRA, quantised weights, experts) is refused.
 _GROUP_PATTERNS: dict[str, re.Pattern[str]] = {
     "attn": re.compile(r"model\.layers\.\d+\.self_attn\.(?:[qkvo]_proj\.(?:weight|bias)|[qk]_norm\.weight)"),
     "mlp": re.compile(r"model\.layers\.\d+\.mlp\.(?:gate|up|down)_proj\.(?:weight|bias)"),
@@ -27,6 +28,11 @@ GEOMETRY_GROUPS = ("attn", "mlp", "norm", "final_norm")
 
 class SelectionError(DriftError):
     """A group or a layer that does not exist was asked for."""
+
+
+def is_lm_tensor(name: str) -> bool:
+    """Whether it is a canonical LM name."""
+    return any(pattern.fullmatch(name) for pattern in _GROUP_PATTERNS.values())
 
 
 def group_of(name: str) -> str:
@@ -67,7 +73,8 @@ def select(
     check_groups(groups)
     known = sorted(set(names), key=_position)
     check_layers(layers, known)
-    chosen = [name for name in known if group_of(name) in groups and _is_in(layers, layer_of(name))]
+    within = None if layers is None else {None, *layers}
+    chosen = [name for name in known if group_of(name) in groups and (within is None or layer_of(name) in within)]
     empty = [group for group in groups if not any(group_of(name) == group for name in chosen)]
     if empty:
         raise SelectionError(
@@ -130,10 +137,6 @@ def check_coverage(
                     f"{what}: {name!r} has shape {tuple(selected[name])} on the first side "
                     f"and {tuple(available[name])} on the second"
                 )
-
-
-def _is_in(layers: Sequence[int] | None, layer: int | None) -> bool:
-    return layers is None or layer is None or layer in layers
 
 
 def _position(name: str) -> tuple[int, int, str]:

@@ -124,7 +124,7 @@ def check_fit(mllm: Source, other: Source, names: Iterable[str]) -> None:
     names = list(names)
     groups = {group_of(name) for name in names}
     there = {name for name in names if other.has(name)}
-    extra = {name for name in other.index if _is_comparable(name) and group_of(name) in groups} - set(mllm.index)
+    extra = {name for name in other.index if name not in _VOCABULARY and group_of(name) in groups} - set(mllm.index)
     check_coverage(names, there | extra, f"{mllm.folder} against {other.folder}")
     for name in names:
         if mllm.shape(name) != other.shape(name):
@@ -138,13 +138,9 @@ def check_fit(mllm: Source, other: Source, names: Iterable[str]) -> None:
     _compare_configs(mllm, other)
 
 
-def _is_comparable(name: str) -> bool:
-    return name not in _VOCABULARY
-
-
 def _compare_configs(mllm: Source, other: Source) -> None:
     for key in ("num_attention_heads", "num_key_value_heads"):
-        ours, theirs = asdict(mllm.lm)[key], asdict(other.lm)[key]
+        ours, theirs = vars(mllm.lm)[key], vars(other.lm)[key]
         if None not in (ours, theirs) and ours != theirs:
             raise CheckpointError(
                 f"{key} is {ours} in {mllm.folder} and {theirs} in {other.folder}; the heads don't align"

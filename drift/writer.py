@@ -138,12 +138,10 @@ class Writer:
         (self.partial / "plan.sha256").unlink()
         (self.partial / "journal.txt").unlink(missing_ok=True)
         if len(self._shards) > 1:
-            index = {"metadata": {"total_size": self.nbytes}, "weight_map": self._weight_map()}
+            files = {spec.name: self._file_name(i) for i, shard in enumerate(self._shards) for spec in shard}
+            index = {"metadata": {"total_size": self.nbytes}, "weight_map": files}
             (self.partial / f"{self.stem}.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
         os.replace(self.partial, self.folder)
-
-    def _weight_map(self) -> dict[str, str]:
-        return {spec.name: self._file_name(i) for i, shard in enumerate(self._shards) for spec in shard}
 
     def _file_name(self, i: int) -> str:
         count = len(self._shards)

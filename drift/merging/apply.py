@@ -18,7 +18,6 @@ import yaml
 from torch import Tensor
 from tqdm import tqdm
 
-from drift.checkpoints import TensorSpec, Writer
 from drift.merging.card import copy_side_files, merge_config, model_card
 from drift.merging.config import (
     Hyperparameters,
@@ -32,7 +31,9 @@ from drift.merging.config import (
 from drift.merging.inputs import Inputs, open_inputs
 from drift.merging.methods import check_base, plan_merge
 from drift.merging.operands import Merged, count_layers
+from drift.safetensors_io import TensorSpec
 from drift.threads import one_thread
+from drift.writer import Writer
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import drift.writer
-from drift.checkpoints import Checkpoint, TensorSpec, Writer, write_checkpoint
+from drift.checkpoints import Checkpoint
 from drift.errors import CheckpointError
+from drift.safetensors_io import TensorSpec
+from drift.writer import Writer, write_checkpoint
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
