@@ -88,16 +88,9 @@ def combine(command: Merge) -> str:
     """Merges; where the checkpoint lies, how many tensors were merged, and with which hyper-parameters."""
     from drift.merging import merge_checkpoints
 
-    summary = merge_checkpoints(
-        command.method,
-        command.out,
-        mllm=command.mllm,
-        expert=command.expert,
-        base=command.base,
-        variant=command.variant,
-        seed=command.seed,
-        **command.hyperparameters,
-    )
+    options = asdict(command)
+    method, out, hyperparameters = options.pop("method"), options.pop("out"), options.pop("hyperparameters")
+    summary = merge_checkpoints(method, out, **options, **hyperparameters)
     return json.dumps(asdict(summary) | {"folder": str(summary.folder)})
 
 

@@ -18,19 +18,12 @@ import yaml
 from torch import Tensor
 from tqdm import tqdm
 
+from drift.checkpoints import Checkpoint
 from drift.merging.card import copy_side_files, merge_config, model_card
-from drift.merging.config import (
-    Hyperparameters,
-    MergeError,
-    Method,
-    Value,
-    describe,
-    get_method,
-    resolve_hyperparameters,
-)
+from drift.merging.config import MergeError, Method, Value, describe, get_method, resolve_hyperparameters
 from drift.merging.inputs import Inputs, open_inputs
 from drift.merging.methods import check_base, plan_merge
-from drift.merging.operands import Merged, count_layers
+from drift.merging.operands import Merge, Merged
 from drift.safetensors_io import TensorSpec
 from drift.threads import one_thread
 from drift.writer import Writer
@@ -100,71 +93,52 @@ def merge_checkpoints(
         log.info("%s (%s) needs no base; %s is not read", method, variant, base)
     inputs = open_inputs(mllm, expert, base if row.needs_base else None)
     with one_thread():
-        return _run(_Job(row, chosen, inputs, seed, chunk_elements), Path(out))
+        return _run(Merge(row, chosen, inputs.operands(), seed), inputs, chunk_elements, Path(out))
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One merge, checked and ready to run."""
-
-    method: Method
-    hyperparameters: Hyperparameters
-    inputs: Inputs
-    seed: int
-    chunk: int
-
-    @property
-    def used(self) -> dict[str, Value]:
-        """The hyperparameters as numbers for a model of this depth."""
-        return describe(self.method, self.hyperparameters, count_layers(self.inputs.names))
-
-    @property
-    def resume_key(self) -> str:
-        """Equal for equal results: method, hyperparameters, seed and the state of the sources; not the chunk."""
-        identity = [self.method.key, self.method.variant, self.used, self.seed, self.inputs.identity()]
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
-def _run(job: _Job, out: Path) -> MergeSummary:
+def _run(merge: Merge, inputs: Inputs, chunk: int, out: Path) -> MergeSummary:
     """Plans every tensor, then streams all of them, merged or copied, through the writer."""
-    mllm, operands = job.inputs.mllm, job.inputs.operands()
+    method, mllm = merge.method, inputs.mllm.checkpoint
     specs = [mllm.spec(name) for name in mllm.names]
-    summary = MergeSummary(out, len(operands), len(specs) - len(operands), job.used, job.inputs.warnings)
-    with Writer(out, specs, resume_key=job.resume_key) as writer:
-        planned = plan_merge(job.method, job.hyperparameters, list(operands.values()), job.seed)
-        merged, done = dict(zip(operands, planned, strict=True)), writer.done
-        with tqdm(total=writer.nbytes, unit="B", unit_scale=True, desc=job.method.key, disable=None) as progress:
+    count = len(merge.tensors)
+    used = describe(method, merge.chosen, merge.layers)
+    summary = MergeSummary(out, count, len(specs) - count, used, inputs.warnings)
+    # Equal for equal results: method, hyperparameters as numbers, seed and the state of the sources; not the chunk.
+    identity = [method.key, method.variant, used, merge.seed, inputs.identity()]
+    resume_key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    with Writer(out, specs, resume_key=resume_key) as writer:
+        planned = plan_merge(method, merge.chosen, merge.tensors, merge.seed)
+        on_disk = [inputs.mllm.index[each.name] for each in merge.tensors]
+        merged, done = dict(zip(on_disk, planned, strict=True)), writer.done
+        with tqdm(total=writer.nbytes, unit="B", unit_scale=True, desc=method.key, disable=None) as progress:
             for spec in specs:
                 if spec.name not in done:
-                    for part in _slices(job, spec, merged.get(spec.name)):
+                    for part in _slices(mllm, spec, merged.get(spec.name), chunk):
                         writer.append(spec.name, part)
                 progress.update(spec.nbytes)
-        _write_side_files(job, writer.partial, summary)
-    log.info(
-        "%s (%s): %d merged, %d copied, in %s", job.method.key, job.method.variant, summary.merged, summary.copied, out
-    )
+        config = merge_config(method, used, inputs.folders, merge.seed, mllm.dtype(on_disk[0]))
+        _write_side_files(writer.partial, method, config, inputs, summary)
+    log.info("%s (%s): %d merged, %d copied, in %s", method.key, method.variant, count, summary.copied, out)
     return summary
 
 
-def _slices(job: _Job, spec: TensorSpec, merged: Merged | None) -> Iterator[Tensor]:
+def _slices(mllm: Checkpoint, spec: TensorSpec, merged: Merged | None, chunk: int) -> Iterator[Tensor]:
     """The result's tensor in consecutive flat pieces."""
-    step = spec.numel if merged is not None and merged.is_whole else job.chunk
+    step = spec.numel if merged is not None and merged.is_whole else chunk
     for start in range(0, spec.numel, step):
         stop = min(start + step, spec.numel)
         if merged is None or merged.is_copy:
-            yield job.inputs.mllm.read_slice(spec.name, start, stop)
+            yield mllm.read_slice(spec.name, start, stop)
         else:
             yield merged.read(start, stop)
 
 
-def _write_side_files(job: _Job, folder: Path, summary: MergeSummary) -> None:
+def _write_side_files(
+    folder: Path, method: Method, config: dict[str, object], inputs: Inputs, summary: MergeSummary
+) -> None:
     """Config, tokenizer, processor, the merge's YAML and the model card."""
-    mllm = job.inputs.mllm
-    dtype = mllm.dtype(next(iter(job.inputs.operands())))
-    config = merge_config(job.method, job.used, job.inputs.folders, job.seed, dtype)
-    copy_side_files(mllm.folder, folder)
+    copy_side_files(inputs.mllm.folder, folder)
     (folder / "mergekit_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     notes = [f"{summary.merged} tensors merged; {summary.copied} are the MLLM's, bit for bit.", *summary.warnings]
-    (folder / "README.md").write_text(
-        model_card(job.method, config, job.inputs.folders, "\n\n".join(notes)), encoding="utf-8"
-    )
+    card = model_card(method, config, inputs.folders, "\n\n".join(notes))
+    (folder / "README.md").write_text(card, encoding="utf-8")

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from drift.checkpoints import Checkpoint
 from drift.merging.config import MergeError
 from drift.merging.operands import Operands
-from drift.merging.threshold import Read
 from drift.sources import Source, check_fit, open_source, select_target
 
 # Embeddings and lm_head stay the MLLM's: vocabularies differ and rows of unlike tokens can't be mixed (BR2V).
@@ -29,29 +28,25 @@ class Inputs:
     warnings: tuple[str, ...]
 
     @property
-    def mllm(self) -> Checkpoint:
+    def mllm(self) -> Source:
         """The checkpoint whose layout and whose other tensors the result has."""
-        return self.roles["mllm"].checkpoint
+        return self.roles["mllm"]
 
     @property
     def folders(self) -> dict[str, Path]:
         """Folder by role."""
         return {role: source.folder for role, source in self.roles.items()}
 
-    def operands(self) -> dict[str, Operands]:
-        """{the MLLM's name on disk: operands}, in the model's order."""
-        on_disk, shape = self.roles["mllm"].index, self.roles["mllm"].shape
-        return {
-            on_disk[name]: Operands(name, shape(name), {role: _slices(it, name) for role, it in self.roles.items()})
+    def operands(self) -> list[Operands]:
+        """What is merged, in the model's order."""
+        return [
+            Operands(name, self.mllm.shape(name), {r: partial(s.read_slice, name) for r, s in self.roles.items()})
             for name in self.names
-        }
+        ]
 
     def identity(self) -> dict[str, list[tuple[str, int, int]]]:
         """What tells an interrupted merge that its sources are still the same: path, size and time of each shard."""
-        return {
-            role: [(str(shard.path.resolve()), *_stamp(shard.path)) for shard in source.checkpoint.shards]
-            for role, source in self.roles.items()
-        }
+        return {role: [_stamp(shard.path) for shard in source.checkpoint.shards] for role, source in self.roles.items()}
 
 
 def open_inputs(mllm: Path | str, expert: Path | str, base: Path | str | None) -> Inputs:
@@ -69,19 +64,15 @@ def open_inputs(mllm: Path | str, expert: Path | str, base: Path | str | None) -
     names = select_target(first, MERGED_GROUPS)
     warnings: list[str] = []
     for role, other in list(roles.items())[1:]:
-        _check_family(first.checkpoint, other.checkpoint, role)
+        if first.checkpoint.family.text != other.checkpoint.family.text:
+            # Equal shapes don't make equal architectures: a Llama can have a Mistral's.
+            raise MergeError(
+                f"the LM of the MLLM {first.folder} is of family {first.checkpoint.family.text!r}, the {role} "
+                f"{other.folder} of {other.checkpoint.family.text!r}; choose one of the same family"
+            )
         check_fit(first, other, names)
         warnings += _differences(first, other, role)
     return Inputs(roles, tuple(names), tuple(warnings))
-
-
-def _check_family(mllm: Checkpoint, other: Checkpoint, role: str) -> None:
-    """Equal shapes don't make equal architectures: a Llama can have a Mistral's."""
-    if mllm.family.text != other.family.text:
-        raise MergeError(
-            f"the LM of the MLLM {mllm.folder} is of family {mllm.family.text!r}, the {role} {other.folder} of "
-            f"{other.family.text!r}; choose one of the same family"
-        )
 
 
 def _differences(mllm: Source, other: Source, role: str) -> list[str]:
@@ -95,10 +86,6 @@ def _differences(mllm: Source, other: Source, role: str) -> list[str]:
     ]
 
 
-def _slices(source: Source, name: str) -> Read:
-    return lambda start, stop: source.read_slice(name, start, stop)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
+def _stamp(path: Path) -> tuple[str, int, int]:
     status = path.stat()
-    return status.st_size, status.st_mtime_ns
+    return str(path.resolve()), status.st_size, status.st_mtime_ns
