@@ -167,15 +167,9 @@ def lm_config(config: Mapping[str, Any]) -> LMConfig:
     text = {**config, **(config.get("text_config") or {})}
     rope = {**(text.get("rope_scaling") or {}), **(text.get("rope_parameters") or {})}
     tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings"))
-    return LMConfig(
-        hidden_size=text.get("hidden_size"),
-        num_hidden_layers=text.get("num_hidden_layers"),
-        num_attention_heads=text.get("num_attention_heads"),
-        num_key_value_heads=text.get("num_key_value_heads"),
-        vocab_size=text.get("vocab_size"),
-        rope_theta=rope.get("rope_theta", text.get("rope_theta")),
-        is_tied=bool(tied),
-    )
+    sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size")
+    theta = rope.get("rope_theta", text.get("rope_theta"))
+    return LMConfig(**{size: text.get(size) for size in sizes}, rope_theta=theta, is_tied=bool(tied))
 
 
 def lm_index(names: Iterable[str], family: Family) -> dict[str, str]:

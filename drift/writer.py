@@ -79,7 +79,8 @@ class Writer:
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise CheckpointError(f"{self.folder} exists and is not empty; remove it or choose another folder")
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        is_resuming = self._read_plan() == self._plan()
+        plan = self.partial / "plan.sha256"
+        is_resuming = self._resume_key is not None and plan.is_file() and plan.read_text() == self._plan()
         if not is_resuming:
             shutil.rmtree(self.partial, ignore_errors=True)
             check_disk(self.folder.parent, self.nbytes)
@@ -87,7 +88,7 @@ class Writer:
         self._open_files(is_resuming)
         if is_resuming:
             self._read_journal()
-        (self.partial / "plan.sha256").write_text(self._plan())
+        plan.write_text(self._plan())
         return self
 
     def append(self, name: str, data: Tensor) -> None:
@@ -119,7 +120,8 @@ class Writer:
         Raises:
             CheckpointError: some tensor was not written in full.
         """
-        self._close_files()
+        for file in self._files + ([self._journal] if self._resume_key is not None else []):
+            os.close(file)
         done = self.done
         missing = [name for name in self.specs if name not in done]
         if kind is None and not missing:
@@ -159,18 +161,9 @@ class Writer:
         if self._resume_key is not None:
             self._journal = os.open(self.partial / "journal.txt", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
 
-    def _close_files(self) -> None:
-        for file in self._files + ([self._journal] if self._resume_key is not None else []):
-            os.close(file)
-        self._files = []
-
     def _plan(self) -> str:
         layout = [[(s.name, s.shape, str(s.dtype)) for s in shard] for shard in self._shards]
         return hashlib.sha256(json.dumps([layout, self._metadata, self._resume_key]).encode()).hexdigest()
-
-    def _read_plan(self) -> str:
-        path = self.partial / "plan.sha256"
-        return path.read_text() if self._resume_key is not None and path.is_file() else ""
 
     def _read_journal(self) -> None:
         lines = (self.partial / "journal.txt").read_text().split("\n")[:-1]  # a torn last line is no finished tensor

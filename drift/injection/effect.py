@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 from drift.errors import CheckpointError, DriftError
 from drift.injection.bias import by_parameter, chunks, weight_products
 from drift.injection.coverage import Prior, covered_parameters
-from drift.injection.shards import Span, dtensor_span, local_tensor, rank_of, world_size
+from drift.injection.shards import Span, dtensor_span, local_tensor, rank, world_size
 from drift.injection.targets import Seam, open_seam
 from drift.selection import group_of, layer_of, module_of
 from drift.sources import open_source
@@ -38,12 +38,12 @@ def _module_slice(name: str, parameter: nn.Parameter) -> tuple[Span, Tensor]:
     if isinstance(parameter, DTensor):
         return dtensor_span(name, parameter), local_tensor(parameter.data).reshape(-1)
     if "ds_tensor" in vars(parameter):
-        own, rank = parameter.ds_tensor.data.view(-1), dist.get_rank(parameter.ds_process_group)  # type: ignore[attr-defined]
-        start, end = rank * own.numel(), parameter.ds_numel  # type: ignore[attr-defined]
+        own, number = parameter.ds_tensor.data.view(-1), dist.get_rank(parameter.ds_process_group)  # type: ignore[attr-defined]
+        start, end = number * own.numel(), parameter.ds_numel  # type: ignore[attr-defined]
         stop = max(start, min(start + own.numel(), end))
         return Span(name, start, stop), own[: stop - start]
-    part = math.ceil(parameter.numel() / world_size(None))
-    start = min(rank_of(None) * part, parameter.numel())
+    part = math.ceil(parameter.numel() / world_size())
+    start = min(rank() * part, parameter.numel())
     stop = min(start + part, parameter.numel())
     return Span(name, start, stop), parameter.data.reshape(-1)[start:stop]
 

@@ -56,14 +56,14 @@ class GradientShards(ABC):
         """Tell the backend that the gradients have changed, where it caches anything about them."""
 
 
-def world_size(group: dist.ProcessGroup | None) -> int:
+def world_size(group: dist.ProcessGroup | None = None) -> int:
     """Ranks in `group`; 1 where torch.distributed is not running."""
     return dist.get_world_size(group) if dist.is_initialized() else 1
 
 
-def rank_of(group: dist.ProcessGroup | None) -> int:
-    """This process's rank in `group`; 0 where torch.distributed is not running."""
-    return dist.get_rank(group) if dist.is_initialized() else 0
+def rank() -> int:
+    """This process's number among all; 0 where torch.distributed is not running."""
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
 def all_reduce(values: Tensor, group: dist.ProcessGroup | None) -> Tensor:
@@ -113,7 +113,7 @@ class ModuleShards(GradientShards):
         self._parameters = list(parameters.values())
         self._loss_scale = loss_scale
         self.group = None
-        copies = world_size(None)
+        copies = world_size()
         self.spans = [
             dtensor_span(name, p) if isinstance(p, DTensor) else Span(name, 0, p.numel(), copies)
             for name, p in parameters.items()
