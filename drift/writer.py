@@ -8,6 +8,7 @@ follows the chunk and not the shard. It works in a temporary folder beside the t
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -83,7 +84,11 @@ class Writer:
         is_resuming = self._resume_key is not None and plan.is_file() and plan.read_text() == self._plan()
         if not is_resuming:
             shutil.rmtree(self.partial, ignore_errors=True)
-            check_disk(self.folder.parent, self.nbytes)
+            free = shutil.disk_usage(self.folder.parent).free
+            if free < self.nbytes:
+                raise CheckpointError(
+                    f"not enough disk at {self.folder.parent}: {self.nbytes:,} bytes are needed, {free:,} are free"
+                )
             self.partial.mkdir()
         self._open_files(is_resuming)
         if is_resuming:
@@ -171,36 +176,15 @@ class Writer:
         log.info("resuming %s: %d of %d tensors are there", self.folder, len(self.done), len(self.specs))
 
 
-def write_checkpoint(
-    folder: Path | str, tensors: Mapping[str, Tensor], *, max_shard_bytes: int | None = MAX_SHARD_BYTES
-) -> None:
-    """Writes tensors that are in memory as a checkpoint folder's weights, atomically."""
-    specs = [TensorSpec(name, tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()]
-    with Writer(folder, specs, max_shard_bytes=max_shard_bytes) as writer:
-        for name, tensor in tensors.items():
-            writer.append(name, tensor)
-
-
-def check_disk(folder: Path, nbytes: int) -> None:
-    """Refuses work that would fill the disk.
-
-    Raises:
-        CheckpointError: fewer than `nbytes` bytes are free where `folder` is.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < nbytes:
-        raise CheckpointError(f"not enough disk at {folder}: {nbytes:,} bytes are needed, {free:,} are free")
-
-
 def _plan_shards(specs: Sequence[TensorSpec], limit: int | None) -> list[list[TensorSpec]]:
     shards: list[list[TensorSpec]] = [[]]
-    room = limit
+    largest = math.inf if limit is None else limit
+    room = largest
     for spec in specs:
-        if room is not None and limit is not None:
-            if spec.nbytes > room and shards[-1]:
-                shards.append([])
-                room = limit
-            room -= spec.nbytes
+        if spec.nbytes > room and shards[-1]:
+            shards.append([])
+            room = largest
+        room -= spec.nbytes
         shards[-1].append(spec)
     # Wide dtypes first, so that every tensor starts at a multiple of its item size, as readers expect.
     return [sorted(shard, key=lambda spec: -spec.dtype.itemsize) for shard in shards]

@@ -10,8 +10,9 @@ MLLM does.
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -21,10 +22,10 @@ from tqdm import tqdm
 from drift.checkpoints import Checkpoint
 from drift.merging.card import copy_side_files, merge_config, model_card
 from drift.merging.config import MergeError, Method, Value, describe, get_method, resolve_hyperparameters
-from drift.merging.inputs import Inputs, open_inputs
 from drift.merging.methods import check_base, plan_merge
-from drift.merging.operands import Merge, Merged
+from drift.merging.operands import Merge, Merged, Operands
 from drift.safetensors_io import TensorSpec
+from drift.sources import Source, check_fit, open_source, select_target
 from drift.threads import one_thread
 from drift.writer import Writer
 
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 # Long enough to hide the cost of a call, short enough that slices stay in the cache and their pages with the allocator:
 # on 106M parameters a linear merge takes 0.28 CPU seconds at 2^17, 0.44 at 2^18, 0.52 at 2^20.
 CHUNK_ELEMENTS = 1 << 17
+# Embeddings and lm_head stay the MLLM's: vocabularies differ and rows of unlike tokens can't be mixed (BR2V).
+MERGED_GROUPS = ("attn", "mlp", "norm", "final_norm")
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,90 @@ def merge_checkpoints(
         raise MergeError(f"chunk_elements is {chunk_elements}; it must be at least 1")
     if base is not None and not row.needs_base:
         log.info("%s (%s) needs no base; %s is not read", method, variant, base)
-    inputs = open_inputs(mllm, expert, base if row.needs_base else None)
+    inputs = _open_inputs(mllm, expert, base if row.needs_base else None)
     with one_thread():
         return _run(Merge(row, chosen, inputs.operands(), seed), inputs, chunk_elements, Path(out))
 
 
-def _run(merge: Merge, inputs: Inputs, chunk: int, out: Path) -> MergeSummary:
+@dataclass(frozen=True)
+class _Inputs:
+    """Checkpoints by role, and which tensors are merged.
+
+    Attributes:
+        roles: mllm, expert and, where the method needs it, base.
+        names: canonical names of the tensors that are merged, in the model's order.
+        warnings: differences that a merge can live with, each naming both values.
+    """
+
+    roles: Mapping[str, Source]
+    names: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def mllm(self) -> Source:
+        """The checkpoint whose layout and whose other tensors the result has."""
+        return self.roles["mllm"]
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Folder by role."""
+        return {role: source.folder for role, source in self.roles.items()}
+
+    def operands(self) -> list[Operands]:
+        """What is merged, in the model's order."""
+        return [
+            Operands(name, self.mllm.shape(name), {r: partial(s.read_slice, name) for r, s in self.roles.items()})
+            for name in self.names
+        ]
+
+    def identity(self) -> dict[str, list[tuple[str, int, int]]]:
+        """What tells an interrupted merge that its sources are still the same: path, size and time of each shard."""
+        return {role: [_stamp(shard.path) for shard in source.checkpoint.shards] for role, source in self.roles.items()}
+
+
+def _open_inputs(mllm: Path | str, expert: Path | str, base: Path | str | None) -> _Inputs:
+    """Opens the checkpoints, folders or hub ids, and checks that their LMs can be merged.
+
+    Raises:
+        CheckpointError: a folder is incomplete or corrupt, a tensor has another shape, or the heads another number.
+        FamilyError: a family is unknown.
+        CoverageError: a tensor that one side lacks.
+        MergeError: the LMs are of different families.
+    """
+    words = {"mllm": mllm, "expert": expert, "base": base}
+    roles = {role: open_source(word) for role, word in words.items() if word is not None}
+    first = roles["mllm"]
+    names = select_target(first, MERGED_GROUPS)
+    warnings: list[str] = []
+    for role, other in list(roles.items())[1:]:
+        if first.checkpoint.family.text != other.checkpoint.family.text:
+            # Equal shapes don't make equal architectures: a Llama can have a Mistral's.
+            raise MergeError(
+                f"the LM of the MLLM {first.folder} is of family {first.checkpoint.family.text!r}, the {role} "
+                f"{other.folder} of {other.checkpoint.family.text!r}; choose one of the same family"
+            )
+        check_fit(first, other, names)
+        warnings += _differences(first, other, role)
+    return _Inputs(roles, tuple(names), tuple(warnings))
+
+
+def _differences(mllm: Source, other: Source, role: str) -> list[str]:
+    """What check_fit warns of in the log, as sentences for the summary and the model card."""
+    ours, theirs = mllm.lm.rope_theta, other.lm.rope_theta
+    if ours is None or theirs is None or ours == theirs:
+        return []
+    return [
+        f"rope_theta is {ours:g} in the MLLM and {theirs:g} in the {role}: their attention weights were trained for "
+        "different position encodings; the result keeps the MLLM's."
+    ]
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    status = path.stat()
+    return str(path.resolve()), status.st_size, status.st_mtime_ns
+
+
+def _run(merge: Merge, inputs: _Inputs, chunk: int, out: Path) -> MergeSummary:
     """Plans every tensor, then streams all of them, merged or copied, through the writer."""
     method, mllm = merge.method, inputs.mllm.checkpoint
     specs = [mllm.spec(name) for name in mllm.names]
@@ -134,7 +215,7 @@ def _slices(mllm: Checkpoint, spec: TensorSpec, merged: Merged | None, chunk: in
 
 
 def _write_side_files(
-    folder: Path, method: Method, config: dict[str, object], inputs: Inputs, summary: MergeSummary
+    folder: Path, method: Method, config: dict[str, object], inputs: _Inputs, summary: MergeSummary
 ) -> None:
     """Config, tokenizer, processor, the merge's YAML and the model card."""
     copy_side_files(inputs.mllm.folder, folder)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,16 @@ import drift.writer
 from drift.checkpoints import Checkpoint
 from drift.errors import CheckpointError
 from drift.safetensors_io import TensorSpec
-from drift.writer import Writer, write_checkpoint
+from drift.writer import MAX_SHARD_BYTES, Writer
+
+
+def write_checkpoint(folder: Path, tensors: dict[str, torch.Tensor], max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
+    """Tensors that are in memory, streamed one by one."""
+    specs = [TensorSpec(name, tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()]
+    with Writer(folder, specs, max_shard_bytes=max_shard_bytes) as writer:
+        for name, tensor in tensors.items():
+            writer.append(name, tensor)
+
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
