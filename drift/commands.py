@@ -4,8 +4,9 @@ torch is imported when there is something to compute: help and a mistyped key co
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,5 @@ def combine(command: Merge) -> str:
     return json.dumps(asdict(summary) | {"folder": str(summary.folder)})
 
 
-def prior(arguments: Sequence[str]) -> int:
-    """The command `drift prior`."""
-    return words.run(arguments, Prior, extract)
-
-
-def merge(arguments: Sequence[str]) -> int:
-    """The command `drift merge`."""
-    return words.run(arguments, Merge, combine)
+prior = partial(words.run, command=Prior, body=extract)  # `drift prior`
+merge = partial(words.run, command=Merge, body=combine)  # `drift merge`

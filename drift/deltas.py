@@ -42,13 +42,6 @@ class Moments:
             "cosine": self.inner / scale if scale > 0 else None,
         }
 
-    def check_finite(self, name: str) -> None:
-        """Raises:
-        CheckpointError: a NaN or an infinity was read.
-        """
-        if not math.isfinite(self.mllm + self.expert + self.delta):
-            raise CheckpointError(f"{name!r} holds a NaN or an infinity, in the MLLM, the expert or their difference")
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -65,13 +58,18 @@ class Recipe:
     seed: int
 
     def stream(self, name: str, moments: Moments) -> Iterator[Tensor]:
-        """Delta in 1-D chunks of the stored dtype, adding to `moments` on the way."""
+        """Delta in 1-D chunks of the stored dtype, adding to `moments` on the way.
+
+        Raises:
+            CheckpointError: a NaN or an infinity was read.
+        """
         numel = math.prod(self.mllm.shape(name))
         work = torch.empty(4, min(CHUNK, numel))
         for start in range(0, numel, CHUNK):
             stop = min(start + CHUNK, numel)
             yield self._chunk(name, start, stop, moments, work[:, : stop - start])
-        moments.check_finite(name)
+        if not math.isfinite(moments.mllm + moments.expert + moments.delta):
+            raise CheckpointError(f"{name!r} holds a NaN or an infinity, in the MLLM, the expert or their difference")
 
     def _chunk(self, name: str, start: int, stop: int, moments: Moments, work: Tensor) -> Tensor:
         """Elements [start, stop) of Delta, computed in fp32; adds their sums to `moments`, Delta's as it is stored.

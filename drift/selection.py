@@ -72,7 +72,10 @@ def select(
     """
     check_groups(groups)
     known = sorted(set(names), key=_position)
-    check_layers(layers, known)
+    there = {layer for layer in map(layer_of, known) if layer is not None}
+    if layers is not None and (not layers or set(layers) - there):
+        missing = next((layer for layer in layers if layer not in there), None)
+        raise SelectionError(f"layer {missing} was asked for; the model has layers 0 to {max(there, default=-1)}")
     within = None if layers is None else {None, *layers}
     chosen = [name for name in known if group_of(name) in groups and (within is None or layer_of(name) in within)]
     empty = [group for group in groups if not any(group_of(name) == group for name in chosen)]
@@ -92,20 +95,6 @@ def check_groups(groups: Sequence[str]) -> None:
     for group in groups:
         if group not in GROUPS:
             raise SelectionError(f"unknown module group {group!r}; {closest(group, GROUPS)}")
-
-
-def check_layers(layers: Sequence[int] | None, names: Iterable[str]) -> None:
-    """Raises:
-    SelectionError: a layer that no name belongs to, or an empty list.
-    """
-    if layers is None:
-        return
-    there = {layer for layer in map(layer_of, names) if layer is not None}
-    missing = [layer for layer in layers if layer not in there]
-    if missing or not layers:
-        raise SelectionError(
-            f"layer {missing[0] if missing else None} was asked for; the model has layers 0 to {max(there, default=-1)}"
-        )
 
 
 def check_coverage(

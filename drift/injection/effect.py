@@ -24,17 +24,12 @@ from drift.selection import group_of, layer_of, module_of
 from drift.sources import open_source
 
 
-def module_slices(parameters: Mapping[str, nn.Parameter]) -> list[tuple[Span, Tensor]]:
-    """This rank's part of the weights before any optimizer exists; each element is on exactly one rank's list.
+def _own_slice(name: str, parameter: nn.Parameter) -> tuple[Span, Tensor]:
+    """This rank's part of a weight before any optimizer exists; each element is on exactly one rank's list.
 
     Args:
-        parameters: canonical name to parameter: whole, a DTensor, or partitioned by ZeRO-3's zero.Init.
+        parameter: whole, a DTensor, or partitioned by ZeRO-3's zero.Init.
     """
-    slices = [_module_slice(name, parameter) for name, parameter in parameters.items()]
-    return [(span, weights) for span, weights in slices if span.numel]
-
-
-def _module_slice(name: str, parameter: nn.Parameter) -> tuple[Span, Tensor]:
     if isinstance(parameter, DTensor):
         return dtensor_span(name, parameter), local_tensor(parameter.data).reshape(-1)
     if "ds_tensor" in vars(parameter):
@@ -72,7 +67,8 @@ class RunObserver:
         seam = open_seam(target)
         parameters = covered_parameters(seam.model(), self._prior)
         if self._origin is None:
-            slices = module_slices(parameters)
+            slices = [_own_slice(name, parameter) for name, parameter in parameters.items()]
+            slices = [(span, weights) for span, weights in slices if span.numel]
             self._origin = self._sums([span for span, _ in slices], [weights for _, weights in slices], None).cpu()
         self._seam = seam
         return self

@@ -16,6 +16,7 @@ from torch import Tensor
 from drift.choices import DEFAULT_SEMANTICS, SEMANTICS, Scale, Schedule, Semantics
 from drift.errors import DriftError, closest
 from drift.injection.bias import (
+    StepRecord,
     add_deltas,
     by_parameter,
     gradient_products,
@@ -33,7 +34,6 @@ from drift.injection.coverage import (
     unwrap,
 )
 from drift.injection.effect import RunObserver
-from drift.injection.metrics import StepRecord
 from drift.injection.observers import LocalStrengths
 from drift.injection.shards import GradientShards, all_reduce, world_size
 from drift.scaling import get_scaling, schedule_factor
