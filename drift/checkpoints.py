@@ -5,7 +5,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from drift.errors import CheckpointError, closest
@@ -61,14 +60,6 @@ class Checkpoint:
             CheckpointError: no such tensor; names the closest.
         """
         return self._shard(name).spec(name)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The tensor's shape."""
-        return self.spec(name).shape
-
-    def dtype(self, name: str) -> torch.dtype:
-        """The dtype that the tensor is stored in."""
-        return self.spec(name).dtype
 
     def read(self, name: str) -> Tensor:
         """The whole tensor in its stored dtype."""

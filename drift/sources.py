@@ -52,7 +52,7 @@ class Source:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor by its canonical name."""
-        return self.checkpoint.shape(self._on_disk(name))
+        return self.checkpoint.spec(self._on_disk(name)).shape
 
     def read_slice(self, name: str, start: int, stop: int) -> Tensor:
         """Elements [start, stop) of the flattened tensor, in the stored dtype."""
@@ -73,7 +73,7 @@ class Source:
             "name": folder.parent.parent.name if is_snapshot else folder.name,
             "revision": folder.name if is_snapshot else None,
             "family": self.checkpoint.family.name,
-            "dtypes": sorted({str(self.checkpoint.dtype(name)) for name in self.index.values()}),
+            "dtypes": sorted({str(self.checkpoint.spec(name).dtype) for name in self.index.values()}),
             "config": asdict(self.lm),
             "sha256": self.checkpoint.fingerprint(),
         }

@@ -167,8 +167,7 @@ class StepRecord:
         """
         products, coefficients = self.products.cpu(), self.coefficients.cpu()
         injected = coefficients.square() * squared
-        values = _describe(products, injected, squared, self.loss_scale)
-        values["alpha"] = float(self.alphas.mean())
+        values = _describe(products, injected, squared, self.loss_scale) | {"alpha": float(self.alphas.mean())}
         for group in dict.fromkeys(groups):
             rows = [index for index, own in enumerate(groups) if own == group]
             part = _describe(products[rows], injected[rows], squared[rows], self.loss_scale)

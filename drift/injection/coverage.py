@@ -1,6 +1,6 @@
 """Coverage as a contract: each selected parameter has a Delta, each Delta a trainable parameter, or nothing starts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -127,19 +127,15 @@ def coverage_shares(model: nn.Module, prior: Prior) -> list[Share]:
             known = "its layers are not in the prior" if group in prior.groups else "the prior has no such group"
             part = {name: lm[name] for name in names if group_of(name) == group}
             shares.append(_share(group, part, "in the prior" if is_covered else known, is_covered))
-    return [*shares, *_other_shares(inner, lm)]
-
-
-def _other_shares(inner: nn.Module, lm: Mapping[str, nn.Parameter]) -> Iterator[Share]:
-    language = {id(parameter) for parameter in lm.values()}
     own = own_parameters(inner)
+    language, ours = ({id(parameter) for parameter in part.values()} for part in (lm, own))
     outside = {name: parameter for name, parameter in own.items() if id(parameter) not in language}
-    ours = {id(parameter) for parameter in own.values()}
     adapters = {name: parameter for name, parameter in inner.named_parameters() if id(parameter) not in ours}
     if outside:
-        yield _share("outside", outside, "not the language model's")
+        shares.append(_share("outside", outside, "not the language model's"))
     if adapters:
-        yield _share("adapters", adapters, "PEFT's, with the frozen originals of what it trains whole")
+        shares.append(_share("adapters", adapters, "PEFT's, with the frozen originals of what it trains whole"))
+    return shares
 
 
 def _share(group: str, part: Mapping[str, nn.Parameter], reason: str, is_covered: bool = False) -> Share:

@@ -197,7 +197,7 @@ def _run(merge: Merge, inputs: _Inputs, chunk: int, out: Path) -> MergeSummary:
                     for part in _slices(mllm, spec, merged.get(spec.name), chunk):
                         writer.append(spec.name, part)
                 progress.update(spec.nbytes)
-        config = merge_config(method, used, inputs.folders, merge.seed, mllm.dtype(on_disk[0]))
+        config = merge_config(method, used, inputs.folders, merge.seed, mllm.spec(on_disk[0]).dtype)
         _write_side_files(writer.partial, method, config, inputs, summary)
     log.info("%s (%s): %d merged, %d copied, in %s", method.key, method.variant, count, summary.copied, out)
     return summary

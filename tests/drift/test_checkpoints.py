@@ -163,7 +163,7 @@ def test_a_peft_adapter_is_no_checkpoint_and_says_how_to_become_one(tmp_path):
 
 def test_an_unknown_tensor_names_the_closest(folder):
     with pytest.raises(CheckpointError, match=r"no tensor 'scalr' in .*; did you mean 'scalar'"):
-        Checkpoint(folder).shape("scalr")
+        Checkpoint(folder).spec("scalr")
 
 
 def spec(name="t", shape=(4,), dtype=torch.float32):
