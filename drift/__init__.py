@@ -12,16 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["GradientInjector", "ReasoningPrior", "RunObserver", "effective_weight"]
 
-_HOMES = {
-    "RunObserver": "drift.injection",
-    "GradientInjector": "drift.injection",
-    "ReasoningPrior": "drift.prior",
-    "effective_weight": "drift.injection",
-}
-
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: torch and transformers take seconds."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'drift' has no attribute {name!r}")
-    return vars(import_module(_HOMES[name]))[name]
+    return vars(import_module("drift.prior" if name == "ReasoningPrior" else "drift.injection"))[name]

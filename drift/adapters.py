@@ -25,7 +25,9 @@ def own_parameters(model: "nn.Module") -> "dict[str, nn.Parameter]":
     Raises:
         CoverageError: two copies of one module are trained.
     """
-    factors = _factors(model)
+    tuners = sys.modules.get("peft.tuners.tuners_utils")  # a model can only have adapters if PEFT was imported
+    layers = [m for m in model.modules() if tuners is not None and isinstance(m, vars(tuners)["BaseTunerLayer"])]
+    factors = {id(p) for layer in layers for name, p in layer.named_parameters() if not name.startswith("base_layer.")}
     own: dict[str, nn.Parameter] = {}
     for name, parameter in model.named_parameters():
         plain = _BETWEEN.sub("", name)
@@ -51,12 +53,3 @@ def inside_peft(module: "nn.Module") -> "list[nn.Module]":
     if type(module).__module__.split(".")[0] != "peft":
         return []
     return [child for name, child in module.named_children() if name in ("base_model", "model")]
-
-
-def _factors(model: "nn.Module") -> set[int]:
-    """Ids of the parameters that adapters bring along."""
-    tuners = sys.modules.get("peft.tuners.tuners_utils")  # a model can only have adapters if PEFT was imported
-    if tuners is None:
-        return set()
-    layers = [module for module in model.modules() if isinstance(module, vars(tuners)["BaseTunerLayer"])]
-    return {id(p) for layer in layers for name, p in layer.named_parameters() if not name.startswith("base_layer.")}

@@ -1,22 +1,15 @@
-"""Checkpoint folders, read lazily: headers at first, then whole tensors or flat slices of them, never more.
-
-The streaming writer is drift.writer; its names are offered here too.
-"""
+"""Checkpoint folders, read lazily: headers at first, then whole tensors or flat slices of them, never more."""
 
 import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from drift.errors import CheckpointError, closest
 from drift.families import Family, family_of, lm_index, read_config
 from drift.safetensors_io import Shard, TensorSpec
-from drift.writer import MAX_SHARD_BYTES, Writer, check_disk, write_checkpoint
-
-__all__ = ["MAX_SHARD_BYTES", "Checkpoint", "TensorSpec", "Writer", "check_disk", "write_checkpoint"]
 
 
 class Checkpoint:
@@ -56,9 +49,9 @@ class Checkpoint:
         """The family by config.json's `model_type`."""
         return family_of(self.config)
 
-    def lm_names(self, family: Family | None = None) -> dict[str, str]:
+    def lm_names(self) -> dict[str, str]:
         """{canonical LM name: name on disk} (see drift.families)."""
-        return lm_index(self.names, family or self.family)
+        return lm_index(self.names, self.family)
 
     def spec(self, name: str) -> TensorSpec:
         """Shape and dtype of a tensor, by its name on disk.
@@ -67,18 +60,6 @@ class Checkpoint:
             CheckpointError: no such tensor; names the closest.
         """
         return self._shard(name).spec(name)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The tensor's shape."""
-        return self.spec(name).shape
-
-    def dtype(self, name: str) -> torch.dtype:
-        """The dtype that the tensor is stored in."""
-        return self.spec(name).dtype
-
-    def numel(self, name: str) -> int:
-        """The tensor's number of elements."""
-        return self.spec(name).numel
 
     def read(self, name: str) -> Tensor:
         """The whole tensor in its stored dtype."""

@@ -9,7 +9,6 @@ Semantics = Literal["step", "micro_batch"]
 Schedule = Literal["constant", "linear", "cosine"]
 
 KINDS: tuple[str, ...] = get_args(PriorKind)
-SCALES: tuple[str, ...] = get_args(Scale)
 SEMANTICS: tuple[str, ...] = get_args(Semantics)
 SCHEDULES: tuple[str, ...] = get_args(Schedule)
 

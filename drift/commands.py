@@ -4,8 +4,9 @@ torch is imported when there is something to compute: help and a mistyped key co
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,24 +90,11 @@ def combine(command: Merge) -> str:
     """Merges; where the checkpoint lies, how many tensors were merged, and with which hyper-parameters."""
     from drift.merging import merge_checkpoints
 
-    summary = merge_checkpoints(
-        command.method,
-        command.out,
-        mllm=command.mllm,
-        expert=command.expert,
-        base=command.base,
-        variant=command.variant,
-        seed=command.seed,
-        **command.hyperparameters,
-    )
+    options = asdict(command)
+    method, out, hyperparameters = options.pop("method"), options.pop("out"), options.pop("hyperparameters")
+    summary = merge_checkpoints(method, out, **options, **hyperparameters)
     return json.dumps(asdict(summary) | {"folder": str(summary.folder)})
 
 
-def prior(arguments: Sequence[str]) -> int:
-    """The command `drift prior`."""
-    return words.run(arguments, Prior, extract)
-
-
-def merge(arguments: Sequence[str]) -> int:
-    """The command `drift merge`."""
-    return words.run(arguments, Merge, combine)
+prior = partial(words.run, command=Prior, body=extract)  # `drift prior`
+merge = partial(words.run, command=Merge, body=combine)  # `drift merge`

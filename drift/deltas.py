@@ -42,13 +42,6 @@ class Moments:
             "cosine": self.inner / scale if scale > 0 else None,
         }
 
-    def check_finite(self, name: str) -> None:
-        """Raises:
-        CheckpointError: a NaN or an infinity was read.
-        """
-        if not math.isfinite(self.mllm + self.expert + self.delta):
-            raise CheckpointError(f"{name!r} holds a NaN or an infinity, in the MLLM, the expert or their difference")
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -65,15 +58,38 @@ class Recipe:
     seed: int
 
     def stream(self, name: str, moments: Moments) -> Iterator[Tensor]:
-        """Delta in 1-D chunks of the stored dtype, adding to `moments` on the way."""
+        """Delta in 1-D chunks of the stored dtype, adding to `moments` on the way.
+
+        Raises:
+            CheckpointError: a NaN or an infinity was read.
+        """
         numel = math.prod(self.mllm.shape(name))
         work = torch.empty(4, min(CHUNK, numel))
         for start in range(0, numel, CHUNK):
             stop = min(start + CHUNK, numel)
-            mllm, expert = self.mllm.read_slice(name, start, stop), self.expert.read_slice(name, start, stop)
-            base = None if self.base is None else self.base.read_slice(name, start, stop)
-            yield delta_chunk(mllm, expert, base, self.sign, self.dtype, moments, work)
-        moments.check_finite(name)
+            yield self._chunk(name, start, stop, moments, work[:, : stop - start])
+        if not math.isfinite(moments.mllm + moments.expert + moments.delta):
+            raise CheckpointError(f"{name!r} holds a NaN or an infinity, in the MLLM, the expert or their difference")
+
+    def _chunk(self, name: str, start: int, stop: int, moments: Moments, work: Tensor) -> Tensor:
+        """Elements [start, stop) of Delta, computed in fp32; adds their sums to `moments`, Delta's as it is stored.
+
+        Args:
+            work: (4, stop - start), fp32; overwritten.
+        """
+        ours, theirs, origin, delta = work
+        ours.copy_(self.mllm.read_slice(name, start, stop))
+        theirs.copy_(self.expert.read_slice(name, start, stop))
+        origin = ours if self.base is None else origin.copy_(self.base.read_slice(name, start, stop))
+        minuend, subtrahend = (theirs, origin) if self.sign > 0 else (origin, theirs)
+        stored = torch.sub(minuend, subtrahend, out=delta).to(self.dtype, copy=True)
+        delta.copy_(stored)
+        for a, b, d in zip(ours.split(BLOCK), theirs.split(BLOCK), delta.split(BLOCK), strict=True):
+            moments.mllm += float(torch.dot(a, a))
+            moments.expert += float(torch.dot(b, b))
+            moments.inner += float(torch.dot(a, b))
+            moments.delta += float(torch.dot(d, d))
+        return stored
 
     def stream_shuffled(self, name: str, moments: Moments) -> Iterator[Tensor]:
         """The direct Delta's entries in a random order: the same values, norm and histogram, another direction.
@@ -95,7 +111,7 @@ class Recipe:
         scale, moments.delta = math.sqrt(moments.delta) / norm, 0.0
         for gaussian in self._gaussian(name, numel):
             chunk = (gaussian * scale).to(self.dtype)
-            moments.delta += _square_sum(chunk)
+            moments.delta += sum(float(torch.dot(block, block)) for block in chunk.float().split(BLOCK))
             yield chunk
 
     def _gaussian(self, name: str, numel: int) -> Iterator[Tensor]:
@@ -103,46 +119,6 @@ class Recipe:
         for start in range(0, numel, DRAW):
             draw = generator.standard_normal(min(DRAW, numel - start), dtype=np.float32)
             yield torch.from_numpy(draw)
-
-
-def delta_chunk(
-    mllm: Tensor,
-    expert: Tensor,
-    base: Tensor | None,
-    sign: float,
-    dtype: torch.dtype,
-    moments: Moments,
-    work: Tensor,
-) -> Tensor:
-    """sign * (expert - (base or mllm)) in fp32, rounded to `dtype`; adds this chunk's sums to `moments`.
-
-    Args:
-        mllm: (n,), any float dtype.
-        expert: (n,).
-        base: (n,) or None.
-        sign: +1 or -1.
-        dtype: how Delta is stored.
-        moments: changed in place; `delta` is summed over the rounded values.
-        work: (4, n or more), fp32; overwritten.
-    """
-    ours, theirs, origin, delta = work[:, : mllm.numel()]
-    ours.copy_(mllm)
-    theirs.copy_(expert)
-    origin = ours if base is None else origin.copy_(base)
-    minuend, subtrahend = (theirs, origin) if sign > 0 else (origin, theirs)
-    stored = torch.sub(minuend, subtrahend, out=delta).to(dtype, copy=True)
-    delta.copy_(stored)
-    for a, b, d in zip(ours.split(BLOCK), theirs.split(BLOCK), delta.split(BLOCK), strict=True):
-        moments.mllm += float(torch.dot(a, a))
-        moments.expert += float(torch.dot(b, b))
-        moments.inner += float(torch.dot(a, b))
-        moments.delta += float(torch.dot(d, d))
-    return stored
-
-
-def _square_sum(data: Tensor) -> float:
-    blocks = (block.float() for block in data.split(BLOCK))
-    return sum(float(torch.dot(block, block)) for block in blocks)
 
 
 def _generator(seed: int, name: str) -> np.random.Generator:

@@ -18,19 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from drift.adapters import own_parameters
 from drift.errors import CheckpointError, FamilyError, closest
+from drift.selection import is_lm_tensor
 
 if TYPE_CHECKING:
     from torch import nn
 
-# What may stand under an LM's prefix; anything else there (LoRA, quantised weights, experts) is refused by name.
-_KNOWN = re.compile(
-    r"embed_tokens\.weight"
-    r"|norm\.weight"
-    r"|layers\.\d+\.(?:"
-    r"self_attn\.(?:[qkvo]_proj\.(?:weight|bias)|[qk]_norm\.weight)"
-    r"|mlp\.(?:gate|up|down)_proj\.(?:weight|bias)"
-    r"|(?:input|post_attention)_layernorm\.weight)"
-)
 # A buffer that old Llama checkpoints carry: recomputed from the config, never a parameter.
 _BUFFER = re.compile(r"(?:layers\.\d+\.self_attn\.)?rotary_emb\.\w+")
 # Names that wrappers put in front of a module's own (DDP, DeepSpeed, torch.compile, FSDP1, activation checkpointing).
@@ -75,7 +67,7 @@ class Family:
             return None
         if match["head"] == "weight":
             return "lm_head.weight"
-        if match["body"] and _KNOWN.fullmatch(match["body"]):
+        if match["body"] and is_lm_tensor(f"model.{match['body']}"):
             return f"model.{match['body']}"
         if match["body"] and _BUFFER.fullmatch(match["body"]):
             return None
@@ -179,15 +171,9 @@ def lm_config(config: Mapping[str, Any]) -> LMConfig:
     text = {**config, **(config.get("text_config") or {})}
     rope = {**(text.get("rope_scaling") or {}), **(text.get("rope_parameters") or {})}
     tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings"))
-    return LMConfig(
-        hidden_size=text.get("hidden_size"),
-        num_hidden_layers=text.get("num_hidden_layers"),
-        num_attention_heads=text.get("num_attention_heads"),
-        num_key_value_heads=text.get("num_key_value_heads"),
-        vocab_size=text.get("vocab_size"),
-        rope_theta=rope.get("rope_theta", text.get("rope_theta")),
-        is_tied=bool(tied),
-    )
+    sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size")
+    theta = rope.get("rope_theta", text.get("rope_theta"))
+    return LMConfig(**{size: text.get(size) for size in sizes}, rope_theta=theta, is_tied=bool(tied))
 
 
 def lm_index(names: Iterable[str], family: Family) -> dict[str, str]:

@@ -5,8 +5,9 @@ Streaming and in fp32 as the prior is; two MLLMs, an MLLM and its expert, or two
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -55,10 +56,6 @@ def layer_geometry(a: Path | str, b: Path | str, groups: Sequence[str] = GEOMETR
 def _measure(recipe: Recipe, name: str) -> dict[str, Any]:
     moments = Moments()
     elements = sum(chunk.numel() for chunk in recipe.stream(name, moments))
-    return _row(name, elements, moments)
-
-
-def _row(name: str, elements: int, moments: Moments) -> dict[str, Any]:
     return {
         "name": name,
         "layer": layer_of(name),
@@ -81,7 +78,7 @@ def _relations(square_a: float, square_b: float, inner: float, square_delta: flo
     }
 
 
-def per_layer(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def per_layer(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """L2 and cosine of each layer taken as one vector (Figure 2, the first two panels).
 
     Args:
@@ -89,8 +86,8 @@ def per_layer(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     Returns:
         rows with layer, l2, relative_l2, cosine, n, norm_a, norm_b, inner, by layer.
     """
-    grouped = _group(rows, key=lambda row: row["layer"])
-    return [{"layer": layer, **_combine(grouped[layer])} for layer in sorted(set(grouped) - {None})]
+    layers = sorted({row["layer"] for row in rows} - {None})
+    return [{"layer": layer, **_combine([row for row in rows if row["layer"] == layer])} for layer in layers]
 
 
 def panel_averages(rows: Iterable[dict[str, Any]], panel: str) -> list[dict[str, Any]]:
@@ -108,7 +105,9 @@ def panel_averages(rows: Iterable[dict[str, Any]], panel: str) -> list[dict[str,
     averages = []
     for bar, modules in PANELS[panel].items():
         chosen = [row for row in kept if row["module"] in modules]
-        means = {key: _mean([row[key] for row in chosen]) for key in ("l2", "relative_l2", "cosine")}
+        means = {
+            key: fmean(row[key] for row in chosen) if chosen else math.nan for key in ("l2", "relative_l2", "cosine")
+        }
         averages.append({"panel": panel, "bar": bar, **means, "tensors": len(chosen)})
     return averages
 
@@ -126,14 +125,3 @@ def _combine(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     squares = [math.fsum(row[key] ** 2 for row in rows) for key in ("norm_a", "norm_b", "l2")]
     inner = math.fsum(row["inner"] for row in rows)
     return {**_relations(squares[0], squares[1], inner, squares[2]), "n": sum(row["n"] for row in rows)}
-
-
-def _group(rows: Iterable[dict[str, Any]], key: Callable[[dict[str, Any]], Any]) -> dict[Any, list[dict[str, Any]]]:
-    grouped: dict[Any, list[dict[str, Any]]] = {}
-    for row in rows:
-        grouped.setdefault(key(row), []).append(row)
-    return grouped
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if values else math.nan

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from functools import partial
 from pathlib import Path
 
 from drift.errors import CheckpointError
@@ -35,33 +36,22 @@ def checkpoint_folder(word: Path | str) -> Path:
 
 
 def _snapshot(repo: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError, HTTPError
 
+    get = partial(snapshot_download, repo, revision=revision, ignore_patterns=_IGNORED)
     try:
-        return _cached(repo, revision) or _downloaded(repo, revision)
+        try:
+            return _weighed(get(local_files_only=True))
+        except FileNotFoundError:  # not in the cache (LocalEntryNotFoundError is one), or there without its weights
+            log.info("downloading %s at %s from the hub", repo, revision or "main")
+            return _weighed(get())
     except (HTTPError, OSError, EntryNotFoundError, HFValidationError) as error:  # HTTPError: no connection, or refused
         wanted = f"{repo} --revision {revision}" if revision else repo
         raise CheckpointError(
             f"no checkpoint folder at {repo}, and the hub can't give {repo} at {revision or 'main'} "
             f"({str(error).strip().splitlines()[0]}); where there is a network: hf download {wanted}"
         ) from error
-
-
-def _cached(repo: str, revision: str | None) -> Path | None:
-    """The snapshot in the hub's cache; None without one, or where it lacks the weights."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        return _weighed(snapshot_download(repo, revision=revision, local_files_only=True, ignore_patterns=_IGNORED))
-    except FileNotFoundError:  # LocalEntryNotFoundError is one
-        return None
-
-
-def _downloaded(repo: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-
-    log.info("downloading %s at %s from the hub", repo, revision or "main")
-    return _weighed(snapshot_download(repo, revision=revision, ignore_patterns=_IGNORED))
 
 
 def _weighed(snapshot: str) -> Path:

@@ -197,10 +197,6 @@ def _write(
             "tensors": rows,
         }
         (writer.partial / "prior.json").write_text(json.dumps({**head, **body}, indent=1) + "\n", encoding="utf-8")
-    _warn_of_zeros(rows)
-
-
-def _warn_of_zeros(rows: dict[str, dict[str, Any]]) -> None:
     zeros = [name for name, row in rows.items() if row["delta"] == 0.0]
     if zeros:
         log.warning(

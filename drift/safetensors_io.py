@@ -110,7 +110,7 @@ class Shard:
         """
         if name not in self.specs:
             raise CheckpointError(
-                f"no tensor {name!r} in {self.path} ({len(self.specs)} tensors); {_near(name, self.specs)}"
+                f"no tensor {name!r} in {self.path} ({len(self.specs)} tensors); {closest(name, self.specs)[:300]}"
             )
         return self.specs[name]
 
@@ -203,7 +203,3 @@ def _parse_entry(path: Path, name: str, entry: dict) -> tuple[TensorSpec, int, i
     if not 0 <= first <= last:
         raise CheckpointError(f"{path} has a corrupt header: {name!r} lies at bytes {first} to {last}")
     return TensorSpec(name, shape, DTYPES[code]), first, last
-
-
-def _near(name: str, names: Mapping[str, object]) -> str:
-    return closest(name, list(names)).split(" known:")[0] if len(names) > 8 else closest(name, names)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from drift.errors import CoverageError, DriftError, closest
 
 _LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
+# Every tensor that a dense LM may have; anything else under its prefix (LoRA, quantised weights, experts) is refused.
 _GROUP_PATTERNS: dict[str, re.Pattern[str]] = {
     "attn": re.compile(r"model\.layers\.\d+\.self_attn\.(?:[qkvo]_proj\.(?:weight|bias)|[qk]_norm\.weight)"),
     "mlp": re.compile(r"model\.layers\.\d+\.mlp\.(?:gate|up|down)_proj\.(?:weight|bias)"),
@@ -27,6 +28,11 @@ GEOMETRY_GROUPS = ("attn", "mlp", "norm", "final_norm")
 
 class SelectionError(DriftError):
     """A group or a layer that does not exist was asked for."""
+
+
+def is_lm_tensor(name: str) -> bool:
+    """Whether it is a canonical LM name."""
+    return any(pattern.fullmatch(name) for pattern in _GROUP_PATTERNS.values())
 
 
 def group_of(name: str) -> str:
@@ -66,8 +72,12 @@ def select(
     """
     check_groups(groups)
     known = sorted(set(names), key=_position)
-    check_layers(layers, known)
-    chosen = [name for name in known if group_of(name) in groups and _is_in(layers, layer_of(name))]
+    there = {layer for layer in map(layer_of, known) if layer is not None}
+    if layers is not None and (not layers or set(layers) - there):
+        missing = next((layer for layer in layers if layer not in there), None)
+        raise SelectionError(f"layer {missing} was asked for; the model has layers 0 to {max(there, default=-1)}")
+    within = None if layers is None else {None, *layers}
+    chosen = [name for name in known if group_of(name) in groups and (within is None or layer_of(name) in within)]
     empty = [group for group in groups if not any(group_of(name) == group for name in chosen)]
     if empty:
         raise SelectionError(
@@ -85,20 +95,6 @@ def check_groups(groups: Sequence[str]) -> None:
     for group in groups:
         if group not in GROUPS:
             raise SelectionError(f"unknown module group {group!r}; {closest(group, GROUPS)}")
-
-
-def check_layers(layers: Sequence[int] | None, names: Iterable[str]) -> None:
-    """Raises:
-    SelectionError: a layer that no name belongs to, or an empty list.
-    """
-    if layers is None:
-        return
-    there = {layer for layer in map(layer_of, names) if layer is not None}
-    missing = [layer for layer in layers if layer not in there]
-    if missing or not layers:
-        raise SelectionError(
-            f"layer {missing[0] if missing else None} was asked for; the model has layers 0 to {max(there, default=-1)}"
-        )
 
 
 def check_coverage(
@@ -130,10 +126,6 @@ def check_coverage(
                     f"{what}: {name!r} has shape {tuple(selected[name])} on the first side "
                     f"and {tuple(available[name])} on the second"
                 )
-
-
-def _is_in(layers: Sequence[int] | None, layer: int | None) -> bool:
-    return layers is None or layer is None or layer in layers
 
 
 def _position(name: str) -> tuple[int, int, str]:

@@ -52,7 +52,7 @@ class Source:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor by its canonical name."""
-        return self.checkpoint.shape(self._on_disk(name))
+        return self.checkpoint.spec(self._on_disk(name)).shape
 
     def read_slice(self, name: str, start: int, stop: int) -> Tensor:
         """Elements [start, stop) of the flattened tensor, in the stored dtype."""
@@ -73,7 +73,7 @@ class Source:
             "name": folder.parent.parent.name if is_snapshot else folder.name,
             "revision": folder.name if is_snapshot else None,
             "family": self.checkpoint.family.name,
-            "dtypes": sorted({str(self.checkpoint.dtype(name)) for name in self.index.values()}),
+            "dtypes": sorted({str(self.checkpoint.spec(name).dtype) for name in self.index.values()}),
             "config": asdict(self.lm),
             "sha256": self.checkpoint.fingerprint(),
         }
@@ -124,7 +124,7 @@ def check_fit(mllm: Source, other: Source, names: Iterable[str]) -> None:
     names = list(names)
     groups = {group_of(name) for name in names}
     there = {name for name in names if other.has(name)}
-    extra = {name for name in other.index if _is_comparable(name) and group_of(name) in groups} - set(mllm.index)
+    extra = {name for name in other.index if name not in _VOCABULARY and group_of(name) in groups} - set(mllm.index)
     check_coverage(names, there | extra, f"{mllm.folder} against {other.folder}")
     for name in names:
         if mllm.shape(name) != other.shape(name):
@@ -138,13 +138,9 @@ def check_fit(mllm: Source, other: Source, names: Iterable[str]) -> None:
     _compare_configs(mllm, other)
 
 
-def _is_comparable(name: str) -> bool:
-    return name not in _VOCABULARY
-
-
 def _compare_configs(mllm: Source, other: Source) -> None:
     for key in ("num_attention_heads", "num_key_value_heads"):
-        ours, theirs = asdict(mllm.lm)[key], asdict(other.lm)[key]
+        ours, theirs = vars(mllm.lm)[key], vars(other.lm)[key]
         if None not in (ours, theirs) and ours != theirs:
             raise CheckpointError(
                 f"{key} is {ours} in {mllm.folder} and {theirs} in {other.folder}; the heads don't align"

@@ -8,6 +8,7 @@ follows the chunk and not the shard. It works in a temporary folder beside the t
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -79,15 +80,20 @@ class Writer:
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise CheckpointError(f"{self.folder} exists and is not empty; remove it or choose another folder")
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        is_resuming = self._read_plan() == self._plan()
+        plan = self.partial / "plan.sha256"
+        is_resuming = self._resume_key is not None and plan.is_file() and plan.read_text() == self._plan()
         if not is_resuming:
             shutil.rmtree(self.partial, ignore_errors=True)
-            check_disk(self.folder.parent, self.nbytes)
+            free = shutil.disk_usage(self.folder.parent).free
+            if free < self.nbytes:
+                raise CheckpointError(
+                    f"not enough disk at {self.folder.parent}: {self.nbytes:,} bytes are needed, {free:,} are free"
+                )
             self.partial.mkdir()
         self._open_files(is_resuming)
         if is_resuming:
             self._read_journal()
-        (self.partial / "plan.sha256").write_text(self._plan())
+        plan.write_text(self._plan())
         return self
 
     def append(self, name: str, data: Tensor) -> None:
@@ -119,7 +125,8 @@ class Writer:
         Raises:
             CheckpointError: some tensor was not written in full.
         """
-        self._close_files()
+        for file in self._files + ([self._journal] if self._resume_key is not None else []):
+            os.close(file)
         done = self.done
         missing = [name for name in self.specs if name not in done]
         if kind is None and not missing:
@@ -138,12 +145,10 @@ class Writer:
         (self.partial / "plan.sha256").unlink()
         (self.partial / "journal.txt").unlink(missing_ok=True)
         if len(self._shards) > 1:
-            index = {"metadata": {"total_size": self.nbytes}, "weight_map": self._weight_map()}
+            files = {spec.name: self._file_name(i) for i, shard in enumerate(self._shards) for spec in shard}
+            index = {"metadata": {"total_size": self.nbytes}, "weight_map": files}
             (self.partial / f"{self.stem}.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
         os.replace(self.partial, self.folder)
-
-    def _weight_map(self) -> dict[str, str]:
-        return {spec.name: self._file_name(i) for i, shard in enumerate(self._shards) for spec in shard}
 
     def _file_name(self, i: int) -> str:
         count = len(self._shards)
@@ -161,18 +166,9 @@ class Writer:
         if self._resume_key is not None:
             self._journal = os.open(self.partial / "journal.txt", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
 
-    def _close_files(self) -> None:
-        for file in self._files + ([self._journal] if self._resume_key is not None else []):
-            os.close(file)
-        self._files = []
-
     def _plan(self) -> str:
         layout = [[(s.name, s.shape, str(s.dtype)) for s in shard] for shard in self._shards]
         return hashlib.sha256(json.dumps([layout, self._metadata, self._resume_key]).encode()).hexdigest()
-
-    def _read_plan(self) -> str:
-        path = self.partial / "plan.sha256"
-        return path.read_text() if self._resume_key is not None and path.is_file() else ""
 
     def _read_journal(self) -> None:
         lines = (self.partial / "journal.txt").read_text().split("\n")[:-1]  # a torn last line is no finished tensor
@@ -180,36 +176,15 @@ class Writer:
         log.info("resuming %s: %d of %d tensors are there", self.folder, len(self.done), len(self.specs))
 
 
-def write_checkpoint(
-    folder: Path | str, tensors: Mapping[str, Tensor], *, max_shard_bytes: int | None = MAX_SHARD_BYTES
-) -> None:
-    """Writes tensors that are in memory as a checkpoint folder's weights, atomically."""
-    specs = [TensorSpec(name, tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()]
-    with Writer(folder, specs, max_shard_bytes=max_shard_bytes) as writer:
-        for name, tensor in tensors.items():
-            writer.append(name, tensor)
-
-
-def check_disk(folder: Path, nbytes: int) -> None:
-    """Refuses work that would fill the disk.
-
-    Raises:
-        CheckpointError: fewer than `nbytes` bytes are free where `folder` is.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < nbytes:
-        raise CheckpointError(f"not enough disk at {folder}: {nbytes:,} bytes are needed, {free:,} are free")
-
-
 def _plan_shards(specs: Sequence[TensorSpec], limit: int | None) -> list[list[TensorSpec]]:
     shards: list[list[TensorSpec]] = [[]]
-    room = limit
+    largest = math.inf if limit is None else limit
+    room = largest
     for spec in specs:
-        if room is not None and limit is not None:
-            if spec.nbytes > room and shards[-1]:
-                shards.append([])
-                room = limit
-            room -= spec.nbytes
+        if spec.nbytes > room and shards[-1]:
+            shards.append([])
+            room = largest
+        room -= spec.nbytes
         shards[-1].append(spec)
     # Wide dtypes first, so that every tensor starts at a multiple of its item size, as readers expect.
     return [sorted(shard, key=lambda spec: -spec.dtype.itemsize) for shard in shards]

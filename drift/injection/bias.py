@@ -1,11 +1,14 @@
-"""g + c * Delta on one rank's shards: the statistics that c needs, and the addition, in chunks that stay in cache.
+"""g + c * Delta on one rank's shards: the statistics that c needs, the addition, in chunks that stay in cache, and
+what one optimizer step looked like, kept on the device until somebody logs it.
 
 Pure arithmetic over aligned lists of flat tensors. Which backend they come from is drift.injection.shards; when this
 runs is drift.injection.targets.
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -126,9 +129,64 @@ def by_parameter(
     if spans:
         copies = values.new_tensor([span.copies for span in spans]).unsqueeze(1)
         out.index_add_(0, torch.tensor([position[span.name] for span in spans], device=values.device), values / copies)
-    ranks = world_size(group)
     if extra is not None:
         out = torch.cat([out, extra.unsqueeze(1)], dim=1)
-    elif len(spans) == len(names) and all(span.copies == ranks for span in spans):
-        return out * ranks
+    elif is_replicated(spans, names, group):
+        return out * world_size(group)
     return all_reduce(out, group)
+
+
+def is_replicated(spans: Sequence[Span], names: Sequence[str], group: torch.distributed.ProcessGroup | None) -> bool:
+    """Whether every rank holds every element of the parameters already."""
+    ranks = world_size(group)
+    return len(spans) == len(names) and all(span.copies == ranks for span in spans)
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """Statistics of one step over n parameters.
+
+    Attributes:
+        products: (n, 2), ||g||^2 and <g, Delta> of the averaged gradient, still times the loss scale (squared, once).
+        coefficients: (n,), what Delta was multiplied by, loss scale included.
+        alphas: (n,), after the schedule.
+        loss_scale: 1 without fp16.
+    """
+
+    products: Tensor
+    coefficients: Tensor
+    alphas: Tensor
+    loss_scale: float
+
+    def metrics(self, groups: Sequence[str], squared: Tensor) -> dict[str, float]:
+        """grad_norm, cosine, injected_share, alpha (its mean), over all parameters and as "key/group".
+
+        Args:
+            groups: (n,), each parameter's module group.
+            squared: (n,), ||Delta||^2.
+        """
+        products, coefficients = self.products.cpu(), self.coefficients.cpu()
+        injected = coefficients.square() * squared
+        values = _describe(products, injected, squared, self.loss_scale) | {"alpha": float(self.alphas.mean())}
+        for group in dict.fromkeys(groups):
+            rows = [index for index, own in enumerate(groups) if own == group]
+            part = _describe(products[rows], injected[rows], squared[rows], self.loss_scale)
+            part["alpha"] = float(self.alphas[rows[0]])
+            values |= {f"{key}/{group}": value for key, value in part.items()}
+        return values
+
+    def cosines(self, squared: Tensor) -> list[float]:
+        """cos(g, Delta) of each parameter."""
+        norms = (self.products[:, 0].cpu() * squared).sqrt()
+        dots = self.products[:, 1].cpu()
+        return [dot / norm if norm else 0.0 for dot, norm in zip(dots.tolist(), norms.tolist(), strict=True)]
+
+
+def _describe(products: Tensor, injected: Tensor, squared: Tensor, scale: float) -> dict[str, float]:
+    gradient, dot = products.sum(0).tolist()
+    added, delta = float(injected.sum()), float(squared.sum())
+    return {
+        "grad_norm": math.sqrt(gradient) / scale,
+        "cosine": dot / math.sqrt(gradient * delta) if gradient * delta > 0 else 0.0,
+        "injected_share": math.sqrt(added / gradient) if gradient > 0 else 0.0,
+    }

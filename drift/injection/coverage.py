@@ -1,6 +1,6 @@
 """Coverage as a contract: each selected parameter has a Delta, each Delta a trainable parameter, or nothing starts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,34 +16,17 @@ from drift.selection import group_of, layer_of, select
 
 
 class Prior(Protocol):
-    """What the injection asks of a reasoning prior; drift.prior.ReasoningPrior is the one that lies on disk."""
+    """What the injection asks of a reasoning prior; drift.prior.ReasoningPrior, whose words these are, lies on disk."""
 
     @property
-    def names(self) -> list[str]:
-        """Canonical names."""
-        ...
-
+    def names(self) -> list[str]: ...
     @property
-    def groups(self) -> tuple[str, ...]:
-        """Module groups that were selected."""
-        ...
-
+    def groups(self) -> tuple[str, ...]: ...
     @property
-    def dtype(self) -> torch.dtype:
-        """The dtype that Delta is stored in, and held in."""
-        ...
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of one Delta."""
-        ...
-
-    def norm(self, name: str) -> float:
-        """Norm of one Delta as stored."""
-        ...
-
-    def read_slice(self, name: str, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Elements [start, stop) of one flattened Delta."""
-        ...
+    def dtype(self) -> torch.dtype: ...
+    def shape(self, name: str) -> tuple[int, ...]: ...
+    def norm(self, name: str) -> float: ...
+    def read_slice(self, name: str, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor: ...
 
 
 def unwrap(model: nn.Module) -> PreTrainedModel:
@@ -144,19 +127,15 @@ def coverage_shares(model: nn.Module, prior: Prior) -> list[Share]:
             known = "its layers are not in the prior" if group in prior.groups else "the prior has no such group"
             part = {name: lm[name] for name in names if group_of(name) == group}
             shares.append(_share(group, part, "in the prior" if is_covered else known, is_covered))
-    return [*shares, *_other_shares(inner, lm)]
-
-
-def _other_shares(inner: nn.Module, lm: Mapping[str, nn.Parameter]) -> Iterator[Share]:
-    language = {id(parameter) for parameter in lm.values()}
     own = own_parameters(inner)
+    language, ours = ({id(parameter) for parameter in part.values()} for part in (lm, own))
     outside = {name: parameter for name, parameter in own.items() if id(parameter) not in language}
-    ours = {id(parameter) for parameter in own.values()}
     adapters = {name: parameter for name, parameter in inner.named_parameters() if id(parameter) not in ours}
     if outside:
-        yield _share("outside", outside, "not the language model's")
+        shares.append(_share("outside", outside, "not the language model's"))
     if adapters:
-        yield _share("adapters", adapters, "PEFT's, with the frozen originals of what it trains whole")
+        shares.append(_share("adapters", adapters, "PEFT's, with the frozen originals of what it trains whole"))
+    return shares
 
 
 def _share(group: str, part: Mapping[str, nn.Parameter], reason: str, is_covered: bool = False) -> Share:

@@ -7,14 +7,23 @@ mean. Either way Delta is added to each rank's shard before clipping, and one al
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from drift.choices import DEFAULT_SEMANTICS, SEMANTICS, Scale, Schedule, Semantics
 from drift.errors import DriftError, closest
-from drift.injection.bias import add_deltas, by_parameter, gradient_products, read_deltas, weight_products
+from drift.injection.bias import (
+    StepRecord,
+    add_deltas,
+    by_parameter,
+    gradient_products,
+    is_replicated,
+    read_deltas,
+    weight_products,
+)
 from drift.injection.coverage import (
     Prior,
     Share,
@@ -24,11 +33,9 @@ from drift.injection.coverage import (
     describe_shares,
     unwrap,
 )
-from drift.injection.effect import Displacement
-from drift.injection.metrics import StepRecord
+from drift.injection.effect import RunObserver
 from drift.injection.observers import LocalStrengths
-from drift.injection.shards import GradientShards, Span, all_reduce, world_size
-from drift.injection.targets import Seam, open_seam
+from drift.injection.shards import GradientShards, all_reduce, world_size
 from drift.scaling import get_scaling, schedule_factor
 from drift.selection import group_of
 
@@ -37,7 +44,7 @@ log = logging.getLogger(__name__)
 LOG_PREFIX = "drift/"
 
 
-class GradientInjector:
+class GradientInjector(RunObserver):
     """Adds the prior to the gradients of whatever it is attached to, until `detach`."""
 
     def __init__(
@@ -68,19 +75,16 @@ class GradientInjector:
         """
         if semantics not in SEMANTICS:
             raise DriftError(f"unknown semantics {semantics!r}; {closest(semantics, SEMANTICS)}")
+        super().__init__(prior)
         self._scaling = get_scaling(scale)
         schedule_factor(alpha_schedule, 0, total_steps or 1)
-        self._prior = prior
         self._scale = scale
         self._semantics = semantics
         self._rescale = rescale_to_parameter and scale == "absolute"
         self._schedule = alpha_schedule
         self._total_steps = total_steps
-        self._displacement = Displacement(prior)
         self._alphas = alphas_by_name(prior, alpha, group_alpha)
-        self._names = list(prior.names)
         self._steps = 0
-        self._seam: Seam | None = None
         self._bound: _Bound | None = None
         self._record: StepRecord | None = None
         self._measured: tuple[int, float] | None = None
@@ -106,7 +110,7 @@ class GradientInjector:
             raise DriftError("coverage() is of a model; call attach(target) first")
         return list(self._coverage)
 
-    def attach(self, target: Any) -> "GradientInjector":
+    def attach(self, target: Any) -> Self:
         """Check coverage, take the weights for theta_0, and act at every optimizer step from now on.
 
         A Trainer's own log gets "drift/" + each key of `metrics()` in every line that has a loss.
@@ -122,31 +126,29 @@ class GradientInjector:
         """
         if self._seam is not None:
             raise DriftError("already attached; call detach() first")
-        seam = open_seam(target)
-        parameters = covered_parameters(seam.model(), self._prior)
+        seam = super().attach(target)._attached
         self._coverage = coverage_shares(seam.model(), self._prior)
-        counts, name = (len(parameters), self.expected), type(unwrap(seam.model())).__name__
+        counts, name = (self.covered, self.expected), type(unwrap(seam.model())).__name__
         log.info("prior covers %d/%d parameters of %s: %s", *counts, name, describe_shares(self._coverage))
-        if not self._displacement.has_origin:
-            self._displacement.measure_origin(self._prior, parameters)
-        self._seam = seam
         if seam.owner() is not None:
             self._bind()
         seam.install(self._bind, self._apply, self._log_values)
         return self
 
     def _bind(self) -> None:
-        assert self._seam is not None
-        owner = self._seam.owner()
+        seam, owner = self._attached, self._attached.owner()
         if self._bound is not None and self._bound.owner is owner:
             return
         self._release()
-        model = self._seam.model()
+        model = seam.model()
         parameters = covered_parameters(model, self._prior)
         observer = None
         if self._semantics == "micro_batch":
             observer = LocalStrengths(self._prior, self._scale, model, parameters)
-        self._bound = _Bound(owner, self._seam.shards(parameters), self._prior, parameters, observer)
+        shards = seam.shards(parameters)
+        deltas = read_deltas(self._prior, shards.spans, [weight.device for weight in shards.weights()])
+        positions = [self._names.index(span.name) for span in shards.spans]
+        self._bound = _Bound(owner, shards, deltas, positions, observer)
 
     def _release(self) -> None:
         if self._bound is not None and self._bound.observer is not None:
@@ -182,27 +184,26 @@ class GradientInjector:
     def _statistics(self, bound: "_Bound", gradients: list[Tensor | None]) -> tuple[Tensor, Tensor]:
         """((n, 2) ||g||^2 and <g, Delta>, (n,) strengths), equal on every rank after one all-reduce."""
         local = gradient_products(gradients, bound.deltas)
-        group = bound.shards.group
+        spans, group = bound.shards.spans, bound.shards.group
         if bound.observer is None:
-            products = by_parameter(local, bound.shards.spans, self._names, group)
-            norms = self._displacement.squared.sqrt().to(products.device)
+            products = by_parameter(local, spans, self._names, group)
+            norms = self._squared.sqrt().to(products.device)
             return products, self._scaling(products[:, 0].sqrt(), products[:, 1], norms)
         seen = bound.observer.take(self._names, local.device) / world_size(group)
-        if bound.is_replicated:
-            return by_parameter(local, bound.shards.spans, self._names, group), all_reduce(seen, group)
-        joined = by_parameter(local, bound.shards.spans, self._names, group, extra=seen)
+        if is_replicated(spans, self._names, group):
+            return by_parameter(local, spans, self._names, group), all_reduce(seen, group)
+        joined = by_parameter(local, spans, self._names, group, extra=seen)
         return joined[:, :2], joined[:, 2]
 
     def _stretch(self, device: torch.device) -> Tensor:
         """What Delta is multiplied by to have the parameter's norm; 1 unless asked for."""
         if not self._rescale:
             return torch.ones((), dtype=torch.float64, device=device)
-        squared = self._displacement.squared
-        ratio = torch.where(squared > 0, self._displacement.origin[:, 1] / squared, torch.zeros_like(squared))
+        ratio = torch.where(self._squared > 0, self._started()[:, 1] / self._squared, torch.zeros_like(self._squared))
         return ratio.sqrt().to(device)
 
     def _alphas_now(self) -> Tensor:
-        known, total = self._seam.progress() if self._seam is not None else (None, None)
+        known, total = self._attached.progress()
         if known is not None:
             self._steps = known
         factor = schedule_factor(self._schedule, self._steps, self._total_steps or total)
@@ -218,7 +219,7 @@ class GradientInjector:
         if self._record is None:
             return {}
         groups = [group_of(name) for name in self._names]
-        values = self._record.metrics(groups, self._displacement.squared)
+        values = self._record.metrics(groups, self._squared)
         if self._measured is not None and self._measured[0] == self._steps:
             values["w_eff"] = self._measured[1]
         return values
@@ -231,63 +232,51 @@ class GradientInjector:
         return {f"{LOG_PREFIX}{key}": value for key, value in self.metrics().items()}
 
     @torch.no_grad()
-    def _shares(self) -> Tensor:
+    def _now(self) -> Tensor:
         if self._bound is None:
             raise DriftError("no step has been taken yet; w_eff needs the optimizer's weights")
-        bound = self._bound
-        spans, deltas = bound.shards.spans, bound.deltas
-        local = weight_products(spans, bound.shards.weights(), lambda i, start, stop: deltas[i][start:stop])
-        return self._displacement.shares(by_parameter(local, spans, self._names, bound.shards.group)[:, 0])
+        shards, deltas = self._bound.shards, self._bound.deltas
+        local = weight_products(shards.spans, shards.weights(), lambda i, start, stop: deltas[i][start:stop])
+        return by_parameter(local, shards.spans, self._names, shards.group)
 
     def w_eff(self) -> float:
         """<theta_t - theta_0, Delta> / ||Delta||^2 over all parameters; all ranks call this together."""
-        value = self._displacement.total(self._shares())
+        value = super().w_eff()
         self._measured = (self._steps, value)
         return value
 
     def layer_table(self) -> list[dict[str, Any]]:
-        """One row per parameter: name, layer, module, group, w_eff, delta_norm, and cosine(g, Delta) of the last step.
-
-        All ranks call this together.
-        """
-        rows = self._displacement.table(self._shares())
-        cosines = self._record.cosines(self._displacement.squared) if self._record is not None else []
+        """The rows of RunObserver, with cosine(g, Delta) of the last step; all ranks call this together."""
+        rows = super().layer_table()
+        cosines = self._record.cosines(self._squared) if self._record is not None else []
         return [{**row, "cosine": value} for row, value in zip(rows, cosines, strict=True)] if cosines else rows
 
     def state_dict(self) -> dict[str, Any]:
         """What resuming needs, ready for JSON: the step, and theta_0's inner products with Delta."""
-        return {"steps": self._steps, "origin": self._displacement.state_dict()}
+        return {"steps": self._steps, **super().state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`, so that w_eff is measured from the ORIGINAL checkpoint; before or after `attach`."""
+        super().load_state_dict(state)
         self._steps = int(state["steps"])
-        self._displacement.load_state_dict(state["origin"])
 
     def detach(self) -> None:
         """Take off every hook and wrapper and free Delta; the target trains as if nothing had been there."""
         self._release()
         if self._seam is not None:
             self._seam.close()
-        self._seam = None
+        super().detach()
 
 
+@dataclass(frozen=True)
 class _Bound:
-    """What exists while the gradients' owner does: its shards, this rank's slices of Delta, the observing hooks."""
+    """What exists while the gradients' owner does: its shards, this rank's slices of Delta, the observing hooks.
 
-    def __init__(
-        self,
-        owner: object | None,
-        shards: GradientShards,
-        prior: Prior,
-        parameters: Mapping[str, nn.Parameter],
-        observer: LocalStrengths | None,
-    ) -> None:
-        self.owner = owner
-        self.shards = shards
-        self.observer = observer
-        spans: list[Span] = shards.spans
-        self.deltas = read_deltas(prior, spans, [weight.device for weight in shards.weights()])
-        position = {name: index for index, name in enumerate(parameters)}
-        self.positions = [position[span.name] for span in spans]
-        ranks = world_size(shards.group)
-        self.is_replicated = len(spans) == len(parameters) and all(span.copies == ranks for span in spans)
+    `positions` has each slice's parameter, by its place among the prior's names.
+    """
+
+    owner: object | None
+    shards: GradientShards
+    deltas: list[Tensor]
+    positions: list[int]
+    observer: LocalStrengths | None

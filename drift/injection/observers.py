@@ -6,6 +6,7 @@ is added once per optimizer step, sharded. Only a cosine (`adaptive`) needs the 
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
@@ -38,7 +39,7 @@ class LocalStrengths:
         self._handles: list[RemovableHandle] = []
         self._sums: dict[str, Tensor] = {}
         if self._needs_delta:
-            held = sum(parameter_numel(prior, name) for name in parameters) * prior.dtype.itemsize / 1e9
+            held = sum(math.prod(prior.shape(name)) for name in parameters) * prior.dtype.itemsize / 1e9
             log.warning(
                 "micro_batch + %s holds the full Delta on every rank: %.2f GB; step + %s does not", scale, held, scale
             )
@@ -49,7 +50,7 @@ class LocalStrengths:
         norm = prior.norm(name)
         delta = torch.empty(0)
         if self._needs_delta:
-            delta = prior.read_slice(name, 0, parameter_numel(prior, name), dtype=prior.dtype).to(tensor.device)
+            delta = prior.read_slice(name, 0, math.prod(prior.shape(name)), dtype=prior.dtype).to(tensor.device)
 
         def observe(gradient: Tensor) -> None:
             flat = gradient.detach().reshape(-1)
@@ -75,11 +76,6 @@ class LocalStrengths:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-
-
-def parameter_numel(prior: Prior, name: str) -> int:
-    """Elements of one Delta."""
-    return int(torch.Size(prior.shape(name)).numel())
 
 
 def hooked_tensors(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Iterator[tuple[str, Tensor]]:

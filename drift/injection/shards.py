@@ -6,9 +6,9 @@ own optimizers are in drift.injection.zero.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.distributed as dist
@@ -34,37 +34,36 @@ class Span:
         return self.stop - self.start
 
 
-class GradientShards(Protocol):
+class GradientShards(ABC):
     """One rank's gradient slices after reduction and before clipping, with the weights they will change."""
 
     spans: list[Span]
     group: dist.ProcessGroup | None
 
+    @abstractmethod
     def gradients(self) -> list[Tensor | None]:
         """Flat, writable views aligned with `spans`; None where the backward pass left no gradient."""
-        ...
 
+    @abstractmethod
     def weights(self) -> list[Tensor]:
         """Flat views of the weights the optimizer updates (fp32 master weights where it has them)."""
-        ...
 
     def loss_scale(self) -> float:
         """What the gradients are multiplied by until the optimizer unscales them; 1 without fp16."""
-        ...
+        return 1.0
 
-    def commit(self) -> None:
+    def commit(self) -> None:  # noqa: B027 (most backends cache nothing)
         """Tell the backend that the gradients have changed, where it caches anything about them."""
-        ...
 
 
-def world_size(group: dist.ProcessGroup | None) -> int:
+def world_size(group: dist.ProcessGroup | None = None) -> int:
     """Ranks in `group`; 1 where torch.distributed is not running."""
     return dist.get_world_size(group) if dist.is_initialized() else 1
 
 
-def rank_of(group: dist.ProcessGroup | None) -> int:
-    """This process's rank in `group`; 0 where torch.distributed is not running."""
-    return dist.get_rank(group) if dist.is_initialized() else 0
+def rank() -> int:
+    """This process's number among all; 0 where torch.distributed is not running."""
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
 def all_reduce(values: Tensor, group: dist.ProcessGroup | None) -> Tensor:
@@ -101,14 +100,10 @@ def dtensor_span(name: str, tensor: DTensor) -> Span:
     return Span(name, start, start + math.prod(local), copies=mesh.size() // parts)
 
 
-def _unscaled() -> float:
-    return 1.0
-
-
-class ModuleShards:
+class ModuleShards(GradientShards):
     """Gradients in `parameter.grad`: whole on every rank, or the local rows of a DTensor."""
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], loss_scale: Callable[[], float] = _unscaled) -> None:
+    def __init__(self, parameters: Mapping[str, nn.Parameter], loss_scale: Callable[[], float] = lambda: 1.0) -> None:
         """Bind to live parameters.
 
         Args:
@@ -117,8 +112,8 @@ class ModuleShards:
         """
         self._parameters = list(parameters.values())
         self._loss_scale = loss_scale
-        self.group: dist.ProcessGroup | None = None
-        copies = world_size(None)
+        self.group = None
+        copies = world_size()
         self.spans = [
             dtensor_span(name, p) if isinstance(p, DTensor) else Span(name, 0, p.numel(), copies)
             for name, p in parameters.items()
@@ -135,9 +130,6 @@ class ModuleShards:
     def loss_scale(self) -> float:
         """What the caller said."""
         return self._loss_scale()
-
-    def commit(self) -> None:
-        """Nothing is cached."""
 
 
 def local_tensor(tensor: Tensor) -> Tensor:

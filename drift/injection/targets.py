@@ -6,9 +6,11 @@ after the update). A plain module or FSDP2: the caller's own `apply()`.
 """
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import wraps
-from typing import Any, Protocol
+from typing import Any
 
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
@@ -20,37 +22,49 @@ Action = Callable[[], None]
 Observe = Callable[[], Mapping[str, float]]
 
 
-class Seam(Protocol):
+class Seam(ABC):
     """One training loop, seen from the injection."""
 
-    is_manual: bool
+    is_manual = False
 
+    def __init__(self) -> None:
+        self._undo = ExitStack()
+
+    @abstractmethod
     def model(self) -> nn.Module:
         """The model as it is now, possibly wrapped."""
-        ...
 
+    @abstractmethod
     def owner(self) -> object | None:
         """What holds the gradients; a new object means new shards, None that it does not exist yet."""
-        ...
 
+    @abstractmethod
     def shards(self, parameters: Mapping[str, nn.Parameter]) -> GradientShards:
         """This rank's shards of `parameters`."""
-        ...
 
+    @abstractmethod
     def install(self, bind: Action, apply: Action, observe: Observe) -> None:
         """Call `bind` before every backward pass and `apply` once per optimizer step, before clipping.
 
         A loop that keeps a log adds what `observe` gives to each line that it writes, on all ranks together.
         """
-        ...
 
     def progress(self) -> tuple[int | None, int | None]:
         """(optimizer steps taken, steps in all) where the loop knows them."""
-        ...
+        return None, None
 
     def close(self) -> None:
         """Put everything back."""
-        ...
+        self._undo.close()
+
+    def _replace(self, owner: Any, name: str, method: Callable[..., Any]) -> None:
+        """Shadow a bound method on one object until `close`, which puts back what was there."""
+        own = vars(owner)
+        if name in own:
+            self._undo.callback(own.__setitem__, name, own[name])
+        else:
+            self._undo.callback(own.pop, name, None)
+        own[name] = method
 
 
 def open_seam(target: Any) -> Seam:
@@ -73,33 +87,20 @@ def open_seam(target: Any) -> Seam:
     )
 
 
-def replace_method(owner: Any, name: str, method: Callable[..., Any]) -> Action:
-    """Shadow a bound method on one object; the returned function puts back what was there."""
-    shadowed = vars(owner).get(name)
-    vars(owner)[name] = method
-
-    def restore() -> None:
-        if shadowed is None:
-            vars(owner).pop(name, None)
-        else:
-            vars(owner)[name] = shadowed
-
-    return restore
-
-
-class ModuleSeam:
-    """A plain module, DDP or FSDP2: the caller says when, by `apply()`."""
+class ModuleSeam(Seam):
+    """A plain module, DDP or FSDP2: the caller says when, by `apply()`; nothing is wrapped."""
 
     is_manual = True
 
     def __init__(self, module: nn.Module) -> None:
+        super().__init__()
         self._module = module
 
     def model(self) -> nn.Module:
         """The module, its FSDP2 parameters sharded."""
         return reshard(self._module)
 
-    def owner(self) -> object | None:
+    def owner(self) -> nn.Module:
         """The module."""
         return self._module
 
@@ -110,13 +111,6 @@ class ModuleSeam:
     def install(self, bind: Action, apply: Action, observe: Observe) -> None:
         """Nothing to wrap."""
 
-    def progress(self) -> tuple[int | None, int | None]:
-        """Unknown."""
-        return None, None
-
-    def close(self) -> None:
-        """Nothing was wrapped."""
-
 
 def reshard(module: nn.Module) -> nn.Module:
     """The module, all its FSDP2 parameters sharded again; between forward and backward the root's are not."""
@@ -126,14 +120,12 @@ def reshard(module: nn.Module) -> nn.Module:
     return module
 
 
-class EngineSeam:
+class EngineSeam(Seam):
     """A DeepSpeed engine."""
 
-    is_manual = False
-
     def __init__(self, engine: Any) -> None:
+        super().__init__()
         self._engine = engine
-        self._restore: list[Action] = []
 
     def model(self) -> nn.Module:
         """The module inside the engine."""
@@ -159,28 +151,21 @@ class EngineSeam:
                 apply()
             return step(*args, **kwargs)
 
-        self._restore.append(replace_method(engine, "step", biased_step))
+        self._replace(engine, "step", biased_step)
 
     def progress(self) -> tuple[int | None, int | None]:
         """The engine counts its steps."""
         return int(self._engine.global_steps), None
 
-    def close(self) -> None:
-        """Unwrap `engine.step`."""
-        while self._restore:
-            self._restore.pop()()
 
-
-class AcceleratorSeam:
+class AcceleratorSeam(Seam):
     """An Accelerator with one prepared model, or a Trainer's; DeepSpeed's engine appears only at `prepare`."""
 
-    is_manual = False
-
     def __init__(self, accelerator: Any, trainer: Any | None = None) -> None:
+        super().__init__()
         self._accelerator = accelerator
         self._trainer = trainer
         self._engine_seam: EngineSeam | None = None
-        self._restore: list[Action] = []
 
     def _engine(self) -> Any | None:
         wrapper = vars(self._accelerator).get("deepspeed_engine_wrapped")
@@ -234,9 +219,9 @@ class AcceleratorSeam:
             if self._engine_seam is None and accelerator.sync_gradients:
                 apply()
 
-        self._restore.append(replace_method(accelerator, "backward", biased_backward))
+        self._replace(accelerator, "backward", biased_backward)
         if self._trainer is not None:
-            self._restore.append(replace_method(self._trainer, "log", _observed(self._trainer.log, observe)))
+            self._replace(self._trainer, "log", _observed(self._trainer.log, observe))
 
     def _follow_engine(self, bind: Action, apply: Action, observe: Observe) -> None:
         engine = self._engine()
@@ -259,8 +244,7 @@ class AcceleratorSeam:
         if self._engine_seam is not None:
             self._engine_seam.close()
             self._engine_seam = None
-        while self._restore:
-            self._restore.pop()()
+        super().close()
 
 
 def _observed(log: Callable[..., None], observe: Observe) -> Callable[..., None]:
@@ -275,12 +259,8 @@ def _observed(log: Callable[..., None], observe: Observe) -> Callable[..., None]
     return observed_log
 
 
-def _trainer_seam(trainer: Any) -> Seam:
-    return AcceleratorSeam(trainer.accelerator, trainer)
-
-
 _SEAMS: tuple[tuple[str, str, Callable[[Any], Seam]], ...] = (
     ("deepspeed.runtime.engine", "DeepSpeedEngine", EngineSeam),
-    ("transformers.trainer", "Trainer", _trainer_seam),
+    ("transformers.trainer", "Trainer", lambda trainer: AcceleratorSeam(trainer.accelerator, trainer)),
     ("accelerate.accelerator", "Accelerator", AcceleratorSeam),
 )

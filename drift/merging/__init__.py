@@ -15,6 +15,6 @@ def __getattr__(name: str) -> object:
     """The public names, imported when first asked for (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from drift.merging.apply import MergeSummary, merge_checkpoints
+    from drift.merging import apply
 
-    return {"merge_checkpoints": merge_checkpoints, "MergeSummary": MergeSummary}[name]
+    return vars(apply)[name]

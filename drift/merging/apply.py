@@ -10,35 +10,32 @@ MLLM does.
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
 from torch import Tensor
 from tqdm import tqdm
 
-from drift.checkpoints import TensorSpec, Writer
+from drift.checkpoints import Checkpoint
 from drift.merging.card import copy_side_files, merge_config, model_card
-from drift.merging.config import (
-    Hyperparameters,
-    MergeError,
-    Method,
-    Value,
-    describe,
-    get_method,
-    resolve_hyperparameters,
-)
-from drift.merging.inputs import Inputs, open_inputs
+from drift.merging.config import MergeError, Method, Value, describe, get_method, resolve_hyperparameters
 from drift.merging.methods import check_base, plan_merge
-from drift.merging.operands import Merged, count_layers
+from drift.merging.operands import Merge, Merged, Operands
+from drift.safetensors_io import TensorSpec
+from drift.sources import Source, check_fit, open_source, select_target
 from drift.threads import one_thread
+from drift.writer import Writer
 
 log = logging.getLogger(__name__)
 
 # Long enough to hide the cost of a call, short enough that slices stay in the cache and their pages with the allocator:
 # on 106M parameters a linear merge takes 0.28 CPU seconds at 2^17, 0.44 at 2^18, 0.52 at 2^20.
 CHUNK_ELEMENTS = 1 << 17
+# Embeddings and lm_head stay the MLLM's: vocabularies differ and rows of unlike tokens can't be mixed (BR2V).
+MERGED_GROUPS = ("attn", "mlp", "norm", "final_norm")
 
 
 @dataclass(frozen=True)
@@ -97,73 +94,132 @@ def merge_checkpoints(
         raise MergeError(f"chunk_elements is {chunk_elements}; it must be at least 1")
     if base is not None and not row.needs_base:
         log.info("%s (%s) needs no base; %s is not read", method, variant, base)
-    inputs = open_inputs(mllm, expert, base if row.needs_base else None)
+    inputs = _open_inputs(mllm, expert, base if row.needs_base else None)
     with one_thread():
-        return _run(_Job(row, chosen, inputs, seed, chunk_elements), Path(out))
+        return _run(Merge(row, chosen, inputs.operands(), seed), inputs, chunk_elements, Path(out))
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One merge, checked and ready to run."""
+class _Inputs:
+    """Checkpoints by role, and which tensors are merged.
 
-    method: Method
-    hyperparameters: Hyperparameters
-    inputs: Inputs
-    seed: int
-    chunk: int
+    Attributes:
+        roles: mllm, expert and, where the method needs it, base.
+        names: canonical names of the tensors that are merged, in the model's order.
+        warnings: differences that a merge can live with, each naming both values.
+    """
+
+    roles: Mapping[str, Source]
+    names: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     @property
-    def used(self) -> dict[str, Value]:
-        """The hyperparameters as numbers for a model of this depth."""
-        return describe(self.method, self.hyperparameters, count_layers(self.inputs.names))
+    def mllm(self) -> Source:
+        """The checkpoint whose layout and whose other tensors the result has."""
+        return self.roles["mllm"]
 
     @property
-    def resume_key(self) -> str:
-        """Equal for equal results: method, hyperparameters, seed and the state of the sources; not the chunk."""
-        identity = [self.method.key, self.method.variant, self.used, self.seed, self.inputs.identity()]
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    def folders(self) -> dict[str, Path]:
+        """Folder by role."""
+        return {role: source.folder for role, source in self.roles.items()}
+
+    def operands(self) -> list[Operands]:
+        """What is merged, in the model's order."""
+        return [
+            Operands(name, self.mllm.shape(name), {r: partial(s.read_slice, name) for r, s in self.roles.items()})
+            for name in self.names
+        ]
+
+    def identity(self) -> dict[str, list[tuple[str, int, int]]]:
+        """What tells an interrupted merge that its sources are still the same: path, size and time of each shard."""
+        return {role: [_stamp(shard.path) for shard in source.checkpoint.shards] for role, source in self.roles.items()}
 
 
-def _run(job: _Job, out: Path) -> MergeSummary:
+def _open_inputs(mllm: Path | str, expert: Path | str, base: Path | str | None) -> _Inputs:
+    """Opens the checkpoints, folders or hub ids, and checks that their LMs can be merged.
+
+    Raises:
+        CheckpointError: a folder is incomplete or corrupt, a tensor has another shape, or the heads another number.
+        FamilyError: a family is unknown.
+        CoverageError: a tensor that one side lacks.
+        MergeError: the LMs are of different families.
+    """
+    words = {"mllm": mllm, "expert": expert, "base": base}
+    roles = {role: open_source(word) for role, word in words.items() if word is not None}
+    first = roles["mllm"]
+    names = select_target(first, MERGED_GROUPS)
+    warnings: list[str] = []
+    for role, other in list(roles.items())[1:]:
+        if first.checkpoint.family.text != other.checkpoint.family.text:
+            # Equal shapes don't make equal architectures: a Llama can have a Mistral's.
+            raise MergeError(
+                f"the LM of the MLLM {first.folder} is of family {first.checkpoint.family.text!r}, the {role} "
+                f"{other.folder} of {other.checkpoint.family.text!r}; choose one of the same family"
+            )
+        check_fit(first, other, names)
+        warnings += _differences(first, other, role)
+    return _Inputs(roles, tuple(names), tuple(warnings))
+
+
+def _differences(mllm: Source, other: Source, role: str) -> list[str]:
+    """What check_fit warns of in the log, as sentences for the summary and the model card."""
+    ours, theirs = mllm.lm.rope_theta, other.lm.rope_theta
+    if ours is None or theirs is None or ours == theirs:
+        return []
+    return [
+        f"rope_theta is {ours:g} in the MLLM and {theirs:g} in the {role}: their attention weights were trained for "
+        "different position encodings; the result keeps the MLLM's."
+    ]
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    status = path.stat()
+    return str(path.resolve()), status.st_size, status.st_mtime_ns
+
+
+def _run(merge: Merge, inputs: _Inputs, chunk: int, out: Path) -> MergeSummary:
     """Plans every tensor, then streams all of them, merged or copied, through the writer."""
-    mllm, operands = job.inputs.mllm, job.inputs.operands()
+    method, mllm = merge.method, inputs.mllm.checkpoint
     specs = [mllm.spec(name) for name in mllm.names]
-    summary = MergeSummary(out, len(operands), len(specs) - len(operands), job.used, job.inputs.warnings)
-    with Writer(out, specs, resume_key=job.resume_key) as writer:
-        planned = plan_merge(job.method, job.hyperparameters, list(operands.values()), job.seed)
-        merged, done = dict(zip(operands, planned, strict=True)), writer.done
-        with tqdm(total=writer.nbytes, unit="B", unit_scale=True, desc=job.method.key, disable=None) as progress:
+    count = len(merge.tensors)
+    used = describe(method, merge.chosen, merge.layers)
+    summary = MergeSummary(out, count, len(specs) - count, used, inputs.warnings)
+    # Equal for equal results: method, hyperparameters as numbers, seed and the state of the sources; not the chunk.
+    identity = [method.key, method.variant, used, merge.seed, inputs.identity()]
+    resume_key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    with Writer(out, specs, resume_key=resume_key) as writer:
+        planned = plan_merge(method, merge.chosen, merge.tensors, merge.seed)
+        on_disk = [inputs.mllm.index[each.name] for each in merge.tensors]
+        merged, done = dict(zip(on_disk, planned, strict=True)), writer.done
+        with tqdm(total=writer.nbytes, unit="B", unit_scale=True, desc=method.key, disable=None) as progress:
             for spec in specs:
                 if spec.name not in done:
-                    for part in _slices(job, spec, merged.get(spec.name)):
+                    for part in _slices(mllm, spec, merged.get(spec.name), chunk):
                         writer.append(spec.name, part)
                 progress.update(spec.nbytes)
-        _write_side_files(job, writer.partial, summary)
-    log.info(
-        "%s (%s): %d merged, %d copied, in %s", job.method.key, job.method.variant, summary.merged, summary.copied, out
-    )
+        config = merge_config(method, used, inputs.folders, merge.seed, mllm.spec(on_disk[0]).dtype)
+        _write_side_files(writer.partial, method, config, inputs, summary)
+    log.info("%s (%s): %d merged, %d copied, in %s", method.key, method.variant, count, summary.copied, out)
     return summary
 
 
-def _slices(job: _Job, spec: TensorSpec, merged: Merged | None) -> Iterator[Tensor]:
+def _slices(mllm: Checkpoint, spec: TensorSpec, merged: Merged | None, chunk: int) -> Iterator[Tensor]:
     """The result's tensor in consecutive flat pieces."""
-    step = spec.numel if merged is not None and merged.is_whole else job.chunk
+    step = spec.numel if merged is not None and merged.is_whole else chunk
     for start in range(0, spec.numel, step):
         stop = min(start + step, spec.numel)
         if merged is None or merged.is_copy:
-            yield job.inputs.mllm.read_slice(spec.name, start, stop)
+            yield mllm.read_slice(spec.name, start, stop)
         else:
             yield merged.read(start, stop)
 
 
-def _write_side_files(job: _Job, folder: Path, summary: MergeSummary) -> None:
+def _write_side_files(
+    folder: Path, method: Method, config: dict[str, object], inputs: _Inputs, summary: MergeSummary
+) -> None:
     """Config, tokenizer, processor, the merge's YAML and the model card."""
-    mllm = job.inputs.mllm
-    dtype = mllm.dtype(next(iter(job.inputs.operands())))
-    config = merge_config(job.method, job.used, job.inputs.folders, job.seed, dtype)
-    copy_side_files(mllm.folder, folder)
+    copy_side_files(inputs.mllm.folder, folder)
     (folder / "mergekit_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     notes = [f"{summary.merged} tensors merged; {summary.copied} are the MLLM's, bit for bit.", *summary.warnings]
-    (folder / "README.md").write_text(
-        model_card(job.method, config, job.inputs.folders, "\n\n".join(notes)), encoding="utf-8"
-    )
+    card = model_card(method, config, inputs.folders, "\n\n".join(notes))
+    (folder / "README.md").write_text(card, encoding="utf-8")

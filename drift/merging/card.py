@@ -27,13 +27,11 @@ _COPIED = (
 )
 
 
-def copy_side_files(mllm: Path, out: Path) -> list[str]:
-    """Copies config, tokenizer and processor files; returns their names, sorted."""
-    files = sorted(path for path in mllm.iterdir() if path.is_file())
-    copied = [path for path in files if any(fnmatch(path.name, pattern) for pattern in _COPIED)]
-    for path in copied:
-        shutil.copyfile(path, out / path.name)
-    return [path.name for path in copied]
+def copy_side_files(mllm: Path, out: Path) -> None:
+    """Copies config, tokenizer and processor files."""
+    for path in mllm.iterdir():
+        if path.is_file() and any(fnmatch(path.name, pattern) for pattern in _COPIED):
+            shutil.copyfile(path, out / path.name)
 
 
 def source_name(folder: Path) -> str:

@@ -64,7 +64,9 @@ class Hyperparameters:
             raise MergeError(f"density is {self.density!r}; it is the share kept and must lie in (0, 1]")
         if self.rescale not in RESCALES:
             raise MergeError(f"unknown rescale {self.rescale!r}; {closest(self.rescale, RESCALES)}")
-        if not _is_depth(self.keep_layers) or self.top_layers < 0:
+        keep = self.keep_layers
+        is_depth = keep >= -1 if isinstance(keep, int) else re.fullmatch(r"\d+/[1-9]\d*", keep) is not None
+        if not is_depth or self.top_layers < 0:
             raise MergeError(
                 f"keep_layers is {self.keep_layers} and top_layers {self.top_layers}; keep_layers is the last layer "
                 "kept (-1 for none) or the like of '5/28' (5 in a model of 28 layers), top_layers a count from 0"
@@ -78,10 +80,6 @@ class Hyperparameters:
             return self.keep_layers
         kept, of = map(int, self.keep_layers.split("/"))
         return kept * layers // of
-
-
-def _is_depth(value: int | str) -> bool:
-    return value >= -1 if isinstance(value, int) else re.fullmatch(r"\d+/[1-9]\d*", value) is not None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ thresholds, scales) it reads in bounded memory before it yields; the reader then
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,7 +35,6 @@ def interpolate(merge: Merge) -> Iterator[Merged]:
         MergeError: layer swap leaves no layer to merge, or the weights sum to 0 and are divided by.
     """
     method, chosen, count = merge.method, merge.chosen, merge.layers
-    weights_of = {"all": _all_layers, "above": _layers_above, "sandwich": _sandwich}[method.layers]
     kept = chosen.kept_layers(count)
     if method.layers != "all" and kept + chosen.top_layers + 1 >= count:
         raise MergeError(
@@ -44,7 +42,7 @@ def interpolate(merge: Merge) -> Iterator[Merged]:
             f"the model has {count} layers, so nothing is left to merge: lower keep_layers"
         )
     for each in merge.tensors:
-        weights = weights_of(chosen, layer_of(each.name), count)
+        weights = _layer_weights(merge, layer_of(each.name), count)
         divisor = float(torch.tensor(weights).sum()) if method.normalize else 1.0
         if divisor == 0.0:
             raise MergeError(f"{method.key} ({method.variant}) divides by the sum of its weights {weights}, which is 0")
@@ -56,11 +54,16 @@ def interpolate(merge: Merge) -> Iterator[Merged]:
 def task_vectors(merge: Merge) -> Iterator[Merged]:
     """B plus a mixture of the two task vectors, trimmed or dropped, by the row's election and division."""
     parts = [[(each.delta(role), each.numel) for each in merge.tensors] for role in ROLES[:2]]
-    shared = [_threshold(part, merge) for part in parts] if merge.method.trim == "model" else [0.0, 0.0]
+    shared = (
+        [magnitude_threshold(part, merge.chosen.density) for part in parts]
+        if merge.method.trim == "model"
+        else [0.0, 0.0]
+    )
     for each in merge.tensors:
         thresholds, scales = shared, [1.0, 1.0]
         if merge.method.trim == "tensor":
-            thresholds = [_threshold([(each.delta(role), each.numel)], merge) for role in ROLES[:2]]
+            deltas = [[(each.delta(role), each.numel)] for role in ROLES[:2]]
+            thresholds = [magnitude_threshold(delta, merge.chosen.density) for delta in deltas]
         if merge.method.trim == "random":
             scales = [_scale(each, role, merge) for role in ROLES[:2]]
         yield _onto_base(each, merge, partial(_mix, merge, each.name, thresholds, scales))
@@ -141,21 +144,16 @@ def _reader(tensor: Tensor) -> Read:
     return lambda start, stop: flat[start:stop].clone()
 
 
-def _all_layers(chosen: Hyperparameters, layer: int | None, count: int) -> tuple[float, float]:
-    return chosen.weight_mllm, chosen.weight_expert
-
-
-def _layers_above(chosen: Hyperparameters, layer: int | None, count: int) -> tuple[float, float]:
-    is_kept = layer is not None and layer <= chosen.kept_layers(count)
-    return (1.0, 0.0) if is_kept else (chosen.weight_mllm, chosen.weight_expert)
-
-
-def _sandwich(chosen: Hyperparameters, layer: int | None, count: int) -> tuple[float, float]:
-    """MLLM below and above (the final norm is above), mean at the two seams, expert between."""
-    first, last = chosen.kept_layers(count) + 1, count - chosen.top_layers - 1
-    if layer is None or not first <= layer <= last:
-        return 1.0, 0.0
-    return (0.5, 0.5) if layer in (first, last) else (0.0, 1.0)
+def _layer_weights(merge: Merge, layer: int | None, count: int) -> tuple[float, float]:
+    """A layer's (w_V, w_R); sandwich: MLLM below and above (the final norm is above), mean at seams, expert between."""
+    kept = merge.chosen.kept_layers(count)
+    if merge.method.layers == "sandwich":
+        first, last = kept + 1, count - merge.chosen.top_layers - 1
+        if layer is None or not first <= layer <= last:
+            return 1.0, 0.0
+        return (0.5, 0.5) if layer in (first, last) else (0.0, 1.0)
+    is_kept = merge.method.layers == "above" and layer is not None and layer <= kept
+    return (1.0, 0.0) if is_kept else merge.weights
 
 
 def _combined(
@@ -223,10 +221,6 @@ def _singular(
     return p.task_singular_vectors([delta.view(shape) for delta in deltas], weights).reshape(-1)
 
 
-def _threshold(parts: list[tuple[Read, int]], merge: Merge) -> float:
-    return magnitude_threshold(parts, merge.chosen.density)
-
-
 def _scale(each: Operands, role: str, merge: Merge) -> float:
     """What a dropped task vector is multiplied by."""
     density, rescale = merge.chosen.density, merge.chosen.rescale
@@ -234,8 +228,5 @@ def _scale(each: Operands, role: str, merge: Merge) -> float:
         return 1.0
     if rescale == "density":
         return 1.0 / density
-
-    def mask(start: int, stop: int) -> np.ndarray:
-        return p.random_mask(merge.seed, role, each.name, density, start, stop)
-
+    mask = partial(p.random_mask, merge.seed, role, each.name, density)
     return p.l1_scale(each.delta(role), mask, each.numel)

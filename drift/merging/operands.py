@@ -1,9 +1,10 @@
 """What a merge method is given, and what it gives back: readers of tensors in, readers of the merged tensors out."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-import torch
 from torch import Tensor
 
 from drift.merging.config import Hyperparameters, Method
@@ -30,7 +31,7 @@ class Operands:
     @property
     def numel(self) -> int:
         """Number of elements."""
-        return torch.Size(self.shape).numel()
+        return math.prod(self.shape)
 
     def read(self, role: str, start: int, stop: int) -> Tensor:
         """Elements start..stop as a float32 tensor that the caller may overwrite."""
@@ -38,7 +39,7 @@ class Operands:
 
     def tensor(self, role: str) -> Read:
         """What reads slices of the tensor in `role`."""
-        return lambda start, stop: self.read(role, start, stop)
+        return partial(self.read, role)
 
     def delta(self, role: str) -> Read:
         """What reads slices of the task vector `role` minus base."""
@@ -69,7 +70,7 @@ class Merge:
     @property
     def layers(self) -> int:
         """How many layers the LM has."""
-        return count_layers(each.name for each in self.tensors)
+        return 1 + max((layer_of(each.name) or 0 for each in self.tensors), default=0)
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,6 @@ class Merged:
         is_whole: `read` takes all elements at once.
     """
 
-    read: Callable[[int, int], Tensor]
+    read: Read
     is_copy: bool = False
     is_whole: bool = False
-
-
-def count_layers(names: Iterable[str]) -> int:
-    """Layers of an LM, by its canonical names."""
-    return 1 + max((layer_of(name) or 0 for name in names), default=0)

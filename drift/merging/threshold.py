@@ -6,23 +6,18 @@ luck (Floyd and Rivest's SELECT, doi:10.1145/360680.360691, made into a stream).
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from torch import Tensor
 
 from drift.merging.config import MergeError
-from drift.merging.primitives import BLOCK
+from drift.merging.primitives import blocks
 
 Read = Callable[[int, int], Tensor]
 
 _SAMPLE_RUN = 512
 _SMALL = 1 << 18
-
-
-def kept_count(density: float, numel: int) -> int:
-    """How many of `numel` entries a density keeps: rounded down, at least one (mergekit 0.1.5 and BR2V)."""
-    return max(1, int(density * numel))
 
 
 def magnitude_threshold(parts: list[tuple[Read, int]], density: float) -> float:
@@ -37,7 +32,7 @@ def magnitude_threshold(parts: list[tuple[Read, int]], density: float) -> float:
         MergeError: an entry is not a number.
     """
     total = sum(numel for _, numel in parts)
-    keep = kept_count(density, total)
+    keep = max(1, int(density * total))  # rounded down, at least one (mergekit 0.1.5 and BR2V)
     if keep >= total:
         return 0.0
     sample = np.sort(_sample(parts, total)) if total > _SMALL else np.empty(0, np.float32)
@@ -76,17 +71,11 @@ def _bracket(ascending: np.ndarray, share: float, margin: float) -> tuple[float,
 def _count(parts: list[tuple[Read, int]], low: float, high: float) -> tuple[int, np.ndarray]:
     """How many magnitudes exceed `high`, and those in [low, high]."""
     above, inside = 0, []
-    for start, stop, read in _pieces(parts):
-        magnitudes = read(start, stop).abs_().numpy()
-        band = magnitudes >= np.float32(low)
-        over = magnitudes > np.float32(high)
-        above += int(np.count_nonzero(over))
-        inside.append(magnitudes[np.logical_xor(band, over, out=band)])
-    return above, np.concatenate(inside)
-
-
-def _pieces(parts: list[tuple[Read, int]]) -> Iterator[tuple[int, int, Read]]:
-    """Blocks of every part in turn."""
     for read, numel in parts:
-        for start in range(0, numel, BLOCK):
-            yield start, min(start + BLOCK, numel), read
+        for start, stop in blocks(numel):
+            magnitudes = read(start, stop).abs_().numpy()
+            band = magnitudes >= np.float32(low)
+            over = magnitudes > np.float32(high)
+            above += int(np.count_nonzero(over))
+            inside.append(magnitudes[np.logical_xor(band, over, out=band)])
+    return above, np.concatenate(inside)

@@ -8,7 +8,7 @@ A job travels to the worker processes as JSON; unknown keys are refused.
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -66,40 +66,31 @@ class TrainingConfig:
         Raises:
             TrainingError: every field that is out of range, in one message.
         """
-        _raise_all("training", [*faults(self), *self._range_errors(), *self._pairs_that_do_not_fit()])
+        _raise_all("training", faults(self, *self._ranges()))
 
-    def _range_errors(self) -> list[str]:
-        at_least = dict.fromkeys(
-            ("epochs", "per_device_batch_size", "gradient_accumulation_steps", "cutoff_len", "logging_steps"), 1
-        ) | dict.fromkeys(("weight_decay", "max_grad_norm", "save_steps", "seed"), 0)
-        values = dataclasses.asdict(self)
-        errors = [
-            f"{name} must be at least {low}, found {values[name]}"
-            for name, low in at_least.items()
-            if not low <= values[name] < math.inf
-        ]
-        if not 0 < self.learning_rate < math.inf:
-            errors.append(f"learning_rate must be a number above 0, found {self.learning_rate}")
+    def _ranges(self) -> Iterator[tuple[str, bool, str]]:
+        values = vars(self)
+        for name in ("epochs", "per_device_batch_size", "gradient_accumulation_steps", "cutoff_len", "logging_steps"):
+            yield name, 1 <= values[name] < math.inf, "at least 1"
+        for name in ("weight_decay", "max_grad_norm", "save_steps", "seed"):
+            yield name, 0 <= values[name] < math.inf, "at least 0"
         for name in ("warmup_ratio", "adam_beta1", "adam_beta2"):
-            if not 0 <= values[name] < 1:
-                errors.append(f"{name} must lie in [0, 1), found {values[name]}")
+            yield name, 0 <= values[name] < 1, "a number in [0, 1)"
         for name in ("image_max_pixels", "image_min_pixels"):
-            if values[name] is not None and values[name] < 1:
-                errors.append(f"{name} must be at least 1, or null for the processor's own, found {values[name]}")
-        return errors
-
-    def _pairs_that_do_not_fit(self) -> list[str]:
-        errors = []
-        if self.offload == "cpu" and self.zero_stage == 0:
-            errors.append("offload 'cpu' needs zero_stage 1, 2 or 3, found 0")
-        if self.logging_steps >= 1 and self.save_steps % self.logging_steps:
-            # The logged loss is a mean since the last line; a checkpoint inside that window would lose its start.
-            errors.append(f"save_steps {self.save_steps} must be a multiple of logging_steps {self.logging_steps}")
-        if (self.image_min_pixels or 0) > (self.image_max_pixels or math.inf):
-            errors.append(f"image_min_pixels {self.image_min_pixels} exceeds image_max_pixels {self.image_max_pixels}")
-        if "" in self.add_tokens or len(set(self.add_tokens)) < len(self.add_tokens):
-            errors.append(f"add_tokens must be distinct and not empty, found {list(self.add_tokens)}")
-        return errors
+            yield name, values[name] is None or values[name] >= 1, "at least 1, or null for the processor's own"
+        yield "learning_rate", 0 < self.learning_rate < math.inf, "a number above 0"
+        yield (
+            "offload",
+            self.offload != "cpu" or self.zero_stage != 0,
+            "none with zero_stage 0, or zero_stage 1, 2 or 3",
+        )
+        # The logged loss is a mean since the last line; a checkpoint inside that window would lose its start.
+        is_whole = self.logging_steps < 1 or self.save_steps % self.logging_steps == 0
+        yield "save_steps", is_whole, f"a multiple of logging_steps {self.logging_steps}"
+        fits = (self.image_min_pixels or 0) <= (self.image_max_pixels or math.inf)
+        yield "image_min_pixels", fits, f"at most image_max_pixels {self.image_max_pixels}"
+        is_distinct = "" not in self.add_tokens and len(set(self.add_tokens)) == len(self.add_tokens)
+        yield "add_tokens", is_distinct, "distinct tokens, none of them empty"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import deepspeed
 import torch
 from torch import distributed
 
+from drift.injection.shards import world_size
 from drift.training.config import TrainingConfig
 
 # Each of DeepSpeed's buckets is allocated in full (its default of 5e8 elements is 2 GB); a small model needs less.
@@ -33,16 +34,6 @@ def start_process_group() -> None:
     if not distributed.is_initialized() and os.environ["WORLD_SIZE"] == "1":
         distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1)
     deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
-
-
-def rank() -> int:
-    """This process's number, 0 without a process group."""
-    return distributed.get_rank() if distributed.is_initialized() else 0
-
-
-def world_size() -> int:
-    """The number of processes, 1 without a process group."""
-    return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def barrier() -> None:

@@ -10,7 +10,7 @@ from transformers.processing_utils import ProcessorMixin
 
 from drift.checkpoints import Checkpoint
 from drift.errors import CheckpointError, FamilyError
-from drift.families import Family, family_of
+from drift.families import family_of
 from drift.training.config import TrainingConfig
 
 log = logging.getLogger(__name__)
@@ -64,40 +64,31 @@ def check_saved(saved: Path, source: Path) -> None:
         )
 
 
-def add_tokens(model: PreTrainedModel, processor: ProcessorMixin, tokens: tuple[str, ...]) -> int:
+def add_tokens(model: PreTrainedModel, processor: ProcessorMixin, tokens: tuple[str, ...]) -> None:
     """The tokenizer knows `tokens` as ordinary words afterwards, and the embeddings have rows for them.
 
-    Returns:
-        How many were new. Embeddings that already have spare rows (Qwen's have) are left as they are.
+    Embeddings that already have spare rows (Qwen's have) are left as they are.
     """
-    added = processor.tokenizer.add_tokens(list(tokens))
+    processor.tokenizer.add_tokens(list(tokens))
     rows = model.config.get_text_config().vocab_size
     if len(processor.tokenizer) > rows:
         model.resize_token_embeddings(len(processor.tokenizer), pad_to_multiple_of=VOCABULARY_MULTIPLE)
         log.info("vocabulary grown from %d to %d rows", rows, model.config.get_text_config().vocab_size)
-    return added
 
 
-def freeze(model: PreTrainedModel, folder: Path, config: TrainingConfig) -> int:
-    """The LM trains; vision tower and projector only where the config says so. The number of trained tensors.
+def freeze(model: PreTrainedModel, folder: Path, config: TrainingConfig) -> None:
+    """The LM trains; vision tower and projector only where the config says so.
 
     Raises:
         FamilyError: no parameter of the model belongs to its family's LM.
     """
     family = family_of(folder)
-    trained = 0
+    lm = trained = 0
     for name, parameter in model.named_parameters():
-        is_trained = _is_trained(name, family, config)
+        is_lm, is_projector = family.canonical(name) is not None, bool(PROJECTORS & set(name.split(".")))
+        is_trained = is_lm or (config.train_projector if is_projector else config.train_vision)
         parameter.requires_grad_(is_trained)
-        trained += is_trained
-    lm = sum(family.canonical(name) is not None for name, _ in model.named_parameters())
+        lm, trained = lm + is_lm, trained + is_trained
     if not lm:
         raise FamilyError(f"no parameter of {type(model).__name__} belongs to the LM of family {family.name!r}")
     log.info("training %d tensors, %d of them the language model's", trained, lm)
-    return trained
-
-
-def _is_trained(name: str, family: Family, config: TrainingConfig) -> bool:
-    if family.canonical(name) is not None:
-        return True
-    return config.train_projector if PROJECTORS & set(name.split(".")) else config.train_vision

@@ -11,13 +11,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from drift.errors import TrainingError
 from drift.files import read_jsonl, write_jsonl, write_whole
+from drift.injection import RunObserver
 from drift.injection.injector import LOG_PREFIX
+from drift.injection.shards import rank
 from drift.training import distributed
 
 log = logging.getLogger(__name__)
@@ -27,14 +29,6 @@ CHECKPOINTS = "checkpoints"
 MARKER = "complete.json"
 # Keys of every metrics line beside the loss; null where a run does not measure one (plain SFT has no cosine).
 OBSERVED = ("cosine", "injected_share", "alpha", "w_eff")
-
-
-class Observer(Protocol):
-    """What GradientInjector and RunObserver share."""
-
-    def w_eff(self) -> float:
-        """The share of Delta covered so far; a collective."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ class ResumePoint:
 
 def find_resume_point(out: Path) -> ResumePoint:
     """The last complete checkpoint under `out`, after every rank has agreed that torn ones are gone."""
-    if distributed.rank() == 0:
+    if rank() == 0:
         for folder in (out / CHECKPOINTS).glob("checkpoint-*"):
             if not _is_complete(folder):
                 log.info("dropping the torn checkpoint %s", folder.name)
@@ -78,7 +72,7 @@ class Recorder(TrainerCallback):
     def __init__(
         self,
         out: Path,
-        observer: Observer | None,
+        observer: RunObserver | None,
         on_metrics: Callable[[Mapping[str, Any]], None] | None,
         seconds_before: float,
     ):
@@ -104,9 +98,7 @@ class Recorder(TrainerCallback):
             control.should_save = False
         return control
 
-    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any):
-        """As at the last step: transformers asks for a last checkpoint here again."""
-        return self.on_step_end(args, state, control)
+    on_epoch_end = on_step_end  # transformers asks for a last checkpoint here again
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **event: Any) -> None:
         """One line; transformers' closing summary, which has no loss, is not one."""
@@ -125,7 +117,7 @@ class Recorder(TrainerCallback):
             "learning_rate": logs["learning_rate"],
             **observed,
         }
-        if distributed.rank() == 0:
+        if rank() == 0:
             with (self._out / METRICS).open("a") as file:
                 file.write(json.dumps(line) + "\n")
             if self._on_metrics is not None:
@@ -134,7 +126,7 @@ class Recorder(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Marks the checkpoint of this step complete once every rank has written, then deletes older ones."""
         distributed.barrier()
-        if distributed.rank() != 0:
+        if rank() != 0:
             return
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         sizes = {str(p.relative_to(folder)): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
@@ -162,7 +154,7 @@ def require_same_job(out: Path, identity: Mapping[str, Any]) -> None:
                 f"choose another folder or delete it"
             )
     distributed.barrier()
-    if distributed.rank() == 0:
+    if rank() == 0:
         write_whole(path, json.dumps(wanted, indent=2) + "\n")
 
 

@@ -23,6 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from drift.errors import TrainingError
 from drift.injection import GradientInjector, RunObserver
+from drift.injection.shards import rank, world_size
 from drift.prior import ReasoningPrior
 from drift.processing import load_processor, save_processor, set_pixel_limits, sizes_by_area
 from drift.training import distributed
@@ -34,7 +35,6 @@ from drift.training.model import add_tokens, check_saved, freeze, load_model
 from drift.training.progress import (
     CHECKPOINTS,
     Recorder,
-    ResumePoint,
     cut_metrics,
     find_resume_point,
     read_metrics,
@@ -93,9 +93,9 @@ def run_job(job: TrainingJob, on_metrics: OnMetrics | None = None) -> TrainingRe
         shutil.rmtree(job.out / CHECKPOINTS, ignore_errors=True)
         return TrainingResult(**json.loads((job.out / SUMMARY).read_text()))
     distributed.start_process_group()
-    if distributed.world_size() != job.processes:
+    if world_size() != job.processes:
         raise TrainingError(
-            f"the job wants {job.processes} processes and {distributed.world_size()} run it; "
+            f"the job wants {job.processes} processes and {world_size()} run it; "
             f"start it by drift.training.launch or by torchrun"
         )
     job.out.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,9 @@ def run_job(job: TrainingJob, on_metrics: OnMetrics | None = None) -> TrainingRe
 
 
 def _run(job: TrainingJob, on_metrics: OnMetrics | None) -> TrainingResult:
-    require_same_job(job.out, _identity(job))
+    # What must be equal for a run to be gone on with; folders may have moved.
+    settings = {"training": dataclasses.asdict(job.training), "injection": dataclasses.asdict(job.injection)}
+    require_same_job(job.out, {**settings, "processes": job.processes})
     require_space(job)
     start = find_resume_point(job.out)
     set_seed(job.training.seed)
@@ -132,20 +134,16 @@ def _run(job: TrainingJob, on_metrics: OnMetrics | None) -> TrainingResult:
     dataset = _dataset(job, processor)
     trainer = _trainer(model, arguments, dataset, processor)
     observer = _observer(job, trainer)
-    recorder = _recorder(job, observer, on_metrics, start)
+    if rank() == 0:
+        cut_metrics(job.out, start.step)
+        shutil.rmtree(job.out / FINAL, ignore_errors=True)
+    if start.folder is not None:
+        log.info("going on after step %d", start.step)
+    recorder = Recorder(job.out, observer, on_metrics, start.seconds)
     trainer.add_callback(recorder)
     trainer.train(resume_from_checkpoint=str(start.folder) if start.folder else None)
     processor.image_processor.size = original_size
     return _finish(job, trainer, processor, observer, dataset, recorder)
-
-
-def _identity(job: TrainingJob) -> dict[str, Any]:
-    """What must be equal for a run to be gone on with; folders may have moved."""
-    return {
-        "training": dataclasses.asdict(job.training),
-        "injection": dataclasses.asdict(job.injection),
-        "processes": job.processes,
-    }
 
 
 def _arguments(job: TrainingJob) -> TrainingArguments:
@@ -213,7 +211,7 @@ def _trainer(
     return trainer
 
 
-def _observer(job: TrainingJob, trainer: GuardedTrainer) -> GradientInjector | RunObserver | None:
+def _observer(job: TrainingJob, trainer: GuardedTrainer) -> RunObserver | None:
     """The injection, or for plain SFT with a prior something that only measures w_eff; attached before training."""
     if job.prior is None:
         return None
@@ -223,25 +221,11 @@ def _observer(job: TrainingJob, trainer: GuardedTrainer) -> GradientInjector | R
     return GradientInjector(prior, **dataclasses.asdict(job.injection)).attach(trainer)
 
 
-def _recorder(
-    job: TrainingJob,
-    observer: GradientInjector | RunObserver | None,
-    on_metrics: OnMetrics | None,
-    start: ResumePoint,
-) -> Recorder:
-    if distributed.rank() == 0:
-        cut_metrics(job.out, start.step)
-        shutil.rmtree(job.out / FINAL, ignore_errors=True)
-    if start.folder is not None:
-        log.info("going on after step %d", start.step)
-    return Recorder(job.out, observer, on_metrics, start.seconds)
-
-
 def _finish(
     job: TrainingJob,
     trainer: GuardedTrainer,
     processor: ProcessorMixin,
-    observer: GradientInjector | RunObserver | None,
+    observer: RunObserver | None,
     dataset: ConversationDataset,
     recorder: Recorder,
 ) -> TrainingResult:
@@ -264,7 +248,7 @@ def _finish(
         tokens=counts.tokens * job.training.epochs,
         seconds=recorder.seconds(),
     )
-    if distributed.rank() == 0:
+    if rank() == 0:
         save_processor(processor, job.out / FINAL)
         (job.out / FINAL / "training_args.bin").unlink()
         check_saved(job.out / FINAL, job.model)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +11,19 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import drift.writer
-from drift.checkpoints import Checkpoint, TensorSpec, Writer, write_checkpoint
+from drift.checkpoints import Checkpoint
 from drift.errors import CheckpointError
+from drift.safetensors_io import TensorSpec
+from drift.writer import MAX_SHARD_BYTES, Writer
+
+
+def write_checkpoint(folder: Path, tensors: dict[str, torch.Tensor], max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
+    """Tensors that are in memory, streamed one by one."""
+    specs = [TensorSpec(name, tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()]
+    with Writer(folder, specs, max_shard_bytes=max_shard_bytes) as writer:
+        for name, tensor in tensors.items():
+            writer.append(name, tensor)
+
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -151,7 +163,7 @@ def test_a_peft_adapter_is_no_checkpoint_and_says_how_to_become_one(tmp_path):
 
 def test_an_unknown_tensor_names_the_closest(folder):
     with pytest.raises(CheckpointError, match=r"no tensor 'scalr' in .*; did you mean 'scalar'"):
-        Checkpoint(folder).shape("scalr")
+        Checkpoint(folder).spec("scalr")
 
 
 def spec(name="t", shape=(4,), dtype=torch.float32):

@@ -197,9 +197,9 @@ def test_a_job_survives_json_and_unknown_keys_are_refused(tmp_path):
 
 
 def test_all_errors_of_a_config_come_at_once(tmp_path):
-    with pytest.raises(TrainingError, match=r"unknown precision 'fp16'.*epochs must be at least 1, found 0"):
+    with pytest.raises(TrainingError, match=r"unknown precision 'fp16'.*epochs is 0, expected at least 1"):
         TrainingConfig(epochs=0, precision="fp16")
-    with pytest.raises(TrainingError, match="save_steps 7 must be a multiple of logging_steps 5"):
+    with pytest.raises(TrainingError, match="save_steps is 7, expected a multiple of logging_steps 5"):
         TrainingConfig(save_steps=7, logging_steps=5)
     with pytest.raises(TrainingError, match="did you mean 'gradnorm'"):
         InjectionConfig(scale="grad_norm")

@@ -255,7 +255,7 @@ def test_every_family_is_built_from_its_own_text_model_and_its_lm_is_found(
     assert (family_of(tmp_path / "mllm").name, family_of(tmp_path / "base").name) == (family, text)
     assert names.keys() == Checkpoint(tmp_path / "base").lm_names().keys()
     extra = len(get_lab_family(family).markup.extra)
-    assert Checkpoint(tmp_path / "mllm").shape(names["lm_head.weight"])[0] == len(TOKENS) + extra
+    assert Checkpoint(tmp_path / "mllm").spec(names["lm_head.weight"]).shape[0] == len(TOKENS) + extra
 
 
 def test_a_far_expert_is_the_near_one_at_another_place(tmp_path: Path) -> None:
