@@ -105,7 +105,7 @@ def as_asked(tables: Sequence[Table], overrides: Sequence[str], online: bool) ->
     asked = report(tables, overrides, online)
     keys = {word: parse(word).get_key_element() for word in overrides}
     standard = [word for word, key in keys.items() if key == "profile"]
-    if asked.key == report(tables, standard, online).key:
+    if len(standard) == len(keys) or asked.key == report(tables, standard, online).key:
         return asked, ""
     variant = tuple(word for word, key in keys.items() if key.partition(".")[0] not in _NAMELESS)
     named = replace(asked, params=replace(asked.params, variant=variant))

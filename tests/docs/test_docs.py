@@ -86,8 +86,8 @@ def checked(name: str, rest: list[str]) -> None:
         sensitivity.read(rest)
     elif command.needs_checkout:
         names = [f"--table={word}" for word in rest if word.isidentifier()] if name == "table" else []
-        asked = reproduce._asked(names or rest)
-        assert all(tables.load(each) for each in asked.tables)
+        _, asked, _ = reproduce._asked(names or rest)
+        assert all(tables.load(each) for each in asked)
         compose.load_fitting([], [word for word in rest if "=" in word])
     else:
         parsed = words.parse(rest, cli._load(command.keys))

@@ -2,14 +2,15 @@
 
 import math
 from functools import partial
+from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drift.choices import SCALES
 from drift.choices import SCHEDULES as SCHEDULE_NAMES
+from drift.choices import Scale
 from drift.errors import DriftError
 from drift.scaling import SCALINGS, SCHEDULES, get_scaling, schedule_factor
 
@@ -86,7 +87,7 @@ def test_schedules_run_from_one_to_zero():
 
 
 def test_what_a_config_may_name_is_what_there_is():
-    assert tuple(SCALINGS) == SCALES
+    assert tuple(SCALINGS) == get_args(Scale)
     assert tuple(SCHEDULES) == SCHEDULE_NAMES
 
 

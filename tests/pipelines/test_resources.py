@@ -20,7 +20,7 @@ def test_a_lab_takes_no_gpu_and_its_stages_guesses() -> None:
 
 
 def test_the_papers_training_takes_a_gpu_a_process_and_a_merge_none() -> None:
-    found = calls("profile=paper", "method=drift", "injection.alpha=-0.3", "zero.offload=cpu")
+    found = calls("profile=paper", "method=drift", "injection.alpha=-0.3", "train.offload=cpu")
     needs = found["train"].needs
     assert (needs.gpus, needs.cores, needs.memory_gb) == (8, 64, 24 * 8 + 100)
     four = replace(found["train"], params=replace(found["train"].params, processes=4))
