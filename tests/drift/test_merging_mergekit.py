@@ -120,7 +120,7 @@ def replay_masks(folders: dict[str, Path], density: float) -> dict[tuple[str, st
     checkpoint, masks = Checkpoint(folders["base"]), {}
     for name in sorted(checkpoint.names):
         for role in ("mllm", "expert"):
-            drawn = torch.bernoulli(torch.full(checkpoint.shape(name), density))
+            drawn = torch.bernoulli(torch.full(checkpoint.spec(name).shape, density))
             masks[role, name] = drawn.reshape(-1).bool().numpy()
     return masks
 
