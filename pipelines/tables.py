@@ -110,7 +110,9 @@ def as_asked(tables: Sequence[Table], overrides: Sequence[str], online: bool) ->
     variant = tuple(word for word, key in keys.items() if key.partition(".")[0] not in _NAMELESS)
     named = replace(asked, params=replace(asked.params, variant=variant))
     name = _UNSAFE.sub("_", "+".join(["", *variant]))
-    return named, "" if "results" in keys.values() else name[:_LONGEST_NAME]
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_LONGEST_NAME]}-{asked.key[:8]}"
+    return named, "" if "results" in keys.values() else name
 
 
 def _check_columns(table: Table, config: Config) -> None:

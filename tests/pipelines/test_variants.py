@@ -46,3 +46,11 @@ def test_a_column_that_the_suite_lacks_is_refused_before_anything_runs() -> None
     toy = replace(tables.load("table3"), columns=("MathVista", "MathVizion"))
     with pytest.raises(ConfigError, match="suite lab_math has no 'MathVizion'; did you mean 'MathVision'"):
         tables.report([toy], [], online=False)
+
+
+def test_two_long_variants_never_share_a_folder() -> None:
+    words = [f"injection.group_alpha.{group}=-0.123456" for group in ("attn", "mlp", "norm", "lm_head")]
+    table3 = tables.load("table3")
+    folders = {tables.as_asked([table3], [*words, f"seeds=[{seed}]"], online=False)[1] for seed in (1, 2)}
+    assert len(folders) == 2
+    assert all(len(folder) < 200 for folder in folders)
