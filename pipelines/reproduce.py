@@ -73,7 +73,7 @@ def reproduce(words: Sequence[str]) -> int:
     preflight.check(config, [target])
     outcome = scheduler(config).execute([target])
     folder = rooted(config.results + variant)
-    log.info("%s", publish(outcome[target], folder, whole=not names))
+    log.info("%s", publish(outcome[target], folder, whole=bool(variant) or not names))
     log.info("%d stages were run, the rest was in the store. Read %s", outcome.executed, folder)
     return 0
 

@@ -62,7 +62,7 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
     """The report over those tables that the profile makes: one call that needs every cell, and knows which is which.
 
     Raises:
-        ConfigError: the profile makes none of them.
+        ConfigError: the profile makes none of them, or an override leaves every row as it is.
     """
     inputs: dict[str, Call] = {}
     cells: list[Cell] = []
@@ -79,6 +79,8 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
     configs = compose.load_all(settings, overrides)
     for word in overrides:
         kept = sum(word in left_out for _, left_out in configs)
+        if kept == len(run):
+            raise ConfigError(f"{word} would change nothing here: every row says it itself, or can't; see conf/table")
         if kept:
             log.info("%s leaves %d of %d rows as they are: they say it themselves or can't", word, kept, len(run))
     for (table, row), (composed, _) in zip(run, configs, strict=True):

@@ -19,12 +19,20 @@ def training_of(call: Call, label: str) -> Any:
 
 
 def test_a_row_s_own_word_wins_over_the_command_s() -> None:
-    table3 = tables.load("table3")
-    asked, folder = tables.as_asked([table3], ["injection.alpha=-0.3", "train.epochs=5"], online=False)
-    assert training_of(asked, "DRIFT, alpha = -1").params.injection.alpha == -1.0
+    asked, folder = tables.as_asked([tables.load("table3")], ["prior=shuffled", "train.epochs=5"], online=False)
+    kinds = {
+        label: training_of(asked, label).inputs["prior"].params.prior.kind
+        for label in ("DRIFT, alpha = -1", "Reversed prior, alpha chosen")
+    }
+    assert kinds == {"DRIFT, alpha = -1": "shuffled", "Reversed prior, alpha chosen": "reversed"}
     assert training_of(asked, "DRIFT, alpha = -1").params.training.epochs == 5
-    assert training_of(asked, "SFT").params.injection.scale == "none"
-    assert folder == "+injection.alpha=-0.3+train.epochs=5"
+    assert folder == "+prior=shuffled+train.epochs=5"
+
+
+@pytest.mark.parametrize("word", ["method=ties", "merge.variant=paper"])
+def test_a_word_that_touches_no_row_is_refused(word: str) -> None:
+    with pytest.raises(ConfigError, match=f"{word} would change nothing here: every row says it itself"):
+        tables.as_asked([tables.load("table3")], [word], online=False)
 
 
 def test_only_the_canonical_command_writes_the_canonical_results() -> None:
