@@ -1,4 +1,4 @@
-"""The words for what a prior is and how it is injected, for configs and code alike; imports no torch."""
+"""The words that configs and code share: what a prior is, how it is injected, what reads images; imports no torch."""
 
 from typing import Literal, get_args
 
@@ -7,6 +7,7 @@ PriorKind = Literal["direct", "hierarchical", "random", "shuffled", "reversed"]
 Scale = Literal["absolute", "gradnorm", "adaptive"]
 Semantics = Literal["step", "micro_batch"]
 Schedule = Literal["constant", "linear", "cosine"]
+ImageBackend = Literal["auto", "pil"]  # auto is torchvision where the family's processor wants it; pil needs none
 
 KINDS: tuple[str, ...] = get_args(PriorKind)
 SEMANTICS: tuple[str, ...] = get_args(Semantics)

@@ -14,16 +14,17 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.image_processing_backends import PilBackend
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
+from drift.choices import ImageBackend
 from drift.errors import CheckpointError, closest
 from drift.families import read_config
 
-IMAGE_BACKENDS = ("auto", "pil")
 IMAGE_TOKEN = "<|image_pad|>"
 
 
@@ -85,8 +86,10 @@ def load_processor(
     Raises:
         CheckpointError: unknown backend, a missing file, or a folder that gives no image processor.
     """
-    if image_backend not in IMAGE_BACKENDS:
-        raise CheckpointError(f"unknown image backend {image_backend!r}; {closest(image_backend, IMAGE_BACKENDS)}")
+    if image_backend not in get_args(ImageBackend):
+        raise CheckpointError(
+            f"unknown image backend {image_backend!r}; {closest(image_backend, get_args(ImageBackend))}"
+        )
     if not Path(folder).is_dir():
         raise CheckpointError(f"no checkpoint folder at {folder}; a processor is read from a folder on disk")
     processor = _load_pil(Path(folder)) if image_backend == "pil" else _load_auto(Path(folder))

@@ -50,16 +50,18 @@ def refuse_idle(words: Sequence[str], *planners: Planner) -> None:
     """
     idle = list(words)
     for planner in planners:
-        idle = [word for word in idle if _is_idle(words, word, planner)]
+        if idle:
+            planned = planner(words)
+            idle = [word for word in idle if _is_idle(planned, [other for other in words if other != word], planner)]
     if idle:
         faults = [f"{word} would change nothing here{remedy(parse(word).key_or_group)}" for word in idle]
         raise ConfigError("\n".join(faults))
 
 
-def _is_idle(words: Sequence[str], word: str, planner: Planner) -> bool:
-    config, done = planner(words)
+def _is_idle(planned: tuple[Any, Any], others: Sequence[str], planner: Planner) -> bool:
+    config, done = planned
     try:
-        other_config, other_done = planner([other for other in words if other != word])
+        other_config, other_done = planner(others)
     except DriftError:
         return False  # without it there is nothing to do at all
     return bool(config != other_config and done == other_done)

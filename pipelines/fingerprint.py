@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from drift.config import identity_of
+
 
 def canonical(value: Any, whole: bool = False) -> Any:
     """A parameter as plain JSON data, dataclasses as objects and tuples as lists.
@@ -20,8 +22,8 @@ def canonical(value: Any, whole: bool = False) -> Any:
         TypeError: the value has no canonical form (a path, a tensor): it is no parameter.
     """
     if is_dataclass(value) and not isinstance(value, type):
-        kept = [f.name for f in fields(value) if whole or f.metadata.get("identity", True)]
-        return {name: canonical(getattr(value, name), whole) for name in kept}
+        kept = {f.name: getattr(value, f.name) for f in fields(value)} if whole else identity_of(value)
+        return {name: canonical(item, whole) for name, item in kept.items()}
     if isinstance(value, Mapping):
         return {str(key): canonical(item, whole) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

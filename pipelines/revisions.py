@@ -62,7 +62,7 @@ def _with_revision(tables: Data | Suite, key: str, online: bool) -> Data | Suite
         root = (compose.ROOT / tables.root).resolve()
         if not root.is_dir():
             raise ConfigError(f"{key}.root is {root}, which is no folder")
-        return replace(tables, root=str(root), revision=folder_digest(root))
+        return replace(tables, root=str(root), revision=_digest_of(root, _stamp(root)))
     if isinstance(tables, Data) and tables.source == "hub":
         return replace(tables, revision=_commit(tables.repo, tables.revision, "dataset", online))
     return tables

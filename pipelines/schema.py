@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
+from drift.choices import ImageBackend
 from drift.config import MergeConfig, PriorConfig, Selection
 from drift.training.config import InjectionConfig, TrainingConfig
 from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
@@ -188,7 +189,7 @@ class Config:
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     store: Text
     results: Text
-    image_backend: Literal["auto", "pil"]
+    image_backend: ImageBackend
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     pair: Pair
     world: WorldConfig

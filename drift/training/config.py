@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from drift.choices import DEFAULT_SEMANTICS, Scale, Schedule, Semantics
+from drift.choices import DEFAULT_SEMANTICS, ImageBackend, Scale, Schedule, Semantics
 from drift.config import faults
 from drift.errors import TrainingError, closest
 from drift.files import write_whole
@@ -57,7 +57,7 @@ class TrainingConfig:
     save_steps: int = 500
     logging_steps: int = 10
     seed: int = 42
-    image_backend: Literal["auto", "pil"] = "auto"
+    image_backend: ImageBackend = "auto"
     attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
 
     def __post_init__(self) -> None:

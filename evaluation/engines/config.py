@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from drift.choices import ImageBackend
 from drift.config import RUNTIME
 from evaluation.engines.base import Engine, EngineError, GenerationSettings, refuse
 
@@ -69,7 +70,7 @@ class TransformersConfig:
     name: Literal["transformers"]
     settings: GenerationSettings
     dtype: Dtype = "auto"
-    image_backend: Literal["auto", "pil"] = "auto"
+    image_backend: ImageBackend = "auto"
     device: str = field(default="auto", metadata=RUNTIME)
 
     def __post_init__(self) -> None:

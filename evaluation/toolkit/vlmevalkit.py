@@ -12,9 +12,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from drift import words
+from drift.choices import ImageBackend
 from drift.errors import DataError
 from drift.files import write_jsonl
 from evaluation.benchmarks import Benchmark, build_prompt
@@ -60,7 +61,7 @@ class Command:
     judge_key_env: str = "OPENAI_API_KEY"
     python: str = ""
     dtype: Dtype = "auto"
-    image_backend: Literal["auto", "pil"] = "auto"
+    image_backend: ImageBackend = "auto"
     max_new_tokens: int = 2048
     batch_size: int = 16
     mode: str = "official"
