@@ -49,6 +49,7 @@ _TABLE = (
     Command("table", "pipelines.reproduce:table", "One table, or several.", CHECKOUT),
     Command("run", "pipelines.run:main", "One checkpoint, made and scored; everything of Hydra's.", CHECKOUT),
     Command("sensitivity", "pipelines.sensitivity:main", "What protocol alone does to a score.", CHECKOUT),
+    Command("verify", "pipelines.verify:main", "Every byte of the store read and compared.", CHECKOUT),
     Command("prior", "drift.commands:prior", "The reasoning prior of two checkpoints.", "", "drift.commands:Prior"),
     Command("merge", "drift.commands:merge", "Two checkpoints merged.", "", "drift.commands:Merge"),
     Command("score", "evaluation.score:main", "A file of responses scored.", "eval", "evaluation.score:Command"),

@@ -141,7 +141,7 @@ class Store:
                 raise DamageError(f"{artifact.path} was made from another {name} than is in the store now")
         now = Record(seal_of(artifact.manifest), links, integrity.marks_of(found))
         if now != known:
-            now.write(self.record(artifact))
+            now.write(self.record(artifact.path))
         return artifact
 
     def check(self, artifact: Artifact) -> None:
@@ -167,9 +167,9 @@ class Store:
             self._set_aside(self.path(stage, fingerprint), error.args[0])
             return None
 
-    def record(self, artifact: Artifact) -> Path:
-        """Where it is kept that an artifact was found whole."""
-        return self.root / ".verified" / f"{artifact.path.parent.name}-{artifact.path.name}"
+    def record(self, path: Path) -> Path:
+        """Where it is kept that the artifact in a place was found whole."""
+        return self.root / ".verified" / f"{path.parent.name}-{path.name}"
 
     def holder(self, stage: str, fingerprint: str) -> Holder | None:
         """The living process that makes this artifact now, on whichever host."""
@@ -207,15 +207,23 @@ class Store:
             self._set_aside(path, f"{path} had no {MANIFEST}")
         os.rename(partial, path)
         artifact = Artifact(path, manifest)
-        Record(manifest[SEAL], manifest.get(LINKS, {}), integrity.marks_of(found)).write(self.record(artifact))
+        Record(manifest[SEAL], manifest.get(LINKS, {}), integrity.marks_of(found)).write(self.record(path))
         return artifact
 
     def _lease(self, stage: str, fingerprint: str) -> Lease:
         path = self.partial(stage, fingerprint).with_suffix(".lease")
         return self._leases.setdefault(path, Lease(path, self.beat, self.expiry))
 
-    def _look(self, stage: str, fingerprint: str) -> tuple[Artifact, dict[str, File]] | None:
-        path = self.path(stage, fingerprint)
+    def places(self) -> list[Path]:
+        """Where an artifact lies, or should."""
+        return sorted(path for path in self.root.glob("[!.]*/*") if path.is_symlink() or path.is_dir())
+
+    def open(self, path: Path) -> tuple[Artifact, dict[str, File]] | None:
+        """Whatever artifact lies in a place, with its files; None where nothing was finished there.
+
+        Raises:
+            DamageError, StoreError: as `find`.
+        """
         if path.is_symlink():
             raise StoreError(
                 f"{path} is a link to {os.readlink(path)}, and an artifact lies in the store itself. Remove the link: "
@@ -223,7 +231,7 @@ class Store:
             )
         try:
             text = (path / MANIFEST).read_bytes()
-            artifact = Artifact(path, _parsed(text, path, stage, fingerprint))
+            artifact = Artifact(path, _parsed(text, path))
             found = integrity.inventory(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -232,8 +240,11 @@ class Store:
         integrity.check_listed(path, artifact.manifest, found)
         return artifact, found
 
+    def _look(self, stage: str, fingerprint: str) -> tuple[Artifact, dict[str, File]] | None:
+        return self.open(self.path(stage, fingerprint))
+
     def _record(self, artifact: Artifact) -> Record | None:
-        return Record.read(self.record(artifact))
+        return Record.read(self.record(artifact.path))
 
     def _set_aside(self, path: Path, why: str) -> None:
         """Moves what lies in an artifact's place without being one; somebody may still want to look at it."""
@@ -261,8 +272,8 @@ def _check_all(artifact: Artifact) -> None:
         integrity.check_bytes(artifact.path, name, recorded)
 
 
-def _parsed(text: bytes, path: Path, stage: str, fingerprint: str) -> dict[str, Any]:
-    """The manifest of this very artifact.
+def _parsed(text: bytes, path: Path) -> dict[str, Any]:
+    """The manifest of the artifact that lies in this place.
 
     Raises:
         DamageError: it is not JSON, lacks a key, has a value of another type, was edited, or is another artifact's.
@@ -273,10 +284,9 @@ def _parsed(text: bytes, path: Path, stage: str, fingerprint: str) -> dict[str, 
     except (ValueError, RecursionError) as error:  # of JSON, of Unicode and of pydantic alike
         why = " ".join(str(error).split())
         raise DamageError(f"{path / MANIFEST} is damaged: {why}") from None
-    if (manifest["stage"], manifest["fingerprint"]) != (stage, fingerprint):
-        raise DamageError(
-            f"{path / MANIFEST} is of {manifest['stage']} {manifest['fingerprint']}, expected {stage} {fingerprint}"
-        )
+    found, expected = f"{manifest['stage']} {manifest['fingerprint'][:20]}", f"{path.parent.name} {path.name}"
+    if found != expected:
+        raise DamageError(f"{path / MANIFEST} is of {found}, expected {expected}")
     if manifest.get(SEAL, seal_of(manifest)) != seal_of(manifest):
         raise DamageError(f"{path / MANIFEST} was changed since it was sealed")
     return manifest
