@@ -203,7 +203,7 @@ def test_all_errors_of_a_config_come_at_once(tmp_path):
         TrainingConfig(save_steps=7, logging_steps=5)
     with pytest.raises(TrainingError, match="did you mean 'gradnorm'"):
         InjectionConfig(scale="grad_norm")
-    with pytest.raises(TrainingError, match="alpha must be a finite number, found 'abc'"):
+    with pytest.raises(TrainingError, match="alpha is 'abc', expected a number or auto"):
         InjectionConfig(alpha="abc")  # type: ignore[arg-type]
     with pytest.raises(TrainingError, match="unknown alpha_schedule 'cosin'; did you mean 'cosine'"):
         InjectionConfig(alpha_schedule="cosin")
