@@ -48,6 +48,11 @@ _TABLE = (
     Command("reproduce", "pipelines.reproduce:main", "Every table from nothing.", CHECKOUT),
     Command("table", "pipelines.reproduce:table", "One table, or several.", CHECKOUT),
     Command("run", "pipelines.run:main", "One checkpoint, made and scored; everything of Hydra's.", CHECKOUT),
+    Command("sweep", "pipelines.sweep:main", "A grid over keys and seeds, scored and aggregated.", CHECKOUT),
+    Command(
+        "ls", "pipelines.catalogue.commands:list_main", "The scores of a store, found by their settings.", CHECKOUT
+    ),
+    Command("show", "pipelines.catalogue.commands:show_main", "One of them whole: settings, lineage, logs.", CHECKOUT),
     Command("sensitivity", "pipelines.sensitivity:main", "What protocol alone does to a score.", CHECKOUT),
     Command("prior", "drift.commands:prior", "The reasoning prior of two checkpoints.", "", "drift.commands:Prior"),
     Command("merge", "drift.commands:merge", "Two checkpoints merged.", "", "drift.commands:Merge"),
