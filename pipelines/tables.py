@@ -41,6 +41,11 @@ def names() -> list[str]:
     return sorted(found, key=lambda name: (not name.startswith("table"), len(name), name))
 
 
+def standard() -> list[Table]:
+    """The tables that a reproduction makes."""
+    return [table for table in map(load, names()) if not table.asked_only]
+
+
 def load(name: str) -> Table:
     """The spec of one table.
 

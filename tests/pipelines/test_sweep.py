@@ -35,7 +35,10 @@ def test_seeds_may_be_given_as_hydra_s_axis_too(words: list[str], seeds: list[in
     [
         (["method=sft", "injection.alpha=-0.1,-0.3"], "injection.alpha is no key of the injection that was chosen"),
         (["method=sft", "engine.settings.batch_size=64,128"], "are the same run: one of the axes changes nothing"),
-        (["profile=paper", "method=ties", "seeds=[0,1]"], r"seeds 0 and 1 of ties are the same artifact: .* seed=0"),
+        (
+            ["profile=paper", "method=ties", "seeds=[0,1]"],
+            r"seeds 0 and 1 of ties seed=1 are the same artifact: .* seed=0",
+        ),
         (["injection.alfa=-0.1,-0.3"], "unknown key 'injection.alfa': did you mean 'injection.alpha'"),
     ],
 )
