@@ -50,6 +50,14 @@ def is_true_anywhere(flag: torch.Tensor) -> bool:
     return bool(flag)
 
 
+def total(count: int) -> int:
+    """The sum over all processes."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    sums = torch.tensor(count, device=device)
+    distributed.all_reduce(sums)
+    return int(sums)
+
+
 def zero_config(config: TrainingConfig, model: Path) -> dict[str, Any]:
     """DeepSpeed's config for one run; batch sizes and clipping are filled in by transformers from its own arguments.
 

@@ -98,6 +98,7 @@ class Slurm:
         file, needs = jobs.write(job, self.runtime), job.needs
         self._executor.update_parameters(
             job_name=job.name,
+            nodes=needs.nodes,
             cpus_per_task=needs.cores,
             mem=f"{needs.memory_gb}G",
             gres=f"gpu:{needs.gpus}" if needs.gpus else None,

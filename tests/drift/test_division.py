@@ -1,0 +1,106 @@
+"""The global batch is what is trained: the same examples, weights and identity on any number of processes.
+
+Weights are compared within 2e-6 where they have moved by more than 1e-3: processes add gradients up in another order,
+in fp32, and AdamW divides by the gradient's own size, so the last bits differ and nothing else may.
+"""
+
+import json
+from dataclasses import replace
+
+import pytest
+import training_ranks
+import training_world as tw
+from safetensors.torch import load_file
+
+from drift.errors import TrainingError
+from drift.training import InjectionConfig
+from drift.training.division import Division, divide, identity
+
+DRIFT = InjectionConfig(scale="adaptive", alpha=-0.5)
+ABSOLUTE = InjectionConfig(scale="absolute", alpha=-0.002)
+
+
+@pytest.mark.parametrize(
+    ("size", "processes", "expected"), [(1, 8, (8, 1, 1)), (1, 4, (4, 1, 2)), (2, 1, (1, 2, 4)), (8, 1, (1, 8, 1))]
+)
+def test_passes_follow_from_the_global_batch_and_the_processes(size, processes, expected):
+    assert divide(tw.settings(global_batch=8, per_device_batch_size=size), processes) == Division(*expected)
+
+
+def test_a_division_that_does_not_come_out_even_is_refused_with_what_does():
+    settings = tw.settings(global_batch=8, per_device_batch_size=2)
+    with pytest.raises(TrainingError, match=r"4 micro batches .* 3 processes can't share out: 1, 2, 4 can; or take"):
+        divide(settings, 3)
+    with pytest.raises(TrainingError, match="global_batch is 8, expected a multiple of per_device_batch_size 3"):
+        replace(settings, per_device_batch_size=3)
+
+
+def test_the_micro_batch_and_the_global_batch_are_identity():
+    settings = tw.settings(global_batch=8, per_device_batch_size=2)
+    assert identity(settings) != identity(replace(settings, per_device_batch_size=4))
+    assert identity(settings) != identity(replace(settings, global_batch=16))
+
+
+EXAMPLES = 10
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Ten examples of three lengths: a mean of means is no mean, and two processes have no passes for all of them."""
+    root = tw.save_world(tmp_path_factory.mktemp("world"))
+    path = root / "data/train.json"
+    items = json.loads(path.read_text())[:EXAMPLES]
+    for n, item in enumerate(items):
+        item["messages"][1]["content"] += " w30 w31 w32" * (n % 3)
+    path.write_text(json.dumps(items))
+    return root
+
+
+CASES = {"drift": DRIFT, "absolute": ABSOLUTE}
+
+
+def job(world, name, processes):
+    sizes = {"global_batch": 8, "per_device_batch_size": 2, "epochs": 3}
+    return tw.make_job(world, world / f"{name}-{processes}", injection=CASES[name], processes=processes, **sizes)
+
+
+@pytest.fixture(scope="module")
+def pairs(world):
+    """Each case's job on one process and on two, trained."""
+    jobs = {name: (job(world, name, 1), job(world, name, 2)) for name in CASES}
+    together = training_ranks.launch([two for _, two in jobs.values()])
+    assert together.returncode == 0, together.stderr[:6000]
+    for one, _ in jobs.values():
+        training_ranks.run(one)
+    return jobs
+
+
+def weights(job):
+    return load_file(job.out / "model.safetensors")
+
+
+def farthest(one, two):
+    return max((one[name] - two[name]).abs().max().item() for name in one)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_process_two_and_passes_of_two_are_one_training(world, pairs, name):
+    one, two = pairs[name]
+    assert identity(one.training) == identity(two.training)
+    assert farthest(weights(one), load_file(world / "mllm/model.safetensors")) > 1e-3
+    assert farthest(weights(one), weights(two)) < 2e-6
+
+
+def steps(job, rank):
+    """The examples of each optimizer step, blank ones left out, as one process saw them: two a pass."""
+    seen = json.loads((job.out / f"seen-{rank}.json").read_text())
+    passes, first = len(seen) // 2 // 3, divide(job.training, job.processes).accumulation
+    sizes = [2 * first, 2 * (passes - first)] * 3
+    return [[n for n in seen[sum(sizes[:k]) : sum(sizes[: k + 1])] if n >= 0] for k in range(len(sizes))]
+
+
+def test_every_step_sees_the_same_examples_on_one_process_and_on_two(pairs):
+    one, two = pairs["drift"]
+    alone, shared = steps(one, 0), zip(steps(two, 0), steps(two, 1), strict=True)
+    assert [len(step) for step in alone] == [8, 2] * 3
+    assert [sorted(first + second) for first, second in shared] == [sorted(step) for step in alone]

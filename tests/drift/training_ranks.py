@@ -1,0 +1,65 @@
+"""Jobs one after another in the processes that torchrun starts, and which examples they saw.
+
+`python -m torch.distributed.run ... training_ranks.py JOB.json ...`; DIE_AT in the environment kills rank 0 at that
+step of the last job.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from drift.training.config import TrainingJob
+from drift.training.data import ConversationDataset
+from drift.training.trainer import run_job
+
+
+def run(job: TrainingJob, die_at: int = 0) -> None:
+    """Trains in this process, and leaves the numbers of the examples in the order in which they were asked for."""
+    torch.set_num_threads(1)
+    seen: list[int] = []
+    fetch = ConversationDataset.__getitem__
+
+    def fetched(dataset: ConversationDataset, index: int) -> dict[str, Tensor]:
+        seen.append(index)
+        return fetch(dataset, index)
+
+    def die(line: Mapping[str, Any]) -> None:
+        if line["step"] == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    ConversationDataset.__getitem__ = fetched
+    try:
+        run_job(job, die)
+    finally:
+        ConversationDataset.__getitem__ = fetch
+    (job.out / f"seen-{os.environ.get('RANK', '0')}.json").write_text(json.dumps(seen))
+
+
+def launch(jobs: Sequence[TrainingJob], ranks: int = 2, die_at: int = 0) -> subprocess.CompletedProcess[str]:
+    """Runs the jobs in `ranks` processes of this machine."""
+    files = [job.out.with_suffix(".json") for job in jobs]
+    for job, file in zip(jobs, files, strict=True):
+        job.write(file)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "DIE_AT": str(die_at)}
+    return subprocess.run([*torchrun, __file__, *files], env=environment, capture_output=True, text=True, check=False)
+
+
+def main(files: Sequence[str]) -> None:
+    jobs = [TrainingJob.read(Path(file)) for file in files]
+    for job in jobs:
+        run(job, int(os.environ["DIE_AT"]) if job is jobs[-1] else 0)
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
