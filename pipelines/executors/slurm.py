@@ -4,6 +4,7 @@ submitit asks sacct for states, which needs an accounting database that many clu
 answer. The files of submitit (logs of the engine, pickles) are in the store's `.jobs/slurm`.
 """
 
+import os
 import shlex
 import signal
 import subprocess
@@ -34,6 +35,8 @@ class Start:
         self.path = path
 
     def __call__(self) -> int:
+        if os.environ["SLURM_PROCID"] != "0":
+            return 0  # one of several nodes: the worker on the first takes them all (drift.training.rendezvous)
         status = subprocess.run(jobs.command(self.path), check=False).returncode
         if status in (-signal.SIGTERM, 128 + signal.SIGTERM):
             time.sleep(_KILL_SECONDS)  # SLURM is ending this job, perhaps to requeue it: that is no result

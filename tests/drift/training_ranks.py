@@ -18,7 +18,10 @@ from torch import Tensor
 
 from drift.training.config import TrainingJob
 from drift.training.data import ConversationDataset
+from drift.training.rendezvous import Rendezvous
 from drift.training.trainer import run_job
+
+ALONE = Rendezvous()
 
 
 def run(job: TrainingJob, die_at: int = 0) -> None:
@@ -43,15 +46,16 @@ def run(job: TrainingJob, die_at: int = 0) -> None:
     (job.out / f"seen-{os.environ.get('RANK', '0')}.json").write_text(json.dumps(seen))
 
 
-def launch(jobs: Sequence[TrainingJob], ranks: int = 2, die_at: int = 0) -> subprocess.CompletedProcess[str]:
-    """Runs the jobs in `ranks` processes of this machine."""
+def launch(jobs: Sequence[TrainingJob], meeting: Rendezvous = ALONE, die_at: int = 0) -> list[int]:
+    """Runs the jobs in two processes, with an agent of torchrun for each node of the meeting; the agents' statuses."""
     files = [job.out.with_suffix(".json") for job in jobs]
     for job, file in zip(jobs, files, strict=True):
         job.write(file)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    command = [sys.executable, "-m", "torch.distributed.run", *meeting.torchrun(2), __file__, *map(str, files)]
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "DIE_AT": str(die_at)}
-    return subprocess.run([*torchrun, __file__, *files], env=environment, capture_output=True, text=True, check=False)
+    agents = [subprocess.Popen(command, env=environment) for _ in range(meeting.nodes)]
+    return [agent.wait(240) for agent in agents]
 
 
 def main(files: Sequence[str]) -> None:

@@ -5,9 +5,12 @@ in fp32, and AdamW divides by the gradient's own size, so the last bits differ a
 """
 
 import json
+import socket
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 import training_ranks
 import training_world as tw
 from safetensors.torch import load_file
@@ -15,6 +18,8 @@ from safetensors.torch import load_file
 from drift.errors import TrainingError
 from drift.training import InjectionConfig
 from drift.training.division import Division, divide, identity
+from drift.training.launch import launch_command
+from drift.training.rendezvous import Rendezvous, first_host, rendezvous
 
 DRIFT = InjectionConfig(scale="adaptive", alpha=-0.5)
 ABSOLUTE = InjectionConfig(scale="absolute", alpha=-0.002)
@@ -56,20 +61,19 @@ def world(tmp_path_factory):
     return root
 
 
-CASES = {"drift": DRIFT, "absolute": ABSOLUTE}
+CASES = {"drift": DRIFT, "absolute": ABSOLUTE, "zero3": DRIFT}
 
 
 def job(world, name, processes):
-    sizes = {"global_batch": 8, "per_device_batch_size": 2, "epochs": 3}
-    return tw.make_job(world, world / f"{name}-{processes}", injection=CASES[name], processes=processes, **sizes)
+    settings = {"global_batch": 8, "per_device_batch_size": 2, "epochs": 3, "zero_stage": 3 if name == "zero3" else 2}
+    return tw.make_job(world, world / f"{name}-{processes}", injection=CASES[name], processes=processes, **settings)
 
 
 @pytest.fixture(scope="module")
 def pairs(world):
     """Each case's job on one process and on two, trained."""
     jobs = {name: (job(world, name, 1), job(world, name, 2)) for name in CASES}
-    together = training_ranks.launch([two for _, two in jobs.values()])
-    assert together.returncode == 0, together.stderr[:6000]
+    assert training_ranks.launch([two for _, two in jobs.values()]) == [0]
     for one, _ in jobs.values():
         training_ranks.run(one)
     return jobs
@@ -104,3 +108,45 @@ def test_every_step_sees_the_same_examples_on_one_process_and_on_two(pairs):
     alone, shared = steps(one, 0), zip(steps(two, 0), steps(two, 1), strict=True)
     assert [len(step) for step in alone] == [8, 2] * 3
     assert [sorted(first + second) for first, second in shared] == [sorted(step) for step in alone]
+
+
+def test_two_nodes_of_one_process_are_one_of_two_bit_for_bit(world, pairs):
+    """Two agents of torchrun that meet at a port of this host, as they would in a job of two nodes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        meeting = Rendezvous(2, f"127.0.0.1:{probe.getsockname()[1]}", "test")
+    names = ("drift", "zero3")
+    nodes = [replace(pairs[name][1], out=world / f"{name}-nodes") for name in names]
+    assert training_ranks.launch(nodes, meeting) == [0, 0]
+    for name, job in zip(names, nodes, strict=True):
+        found, expected = weights(job), weights(pairs[name][1])
+        assert all(torch.equal(found[tensor], expected[tensor]) for tensor in expected)
+
+
+def test_nodes_meet_where_the_engine_says():
+    job = {"SLURM_JOB_ID": "10042", "SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "64"}
+    slurm = rendezvous(job | {"SLURM_JOB_NODELIST": "gpu-[003-004]"}, 2)
+    assert slurm.endpoint == "gpu-003:20042"
+    command = launch_command(Path("job.json"), 16, "torchrun", slurm)
+    assert command[:6] == ["srun", "--overlap", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=64"]
+    text = " ".join(command)
+    assert (
+        "--nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint gpu-003:20042 --rdzv-id drift-10042" in text
+    )
+    own = rendezvous({"PET_NNODES": "4", "PET_RDZV_ENDPOINT": "head:29400", "PET_RDZV_ID": "x"}, 4)
+    assert own == Rendezvous(4, "head:29400", "x")
+    assert rendezvous(job, 1) == Rendezvous()
+    with pytest.raises(TrainingError, match="wants 4 nodes and the engine has given it 2"):
+        rendezvous(job | {"SLURM_JOB_NODELIST": "a,b"}, 4)
+    with pytest.raises(TrainingError, match="neither SLURM_JOB_NODELIST nor PET_RDZV_ENDPOINT says where they meet"):
+        rendezvous({}, 2)
+    with pytest.raises(TrainingError, match="'deepspeed' starts processes on one node, not on 2; take torchrun"):
+        launch_command(Path("job.json"), 2, "deepspeed", slurm)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [("a", "a"), ("a,b", "a"), ("gpu-[003-004,9],x1", "gpu-003"), ("n[7,9]", "n7"), ("r[1-2].site", "r1.site")],
+)
+def test_the_first_host_of_slurms_short_list(nodes, first):
+    assert first_host(nodes) == first
