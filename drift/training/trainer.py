@@ -28,6 +28,7 @@ from drift.injection.shards import rank, world_size
 from drift.prior import ReasoningPrior
 from drift.processing import load_processor, save_processor, set_pixel_limits, sizes_by_area
 from drift.training import distributed
+from drift.training.checkpoints import CHECKPOINTS, ResumePoint, find_resume_point
 from drift.training.config import TrainingJob, TrainingResult
 from drift.training.conversations import read_conversations
 from drift.training.data import ConversationDataset, collate, has_reply
@@ -36,10 +37,8 @@ from drift.training.division import divide, identity
 from drift.training.model import add_tokens, check_saved, freeze, load_model
 from drift.training.order import fill
 from drift.training.progress import (
-    CHECKPOINTS,
     Recorder,
     cut_metrics,
-    find_resume_point,
     read_metrics,
     require_same_job,
 )
@@ -141,10 +140,10 @@ def _run(job: TrainingJob, on_metrics: OnMetrics | None) -> TrainingResult:
     # What must be equal for a run to be gone on with; folders may have moved, processes may be fewer or more.
     require_same_job(job.out, {"training": identity(job.training), "injection": dataclasses.asdict(job.injection)})
     require_space(job)
-    start = find_resume_point(job.out)
+    start = find_resume_point(job.out, job.training.zero_stage)
     set_seed(job.training.seed)
     # These come before the model: under ZeRO-3 from_pretrained asks them whether to partition what it loads.
-    arguments = _arguments(job)
+    arguments = _arguments(job, start)
     processor = load_processor(job.model, job.training.image_backend)
     original_size = dict(processor.image_processor.size)
     if sizes_by_area(processor):  # the data set limits the pictures of other families
@@ -167,7 +166,7 @@ def _run(job: TrainingJob, on_metrics: OnMetrics | None) -> TrainingResult:
     return _finish(job, trainer, processor, observer, dataset, recorder)
 
 
-def _arguments(job: TrainingJob) -> TrainingArguments:
+def _arguments(job: TrainingJob, start: ResumePoint) -> TrainingArguments:
     """transformers' arguments; whatever they and DeepSpeed both hold is set here alone."""
     config, on_cpu = job.training, not torch.cuda.is_available()
     division = divide(config, job.processes)
@@ -186,7 +185,7 @@ def _arguments(job: TrainingJob) -> TrainingArguments:
         optim="adamw_torch",
         bf16=config.precision == "bf16",
         activation_checkpointing=config.gradient_checkpointing,
-        deepspeed=distributed.zero_config(config, job.model),
+        deepspeed=distributed.zero_config(config, job.model, start.is_universal),
         use_cpu=on_cpu,
         ddp_backend="gloo" if on_cpu else "nccl",
         dataloader_pin_memory=not on_cpu,

@@ -16,7 +16,7 @@ import training_world as tw
 from safetensors.torch import load_file
 
 from drift.errors import TrainingError
-from drift.training import InjectionConfig
+from drift.training import InjectionConfig, checkpoints
 from drift.training.division import Division, divide, identity
 from drift.training.launch import launch_command
 from drift.training.rendezvous import Rendezvous, first_host, rendezvous
@@ -110,6 +110,7 @@ def test_every_step_sees_the_same_examples_on_one_process_and_on_two(pairs):
     assert [sorted(first + second) for first, second in shared] == [sorted(step) for step in alone]
 
 
+@pytest.mark.slow
 def test_two_nodes_of_one_process_are_one_of_two_bit_for_bit(world, pairs):
     """Two agents of torchrun that meet at a port of this host, as they would in a job of two nodes."""
     with socket.socket() as probe:
@@ -129,10 +130,8 @@ def test_nodes_meet_where_the_engine_says():
     assert slurm.endpoint == "gpu-003:20042"
     command = launch_command(Path("job.json"), 16, "torchrun", slurm)
     assert command[:6] == ["srun", "--overlap", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=64"]
-    text = " ".join(command)
-    assert (
-        "--nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint gpu-003:20042 --rdzv-id drift-10042" in text
-    )
+    meeting = "--nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint gpu-003:20042 --rdzv-id drift-10042"
+    assert meeting in " ".join(command)
     own = rendezvous({"PET_NNODES": "4", "PET_RDZV_ENDPOINT": "head:29400", "PET_RDZV_ID": "x"}, 4)
     assert own == Rendezvous(4, "head:29400", "x")
     assert rendezvous(job, 1) == Rendezvous()
@@ -142,6 +141,31 @@ def test_nodes_meet_where_the_engine_says():
         rendezvous({}, 2)
     with pytest.raises(TrainingError, match="'deepspeed' starts processes on one node, not on 2; take torchrun"):
         launch_command(Path("job.json"), 2, "deepspeed", slurm)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_killed_on_some_processes_a_training_goes_on_on_others(world, pairs, stage, before, after):
+    """Killed at step 5 of 6 and resumed from 4; the older checkpoint is gone once the newer one is converted."""
+    job = replace(pairs["drift"][0], out=world / f"resumed-{stage}-{before}", processes=before)
+    job = replace(job, training=replace(job.training, zero_stage=stage, save_steps=2))
+    assert training_ranks.launch([job], processes=before, die_at=5) != [0]
+    assert sorted(folder.name for folder in (job.out / "checkpoints").iterdir()) == ["checkpoint-2", "checkpoint-4"]
+    assert training_ranks.launch([replace(job, processes=after)], processes=after) == [0]
+    assert farthest(weights(job), weights(pairs["drift"][0])) < 2e-6
+
+
+def test_a_checkpoint_that_deepspeed_can_not_convert_is_refused_with_the_remedy(tmp_path):
+    folder = tmp_path / "checkpoints/checkpoint-4"
+    (folder / "global_step4").mkdir(parents=True)
+    (folder / "latest").write_text("global_step4")
+    checkpoints.seal(folder, 1.0)
+    marker = json.loads((folder / "complete.json").read_text())
+    (folder / "complete.json").write_text(json.dumps(marker | {"processes": 8}))
+    with pytest.raises(TrainingError, match=r"can't make checkpoint-4, of 8 .*, fit 1: .*; go on with 8 processes"):
+        checkpoints.find_resume_point(tmp_path, zero_stage=2)
+    assert checkpoints.find_resume_point(tmp_path, zero_stage=0).step == 4
 
 
 @pytest.mark.parametrize(

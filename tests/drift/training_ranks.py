@@ -46,12 +46,12 @@ def run(job: TrainingJob, die_at: int = 0) -> None:
     (job.out / f"seen-{os.environ.get('RANK', '0')}.json").write_text(json.dumps(seen))
 
 
-def launch(jobs: Sequence[TrainingJob], meeting: Rendezvous = ALONE, die_at: int = 0) -> list[int]:
-    """Runs the jobs in two processes, with an agent of torchrun for each node of the meeting; the agents' statuses."""
+def launch(jobs: Sequence[TrainingJob], meeting: Rendezvous = ALONE, processes: int = 2, die_at: int = 0) -> list[int]:
+    """Runs the jobs in so many processes, below an agent of torchrun for each node of the meeting; their statuses."""
     files = [job.out.with_suffix(".json") for job in jobs]
     for job, file in zip(jobs, files, strict=True):
         job.write(file)
-    command = [sys.executable, "-m", "torch.distributed.run", *meeting.torchrun(2), __file__, *map(str, files)]
+    command = [sys.executable, "-m", "torch.distributed.run", *meeting.torchrun(processes), __file__, *map(str, files)]
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "DIE_AT": str(die_at)}
     agents = [subprocess.Popen(command, env=environment) for _ in range(meeting.nodes)]
