@@ -6,7 +6,7 @@ marked RUNTIME says how a thing runs, never what comes out, so it is no part of 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
 
 from drift.choices import Group, PriorKind
 from drift.errors import DriftError, closest
@@ -15,8 +15,17 @@ RUNTIME: Mapping[str, bool] = {"identity": False}
 """Metadata of a field that changes no result: `field(default=8, metadata=RUNTIME)`."""
 
 
+@runtime_checkable
+class Identified(Protocol):
+    """A config that says itself what it is, where that is not its fields."""
+
+    def identity(self) -> dict[str, Any]: ...
+
+
 def identity_of(config: Any) -> dict[str, Any]:
     """The fields of a config by name, those marked RUNTIME left out; nested configs stay as they are."""
+    if isinstance(config, Identified):
+        return config.identity()
     return {f.name: getattr(config, f.name) for f in fields(config) if f.metadata.get("identity", True)}
 
 

@@ -1,7 +1,8 @@
 """What one fine-tuning job is: model, data, out, the schedule, the injection. Plain dataclasses, no torch.
 
-The defaults are the paper's (section 4.2 and the authors' yaml: 3 epochs, 1e-6 cosine, warm-up 0.05, batch 1, bf16 on
-ZeRO-2, 262144 pixels, 32768 tokens, vision tower and projector frozen). The number of processes is not stated there.
+The defaults are the paper's (section 4.2 and the authors' yaml: 3 epochs, 1e-6 cosine, warm-up 0.05, batch 1 a device,
+bf16 on ZeRO-2, 262144 pixels, 32768 tokens, vision tower and projector frozen). The number of devices is not stated
+there; a global batch of 8 is assumed.
 A job travels to the worker processes as JSON; unknown keys are refused.
 """
 
@@ -29,7 +30,8 @@ class TrainingConfig:
 
     overlong says what happens to an example of more than cutoff_len tokens: "truncate" cuts its end, "drop" leaves it
     out, "error" stops; the first two are counted in summary.json. save_steps 0 writes no checkpoint; max_grad_norm 0
-    does not clip.
+    does not clip. global_batch is the examples of one optimizer step, per_device_batch_size those of one pass: how many
+    processes and passes that makes is drift.training.division's.
     Differs from LLaMA-Factory: it cuts prompt and reply each in part; at the paper's cutoff hardly any example is cut.
     """
 
@@ -41,8 +43,8 @@ class TrainingConfig:
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
     max_grad_norm: float = 1.0
+    global_batch: int = 8
     per_device_batch_size: int = 1
-    gradient_accumulation_steps: int = 1
     zero_stage: Literal[0, 1, 2, 3] = 2
     offload: Literal["none", "cpu"] = "none"
     precision: Literal["bf16", "fp32"] = "bf16"
@@ -70,7 +72,7 @@ class TrainingConfig:
 
     def _ranges(self) -> Iterator[tuple[str, bool, str]]:
         values = vars(self)
-        for name in ("epochs", "per_device_batch_size", "gradient_accumulation_steps", "cutoff_len", "logging_steps"):
+        for name in ("epochs", "global_batch", "per_device_batch_size", "cutoff_len", "logging_steps"):
             yield name, 1 <= values[name] < math.inf, "at least 1"
         for name in ("weight_decay", "max_grad_norm", "save_steps", "seed"):
             yield name, 0 <= values[name] < math.inf, "at least 0"
@@ -89,6 +91,11 @@ class TrainingConfig:
         yield "save_steps", is_whole, f"a multiple of logging_steps {self.logging_steps}"
         fits = (self.image_min_pixels or 0) <= (self.image_max_pixels or math.inf)
         yield "image_min_pixels", fits, f"at most image_max_pixels {self.image_max_pixels}"
+        yield (
+            "global_batch",
+            self.per_device_batch_size < 1 or self.global_batch % self.per_device_batch_size == 0,
+            f"a multiple of per_device_batch_size {self.per_device_batch_size}",
+        )
         is_distinct = "" not in self.add_tokens and len(set(self.add_tokens)) == len(self.add_tokens)
         yield "add_tokens", is_distinct, "distinct tokens, none of them empty"
 
