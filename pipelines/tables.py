@@ -107,9 +107,9 @@ def as_asked(tables: Sequence[Table], overrides: Sequence[str], online: bool) ->
     asked = report(tables, overrides, online)
     keys = {word: parse(word).get_key_element() for word in overrides}
     standard = [word for word, key in keys.items() if key == "profile"]
-    if len(standard) == len(keys) or asked.key == report(tables, standard, online).key:
-        return asked, ""
     variant = tuple(word for word, key in keys.items() if key.partition(".")[0] not in _NAMELESS)
+    if not variant or asked.key == report(tables, standard, online).key:
+        return asked, ""
     named = replace(asked, params=replace(asked.params, variant=variant))
     name = _UNSAFE.sub("_", "+".join(["", *variant]))
     if len(name) > _LONGEST_NAME:
