@@ -3,12 +3,13 @@
     python tests/faults/campaign.py FOLDER [--engine local|slurm|ray]... [--kills 10] [--seed 0] [--table NAME]...
 
 One smoke reproduction an engine: `kill -9` of the scheduler at so many random moments, once of a node, of a worker and
-of a rank of a training on two processes. After each kill nothing may be left running but what SLURM has in its queue,
+of a rank of a training on two processes, and one Ctrl-C. After each kill nothing may be left running but what SLURM has in its queue,
 which goes on by design and is waited for by the next run. FOLDER keeps the reference and the rows of earlier calls, so
 that engines can be tried one after another. The exit status is 1 where anything was lost.
 """
 
 import argparse
+import atexit
 import csv
 import io
 import json
@@ -56,12 +57,15 @@ class Run:
         self.log = folder / f"{module}.log"
 
     def start(self) -> subprocess.Popen[bytes]:
+        """Starts the command, in a session of its own."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         environment = os.environ | self.engine.environment | {MARK: self.mark, "PYTHONPATH": str(ROOT)}
         with open(self.log, "ab") as output:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 self.command, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
             )
+        atexit.register(process.kill)
+        return process
 
     def finish(self, process: subprocess.Popen[bytes] | None = None) -> tuple[int, str]:
         """The exit status and the last error of a run that is left alone."""
@@ -147,6 +151,20 @@ def _row(run: Run, killed: str, moment: str, left: str, outcome: str = "recovere
     return row
 
 
+def interrupt(run: Run) -> Iterator[Row]:
+    """Ctrl-C: everything ends within ten seconds, SLURM's queue is empty, and the message says how to go on."""
+    process = run.start()
+    wait_for(lambda: run.workers("train"), process)
+    made, began = run.made(), time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    status = process.wait(timeout=60)
+    seconds, left = time.monotonic() - began, run.left()
+    good = status == 130 and seconds < QUIET_SECONDS and "queue" not in left
+    said = run.log.read_text(errors="replace").strip().splitlines()[-1]
+    outcome = f"status 130 after {seconds:.1f} s, {said!r}; then recovered"
+    yield _row(run, "Ctrl-C", f"{made} artifacts", left, outcome if good else f"lost: status {status}, {seconds:.1f} s")
+
+
 def kill_node(run: Run) -> tuple[Row, subprocess.Popen[bytes]]:
     """Ends a node below a run that goes on; what it was making must be made elsewhere, or there once it is back."""
     process = run.start()
@@ -194,7 +212,9 @@ def _ranks(run: Run) -> list[int]:
 def tables(results: Path) -> dict[str, str]:
     """Every table's text by name, times left out."""
     found = {path.name: path.read_text() for path in sorted((results / "tables").iterdir())}
-    timed = {name.removesuffix(".csv") for name, text in found.items() if TIMES[0] in text.partition("\n")[0].split(",")}
+    timed = {
+        name.removesuffix(".csv") for name, text in found.items() if TIMES[0] in text.partition("\n")[0].split(",")
+    }
     return {name: _untimed(text) if name.endswith(".csv") else text for name, text in found.items()
             if name.removesuffix(".tex") not in timed}  # fmt: skip
 
@@ -227,6 +247,7 @@ def try_engine(engine: Local, folder: Path, asked: argparse.Namespace) -> Iterat
         run.left()
     rows += kill_scheduler(run, chance, moments[asked.kills // 2 :])
     if not asked.table:
+        rows += interrupt(run)
         rows += kill_worker(run)
     _must_end_well(run)
     same = tables(folder / "reference" / "results") == tables(folder / engine.name / "results")

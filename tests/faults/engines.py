@@ -56,11 +56,11 @@ class Slurm(Local):
         return self._call("squeue", "--noheader", "--format", "%T").split()
 
     def lose_node(self, pid: int) -> None:
-        """slurmd and all below its steps; then slurmd is started again."""
+        """slurmd and all below its step; then slurmd is started again."""
+        node = psutil.Process(pid).environ()["SLURMD_NODENAME"]
         step = next(parent for parent in psutil.Process(pid).parents() if "slurmstepd" in parent.name())
-        node = next(name for name in ("n1", "n2") if psutil.Process(_pid(self._folder / f"slurmd-{name}.pid")).is_running()
-                    and any(name in word for word in _spool(step)))  # fmt: skip
-        for process in [psutil.Process(_pid(self._folder / f"slurmd-{node}.pid")), step, *step.children(recursive=True)]:
+        daemon = psutil.Process(int((self._folder / f"slurmd-{node}.pid").read_text()))
+        for process in (daemon, step, *step.children(recursive=True)):
             process.kill()
         time.sleep(3)
         self._call("slurmd", "-N", node)
@@ -68,14 +68,6 @@ class Slurm(Local):
     def stop(self) -> None:
         self._call("scancel", "--me")
         self._call(str(self._script), "stop", str(self._folder))
-
-
-def _spool(step: psutil.Process) -> list[str]:
-    return [file.path for file in step.open_files()] + step.cmdline() + [step.cwd()]
-
-
-def _pid(path: Path) -> int:
-    return int(path.read_text())
 
 
 class Ray(Local):
