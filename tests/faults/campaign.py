@@ -3,9 +3,9 @@
     python tests/faults/campaign.py FOLDER [--engine local|slurm|ray]... [--kills 10] [--seed 0] [--table NAME]...
 
 One smoke reproduction an engine: `kill -9` of the scheduler at so many random moments, once of a node, of a worker and
-of a rank of a training on two processes, and one Ctrl-C. After each kill nothing may be left running but what SLURM has in its queue,
-which goes on by design and is waited for by the next run. FOLDER keeps the reference and the rows of earlier calls, so
-that engines can be tried one after another. The exit status is 1 where anything was lost.
+of a rank of a training on two processes, and one Ctrl-C. After each nothing may be left running but what SLURM has in
+its queue, which goes on by design after a kill and is waited for by the next run. FOLDER keeps the reference and the
+rows of earlier calls, so that engines can be tried one after another. The exit status is 1 where anything was lost.
 """
 
 import argparse
@@ -134,15 +134,15 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[bytes]) 
         time.sleep(0.1)
 
 
-def kill_scheduler(run: Run, chance: random.Random, moments: list[int]) -> Iterator[Row]:
+def kill_scheduler(run: Run, chance: random.Random, moments: list[int], before: int = 0) -> Iterator[Row]:
     """Kills the scheduler at each moment, and starts it again."""
-    for place, moment in enumerate(moments, 1):
+    for place, moment in enumerate(moments, before + 1):
         process, late = run.start(), chance.uniform(0, _LATE_SECONDS)
         wait_for(lambda moment=moment: run.made() >= moment, process)
         time.sleep(late)
         process.kill()
         process.wait()
-        yield _row(run, f"scheduler, {place} of {len(moments)}", f"{moment} artifacts + {late:.1f} s", run.left())
+        yield _row(run, f"scheduler, kill {place}", f"{moment} artifacts + {late:.1f} s", run.left())
 
 
 def _row(run: Run, killed: str, moment: str, left: str, outcome: str = "recovered") -> Row:
@@ -245,7 +245,7 @@ def try_engine(engine: Local, folder: Path, asked: argparse.Namespace) -> Iterat
         process.kill()
         process.wait()
         run.left()
-    rows += kill_scheduler(run, chance, moments[asked.kills // 2 :])
+    rows += kill_scheduler(run, chance, moments[asked.kills // 2 :], asked.kills // 2)
     if not asked.table:
         rows += interrupt(run)
         rows += kill_worker(run)
