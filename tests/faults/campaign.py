@@ -34,6 +34,7 @@ TIMES = ("seconds", "cpu_seconds")  # of a row or a column of Table 8: no two ru
 QUIET_SECONDS = 10.0  # after a kill everything must have ended
 _LONGEST_SECONDS = 3600.0
 _LATE_SECONDS = 3.0  # a moment is an artifact's completion and up to so much later
+LONG = ("model", "train")  # what a cluster is given; moments are counted in these
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,18 @@ class Run:
         return status, said.rpartition("error: ")[2].strip()
 
     def made(self) -> int:
-        return sum(1 for _ in self.store.glob("[!.]*/*/manifest.json"))
+        """How many artifacts of the stages that take long there are."""
+        return sum(1 for stage in LONG for _ in self.store.glob(f"{stage}/*/manifest.json"))
 
-    def workers(self, *stages: str) -> list[int]:
-        """The processes that make artifacts of these stages now, by their leases."""
+    def workers(self) -> list[int]:
+        """The processes that make such artifacts now, by their leases."""
         found = []
         for path in self.store.glob(".partial/*.lease"):
             try:
                 pid = json.loads(path.read_text())["pid"]
             except (FileNotFoundError, ValueError):
                 continue  # it ended meanwhile
-            if psutil.pid_exists(pid) and path.name.startswith(stages or ("",)):
+            if psutil.pid_exists(pid) and path.name.startswith(LONG):
                 found.append(pid)
         return found
 
@@ -142,7 +144,7 @@ def kill_scheduler(run: Run, chance: random.Random, moments: list[int], before: 
         time.sleep(late)
         process.kill()
         process.wait()
-        yield _row(run, f"scheduler, kill {place}", f"{moment} artifacts + {late:.1f} s", run.left())
+        yield _row(run, f"scheduler, kill {place}", f"{moment} models and trainings + {late:.1f} s", run.left())
 
 
 def _row(run: Run, killed: str, moment: str, left: str, outcome: str = "recovered") -> Row:
@@ -154,7 +156,7 @@ def _row(run: Run, killed: str, moment: str, left: str, outcome: str = "recovere
 def interrupt(run: Run) -> Iterator[Row]:
     """Ctrl-C: everything ends within ten seconds, SLURM's queue is empty, and the message says how to go on."""
     process = run.start()
-    wait_for(lambda: run.workers("train"), process)
+    wait_for(lambda: run.workers(), process)
     made, began = run.made(), time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     status = process.wait(timeout=60)
@@ -162,29 +164,35 @@ def interrupt(run: Run) -> Iterator[Row]:
     good = status == 130 and seconds < QUIET_SECONDS and "queue" not in left
     said = run.log.read_text(errors="replace").strip().splitlines()[-1]
     outcome = f"status 130 after {seconds:.1f} s, {said!r}; then recovered"
-    yield _row(run, "Ctrl-C", f"{made} artifacts", left, outcome if good else f"lost: status {status}, {seconds:.1f} s")
+    yield _row(
+        run,
+        "Ctrl-C",
+        f"{made} models and trainings",
+        left,
+        outcome if good else f"lost: status {status}, {seconds:.1f} s",
+    )
 
 
 def kill_node(run: Run) -> tuple[Row, subprocess.Popen[bytes]]:
     """Ends a node below a run that goes on; what it was making must be made elsewhere, or there once it is back."""
     process = run.start()
-    wait_for(lambda: run.workers("model", "train"), process)
+    wait_for(lambda: run.workers(), process)
     made = run.made()
-    run.engine.lose_node(run.workers("model", "train")[0])
-    return _row(run, run.engine.node, f"{made} artifacts", "", "recovered without a restart"), process
+    run.engine.lose_node(run.workers()[0])
+    return _row(run, run.engine.node, f"{made} models and trainings", "", "recovered without a restart"), process
 
 
 def kill_worker(run: Run) -> Iterator[Row]:
     """Kills a worker: what depends on it is not made, the rest is, and the same command makes up for it."""
     process = run.start()
-    wait_for(lambda: run.workers("train"), process)
+    wait_for(lambda: run.workers(), process)
     made, begin = run.made(), run.log.stat().st_size
-    os.kill(run.workers("train")[0], signal.SIGKILL)
+    os.kill(run.workers()[0], signal.SIGKILL)
     status = process.wait(timeout=_LONGEST_SECONDS)
     said = run.log.read_bytes()[begin:].decode(errors="replace").rpartition("error: ")[2]
     clear = status == 2 and "ended with" in said
     outcome = f"refused: {' '.join(said.split())[:90]}…; then recovered" if clear else f"lost: status {status}"
-    yield _row(run, "a worker", f"{made} artifacts", run.left(), outcome)
+    yield _row(run, "a worker", f"{made} models and trainings", run.left(), outcome)
 
 
 def kill_rank(run: Run, chance: random.Random) -> Iterator[Row]:
@@ -232,9 +240,9 @@ def try_engine(engine: Local, folder: Path, asked: argparse.Namespace) -> Iterat
     if not (folder / "reference" / "results" / "tables").is_dir():
         log.info("an undisturbed run: %s", " ".join(reference.command))
         _must_end_well(reference)
-    last = max(1, int(0.9 * reference.made()))
+    last = max(1, int(0.85 * reference.made()))
     moments = sorted(chance.randrange(last) for _ in range(asked.kills))
-    log.info("%s, seed %d: kills at artifacts %s", engine.name, asked.seed, moments)
+    log.info("%s, seed %d: kills after so many models and trainings: %s", engine.name, asked.seed, moments)
     run = Run(engine, folder / engine.name, "reproduce", only)
     rows = list(kill_scheduler(run, chance, moments[: asked.kills // 2]))
     process = None
