@@ -164,13 +164,8 @@ def interrupt(run: Run) -> Iterator[Row]:
     good = status == 130 and seconds < QUIET_SECONDS and "queue" not in left
     said = run.log.read_text(errors="replace").strip().splitlines()[-1]
     outcome = f"status 130 after {seconds:.1f} s, {said!r}; then recovered"
-    yield _row(
-        run,
-        "Ctrl-C",
-        f"{made} models and trainings",
-        left,
-        outcome if good else f"lost: status {status}, {seconds:.1f} s",
-    )
+    outcome = outcome if good else f"lost: status {status} after {seconds:.1f} s"
+    yield _row(run, "Ctrl-C", f"{made} models and trainings", left, outcome)
 
 
 def kill_node(run: Run) -> tuple[Row, subprocess.Popen[bytes]]:
