@@ -113,9 +113,9 @@ def as_asked(tables: Sequence[Table], overrides: Sequence[str], online: bool) ->
     asked = report(tables, overrides, online)
     keys = {word: parse(word).get_key_element() for word in overrides}
     standard = [word for word, key in keys.items() if key == "profile"]
-    if len(standard) == len(keys) or asked.key == report(tables, standard, online).key:
-        return asked, ""
     words = naming(overrides)
+    if not words or asked.key == report(tables, standard, online).key:
+        return asked, ""
     named = replace(asked, params=replace(asked.params, variant=words))
     return named, "" if "results" in keys.values() else suffix(words)
 
