@@ -53,6 +53,7 @@ _TABLE = (
     Command("ls", f"{_RUNS}:list_main", "A store's scores, found by settings.", CHECKOUT, f"{_RUNS}:List"),
     Command("show", f"{_RUNS}:show_main", "One of them whole: settings, lineage.", CHECKOUT, f"{_RUNS}:Show"),
     Command("sensitivity", "pipelines.sensitivity:main", "What protocol alone does to a score.", CHECKOUT),
+    Command("verify", "pipelines.verify:main", "Every byte of the store read and compared.", CHECKOUT),
     Command("prior", "drift.commands:prior", "The reasoning prior of two checkpoints.", "", "drift.commands:Prior"),
     Command("merge", "drift.commands:merge", "Two checkpoints merged.", "", "drift.commands:Merge"),
     Command("score", "evaluation.score:main", "A file of responses scored.", "eval", "evaluation.score:Command"),

@@ -142,7 +142,7 @@ def show(target: Call, store: Store) -> None:
             state, mark = "run", call.key
             if all(source.key in done for source in call.sources):
                 mark = resolve(call, done).fingerprint
-                if (artifact := store.find(call.stage.name, mark)) is not None:
+                if (artifact := store.usable(call.stage.name, mark)) is not None:
                     state, done[call.key] = "store", artifact
         counts[state] += 1
         print(f"{state:6} {call.stage.name:10} {mark:20.20} {call.label}  [{call.needs}]")

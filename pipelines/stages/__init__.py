@@ -184,7 +184,7 @@ SECOND_OPINION = Stage(
     "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
 )
 CHOOSE = Stage("choose", 1, "pipelines.stages.evaluate:choose", 0.1)
-REPORT = Stage("report", 2, "pipelines.stages.report:report", 5)
+REPORT = Stage("report", 3, "pipelines.stages.report:report", 5)
 PARTIAL = Stage("partial", 1, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
     MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, GENERATE, SCORE, SECOND_OPINION, CHOOSE, REPORT, PARTIAL,
