@@ -8,13 +8,20 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
 
 from drift.choices import Group, PriorKind
 from drift.errors import DriftError, closest
 
 RUNTIME: Mapping[str, bool] = {"identity": False}
 """Metadata of a field that changes no result: `field(default=8, metadata=RUNTIME)`."""
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """A config that says itself what it is, where that is not its fields."""
+
+    def identity(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,8 @@ Strength = Annotated[float, Range("a finite number of at most 1e6 in size", low=
 
 def identity_of(config: Any) -> dict[str, Any]:
     """The fields of a config by name, those marked RUNTIME left out; nested configs stay as they are."""
+    if isinstance(config, Identified):
+        return config.identity()
     return {f.name: getattr(config, f.name) for f in fields(config) if f.metadata.get("identity", True)}
 
 

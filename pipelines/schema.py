@@ -159,21 +159,34 @@ class Wandb:
 
 @dataclass(frozen=True, config=STRICT)
 class Launcher:
-    """How work is placed; `processes` is the data-parallel size and so part of a training's identity.
+    """How work is placed; no result depends on it.
 
-    `engine` places stages: on this machine, by SLURM or by Ray. `kind` starts a training of several processes.
-    `workers` stages run at a time, each with `threads` compute threads and GPUs of its own out of `gpus`; 0 of them
-    leaves the GPUs to the stages, which then all see the same. `options` are the engine's own.
+    `engine` places stages: on this machine, by SLURM or by Ray. `kind` starts a training of several `processes`, which
+    divide its global batch and are spread evenly over `nodes`; `auto` is one a GPU of these nodes, one where a node has
+    none. `workers` stages run at a time, each with `threads` compute threads and GPUs of its own out of a node's
+    `gpus`; 0 of them leaves the GPUs to the stages, which then all see the same. `options` are the engine's own.
     """
 
     engine: Literal["local", "slurm", "ray"]
     kind: Literal["local", "torchrun", "deepspeed"]
-    processes: Count
+    processes: Count | Literal["auto"]
     workers: Count
     gpus: Annotated[int, Field(ge=0)]
     threads: Count
     offline: bool
     options: Mapping[str, str | int | float | bool]
+    nodes: Count = 1
+
+    @property
+    def ranks(self) -> int:
+        """The processes of a training."""
+        return self.nodes * max(1, self.gpus) if self.processes == "auto" else self.processes
+
+    @model_validator(mode="after")
+    def _nodes_can_be_reached(self) -> Self:
+        if self.nodes > 1 and (self.engine, self.kind) != ("slurm", "torchrun"):
+            raise ValueError(f"{self.nodes} nodes in one training need launcher=slurm with launcher.kind=torchrun")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)

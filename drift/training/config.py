@@ -1,7 +1,8 @@
 """What one fine-tuning job is: model, data, out, the schedule, the injection. Plain dataclasses, no torch.
 
-The defaults are the paper's (section 4.2 and the authors' yaml: 3 epochs, 1e-6 cosine, warm-up 0.05, batch 1, bf16 on
-ZeRO-2, 262144 pixels, 32768 tokens, vision tower and projector frozen). The number of processes is not stated there.
+The defaults are the paper's (section 4.2 and the authors' yaml: 3 epochs, 1e-6 cosine, warm-up 0.05, batch 1 a device,
+bf16 on ZeRO-2, 262144 pixels, 32768 tokens, vision tower and projector frozen). The number of devices is not stated
+there; a global batch of 8 is assumed.
 A job travels to the worker processes as JSON; unknown keys are refused.
 """
 
@@ -27,7 +28,8 @@ class TrainingConfig:
 
     overlong says what happens to an example of more than cutoff_len tokens: "truncate" cuts its end, "drop" leaves it
     out, "error" stops; the first two are counted in summary.json. save_steps 0 writes no checkpoint; max_grad_norm 0
-    does not clip.
+    does not clip. global_batch is the examples of one optimizer step, per_device_batch_size those of one pass: how many
+    processes and passes that makes is drift.training.division's.
     Differs from LLaMA-Factory: it cuts prompt and reply each in part; at the paper's cutoff hardly any example is cut.
     """
 
@@ -39,8 +41,8 @@ class TrainingConfig:
     adam_beta1: LessThanOne = 0.9
     adam_beta2: LessThanOne = 0.999
     max_grad_norm: NotNegative = 1.0
+    global_batch: Count = 8
     per_device_batch_size: Count = 1
-    gradient_accumulation_steps: Count = 1
     zero_stage: Literal[0, 1, 2, 3] = 2
     offload: Literal["none", "cpu"] = "none"
     precision: Literal["bf16", "fp32"] = "bf16"
@@ -77,6 +79,11 @@ class TrainingConfig:
         yield "save_steps", is_whole, f"a multiple of logging_steps {self.logging_steps}"
         fits = (self.image_min_pixels or 0) <= (self.image_max_pixels or self.image_min_pixels or 0)
         yield "image_min_pixels", fits, f"at most image_max_pixels {self.image_max_pixels}"
+        yield (
+            "global_batch",
+            self.per_device_batch_size < 1 or self.global_batch % self.per_device_batch_size == 0,
+            f"a multiple of per_device_batch_size {self.per_device_batch_size}",
+        )
         is_distinct = "" not in self.add_tokens and len(set(self.add_tokens)) == len(self.add_tokens)
         yield "add_tokens", is_distinct, "distinct tokens, none of them empty"
 

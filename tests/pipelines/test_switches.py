@@ -33,7 +33,7 @@ RUNS = {
     ],
     "own files": ["method=sft", "data=folder", "data.root=a", "suite=real", "suite.root=b", "engine=vllm"],
     "the toolkit beside it": ["method=baseline", "evaluator=vlmevalkit", "tracker=disabled", "judge.mode=semantic"],
-    "two processes": ["launcher.processes=2", "tracker=online"],
+    "two processes": ["launcher.processes=2", "train.per_device_batch_size=4", "tracker=online"],
 }
 
 
