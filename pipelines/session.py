@@ -52,12 +52,13 @@ def scheduler(config: Config) -> Scheduler:
 
 
 @cache
-def _use(store: Path) -> None:
+def _use(store: Path) -> Lease:
     """Says for as long as this process lives that it uses the store, so that nobody removes it meanwhile."""
     (store / ".partial").mkdir(parents=True, exist_ok=True)
     lease = Lease(store / ".partial" / f"run-{platform.node()}-{os.getpid()}.lease")
     lease.take()
     atexit.register(lease.release)
+    return lease
 
 
 def degraded() -> int:

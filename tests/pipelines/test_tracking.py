@@ -1,7 +1,6 @@
 """A tracker that can't do its part costs no run: what it could not do is told, bounded in time, with its own status."""
 
 import os
-import shutil
 import socket
 import sys
 import time
@@ -131,8 +130,8 @@ def test_a_store_in_use_is_not_removed_and_it_is_said_by_whom(tmp_path: Path, ar
 
 
 def test_a_command_uses_its_store_as_long_as_it_lives(tmp_path: Path) -> None:
-    session._use(tmp_path)
+    lease = session._use(tmp_path)
     with pytest.raises(StoreError, match="in use by process"):
         clean.clean(tmp_path)
-    session._use.cache_clear()
-    shutil.rmtree(tmp_path / ".partial")
+    lease.release()
+    clean.clean(tmp_path)
