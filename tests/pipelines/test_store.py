@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from drift.files import sha256_of
 from pipelines import integrity
 from pipelines.errors import DamageError, StoreError
+from pipelines.layout import SUMMARY
 from pipelines.store import MANIFEST, Artifact, Store
 
 MARK = "f" * 64
@@ -145,6 +147,15 @@ def test_a_manifest_of_before_there_were_seals_is_taken_and_its_edit_is_found(tm
     path.write_text(json.dumps(old | {"values": {"x": 2}}))
     with pytest.raises(DamageError, match=r"manifest\.json was changed since it was written"):
         Store(tmp_path).take("toy", MARK, {})
+
+
+def test_two_runs_that_differ_in_their_time_alone_hold_the_same() -> None:
+    def manifest(digest: str, seconds: float, **values: float) -> dict[str, Any]:
+        files = {SUMMARY: {"sha256": digest}, "model/model.safetensors": {"sha256": "b"}}
+        return {"fingerprint": MARK, "values": {"seconds": seconds, **values}, "files": files}
+
+    assert integrity.content(manifest("a", 1.0, loss=0.5)) == integrity.content(manifest("c", 2.0, loss=0.5))
+    assert integrity.content(manifest("a", 1.0, loss=0.5)) != integrity.content(manifest("a", 1.0, loss=0.6))
 
 
 def test_one_that_was_made_from_another_input_is_not_taken(tmp_path: Path) -> None:
