@@ -181,7 +181,8 @@ class Config:
 
     `validation` is the suite whose validation draw hyper-parameters are chosen on, whatever `suite` is.
     `image_backend` and `dtype` are one word for the components that the YAML hands them to. `preflight` says what
-    follows where this machine lacks what the run wants (pipelines.preflight).
+    follows where this machine lacks what the run wants (pipelines.preflight), `keep` whose weights stay in the store
+    once nothing of the plan reads them (pipelines.retention).
     """
 
     profile: Literal["smoke", "lab", "paper"]
@@ -209,6 +210,7 @@ class Config:
     tracker: Annotated[NoTracker | Wandb, Field(discriminator="mode")]
     launcher: Launcher
     preflight: Literal["refuse", "warn"]
+    keep: Literal["all", "weights", "scores"]
 
     @model_validator(mode="after")
     def _seeds_are_distinct(self) -> Self:

@@ -42,6 +42,10 @@ class Needs:
         cores, memory_gb: of the host, taken by a cluster as what the job may use.
         seconds: a guess at its wall time.
         retries: how often it is started again after a failure that may pass: a download, a lost node.
+        gpu_memory_gb: the peak on each GPU.
+        kept, passing: bytes in the store once it is made, and those beside them while it is being made.
+        downloaded: bytes from the hub, which its own cache keeps.
+        dollars: of a judge.
     """
 
     gpus: int = 0
@@ -49,6 +53,11 @@ class Needs:
     memory_gb: int = 2
     seconds: float = 1.0
     retries: int = 0
+    gpu_memory_gb: float = 0.0
+    kept: float = 0.0
+    passing: float = 0.0
+    downloaded: float = 0.0
+    dollars: float = 0.0
 
     def __str__(self) -> str:
         time = f"{self.seconds:.3g} s" if self.seconds < 120 else f"{self.seconds / 60:.0f} min"
@@ -63,15 +72,15 @@ class Stage:
     Args:
         version: raised whenever the same parameters and inputs would give other files.
         run: "module:function" of (params, runtime, inputs, out) -> values, a JSON-able dict for the manifest.
-        seconds: a guess at its wall time in the laboratory; orders the queue and feeds the first estimate.
-        needs: what a call takes outside the laboratory (`pipelines.resources`).
+        seconds: a guess at its wall time where there is no such function.
+        needs: what a call takes, of the call and of a machine's rates (`pipelines.resources`).
     """
 
     name: str
     version: int
     run: str
     seconds: float
-    needs: Callable[["Call"], Needs] | None = None
+    needs: Callable[..., Needs] | None = None
 
     def function(self) -> Callable[[Any, Runtime, Mapping[str, Path], Path], dict[str, Any]]:
         module, name = self.run.split(":")
@@ -88,13 +97,17 @@ class Bind:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A stage applied to parameters, input calls and bound parameters (dotted field path -> Bind)."""
+    """A stage applied to parameters, input calls and bound parameters (dotted field path -> Bind).
+
+    `after` are calls that must have ended well before this one begins, and of which it reads nothing: no part of it.
+    """
 
     stage: Stage
     params: Any
     inputs: Mapping[str, "Call"] = field(default_factory=dict)
     binds: Mapping[str, Bind] = field(default_factory=dict)
     label: str = ""
+    after: tuple["Call", ...] = ()
 
     @cached_property
     def key(self) -> str:
@@ -108,10 +121,14 @@ class Call:
         """What it takes of a machine."""
         return self.stage.needs(self) if self.stage.needs else Needs(seconds=self.stage.seconds)
 
+    def needs_on(self, machine: Any) -> Needs:
+        """What it takes of a machine with these rates (`pipelines.rates.Rates`)."""
+        return self.stage.needs(self, machine) if self.stage.needs else Needs(seconds=self.stage.seconds)
+
     @property
     def sources(self) -> list["Call"]:
         """The calls that must be finished before this one."""
-        return [*self.inputs.values(), *(bind.source for bind in self.binds.values())]
+        return [*self.inputs.values(), *(bind.source for bind in self.binds.values()), *self.after]
 
 
 def with_value(params: Any, path: str, value: Any) -> Any:

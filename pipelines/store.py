@@ -8,6 +8,7 @@ fingerprint, on a filesystem that several hosts may share: see `pipelines.lease`
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from pipelines.lease import BEAT_SECONDS, EXPIRY_SECONDS, Holder, Lease
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 LOG = "log.txt"
+EVICTED = "evicted.json"  # the names of the files that were given up (pipelines.retention)
+WEIGHTS = ".safetensors"
 
 
 class _File(TypedDict):
@@ -61,9 +64,15 @@ class Artifact:
         """What the stage measured about itself, by name."""
         return dict(self.manifest["values"])
 
+    @property
+    def evicted(self) -> frozenset[str]:
+        """The files whose hashes are kept and whose bytes are not."""
+        path = self.path / EVICTED
+        return frozenset(json.loads(path.read_text())) if path.exists() else frozenset()
+
     def check_sizes(self) -> None:
-        """Every file is there at its recorded size; raises StoreError with the first that is not."""
-        for name, recorded in self.manifest["files"].items():
+        """Every file is there at its recorded size, or was given up; raises StoreError with the first that is not."""
+        for name, recorded in self._present().items():
             _check_size(self.path, name, recorded["size"])
 
     def verify(self) -> None:
@@ -73,9 +82,13 @@ class Artifact:
             StoreError: a file is missing or differs; names it.
         """
         self.check_sizes()
-        for name, recorded in self.manifest["files"].items():
+        for name, recorded in self._present().items():
             if sha256_of(self.path / name) != recorded["sha256"]:
                 raise StoreError(f"{self.path / name} differs from its manifest (sha256). {_remedy(self.path)}")
+
+    def _present(self) -> dict[str, _File]:
+        evicted = self.evicted
+        return {name: recorded for name, recorded in self.manifest["files"].items() if name not in evicted}
 
 
 class Store:
@@ -143,18 +156,31 @@ class Store:
 
     def commit(self, partial: Path, manifest: dict[str, Any]) -> Artifact:
         """Seals the partial folder: the manifest last, then one rename."""
-        files = {
+        files: dict[str, _File] = {
             name: {"size": (partial / name).stat().st_size, "sha256": sha256_of(partial / name)}
             for name in _contents(partial)
         }
         manifest = manifest | {"files": files}
-        write_whole(partial / MANIFEST, json.dumps(manifest, indent=2, allow_nan=False))
         path = self.path(manifest["stage"], manifest["fingerprint"])
         path.parent.mkdir(parents=True, exist_ok=True)
-        if os.path.lexists(path):
+        before = self.find(manifest["stage"], manifest["fingerprint"])
+        if before is not None:
+            manifest["remade"] = _compared(before, files)
+        write_whole(partial / MANIFEST, json.dumps(manifest, indent=2, allow_nan=False))
+        if before is not None:
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
             self._set_aside(path)
         os.rename(partial, path)
         return Artifact(path, manifest)
+
+    def evict(self, artifact: Artifact) -> int:
+        """Gives up an artifact's weights, the list of them first; how many bytes that frees."""
+        sizes = {name: f["size"] for name, f in artifact.manifest["files"].items() if name.endswith(WEIGHTS)}
+        write_whole(artifact.path / EVICTED, json.dumps(sorted(sizes)))
+        for name in sizes:
+            (artifact.path / name).unlink(missing_ok=True)
+        return sum(sizes.values())
 
     def _lease(self, stage: str, fingerprint: str) -> Lease:
         path = self.partial(stage, fingerprint).with_suffix(".lease")
@@ -167,6 +193,19 @@ class Store:
         aside.parent.mkdir(exist_ok=True)
         os.rename(path, aside)
         log.warning("%s had no %s: it was moved to %s and made again", path, MANIFEST, aside)
+
+
+def _compared(before: Artifact, files: dict[str, _File]) -> dict[str, Any]:
+    """Whether weights that were given up came out again with the same bytes."""
+    was = before.manifest["files"]
+    differing = sorted(name for name in before.evicted if name not in files or files[name] != was[name])
+    if differing:
+        log.warning(
+            "%s was made again and is not what it was: %s differ; what was read from it before is of the other bytes",
+            before.path,
+            ", ".join(differing),
+        )
+    return {"same": not differing, "differing": differing}
 
 
 def _parsed(text: bytes, path: Path, stage: str, fingerprint: str) -> dict[str, Any]:

@@ -69,7 +69,8 @@ def work(job: Job, runtime: Runtime) -> int:
     try:
         with store.holding(job.stage.name, job.fingerprint):
             error_file.unlink(missing_ok=True)
-            if store.find(job.stage.name, job.fingerprint) is None:
+            found = store.find(job.stage.name, job.fingerprint)
+            if found is None or found.evicted:
                 partial = store.partial(job.stage.name, job.fingerprint)
                 partial.mkdir(exist_ok=True)
                 _redirect_output(partial / LOG)

@@ -139,12 +139,12 @@ class ReportParams:
     variant: tuple[str, ...]
 
 
-MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70, resources.fetching)
-DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3, resources.fetching)
-BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3, resources.fetching)
-PRIOR = Stage("prior", 1, "pipelines.stages.weights:extract_prior", 1, resources.streaming)
-GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1, resources.streaming)
-MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1, resources.streaming)
+MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70, resources.fetching_model)
+DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3, resources.fetching_data)
+BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3, resources.fetching_tables)
+PRIOR = Stage("prior", 1, "pipelines.stages.weights:extract_prior", 1, resources.extracting)
+GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1, resources.measuring)
+MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1, resources.merging)
 TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13, resources.training)
 GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2, resources.answering)
 SCORE = Stage("score", 3, "pipelines.stages.evaluate:score_responses", 0.2, resources.judging)
