@@ -1,8 +1,8 @@
 """Which of the ready calls of a plan is begun first: pure, and the same for the scheduler and for the forecast.
 
-Where models are published the order is the one in which a mistake is cheapest to find: every download, then each untouched
-MLLM's score (the first number that has a published one beside it), then one SFT and one DRIFT, then the rest. Within
-that, and in a lab throughout, the longest way to the end of the plan goes first.
+Where models are published the order is the one in which a mistake is cheapest to find: every download, then each
+untouched MLLM's score (the first number that has a published one beside it), then one SFT and one DRIFT, then the rest.
+Within that, and in a lab throughout, the longest way to the end of the plan goes first.
 """
 
 from collections.abc import Callable, Sequence

@@ -22,7 +22,7 @@ _LIVE_PRIORS, _MOST_LIVE = 2, 8
 
 
 def live_weights(width: int) -> int:
-    """How many merges, and how many trainings, may have weights at a time where so many calls run side by side."""
+    """How many merged and trained models may have weights at a time where so many calls run side by side."""
     return min(max(width, 2), _MOST_LIVE)
 
 
@@ -40,24 +40,23 @@ class Retention:
     """One plan's weights: who still reads them, which are gone and wanted, how many are live.
 
     Args:
-        live: merges, and trainings, that may have weights at a time.
+        live: merged and trained models that may have weights at a time.
     """
 
     def __init__(self, keep: Keep, live: int, calls: Sequence[Call]) -> None:
         self._calls = {call.key: call for call in calls}
         self._readers = readers(calls)
         self._stages = _EVICTED[keep]
-        self._limits = {"prior": min(_LIVE_PRIORS, live), "merge": live, "train": live}
+        self._limits = {"prior": min(_LIVE_PRIORS, live), "model": live}
         self._live: set[str] = set()
         self.wanted: set[str] = set()
 
     def may_begin(self, call: Call) -> bool:
         """Whether there is room for the call's weights beside those that are still read."""
-        stage = call.stage.name
-        if stage not in self._stages or self._frees(call):
+        if call.stage.name not in self._stages or self._frees(call):
             return True
-        alive = Counter(self._calls[key].stage.name for key in self._live)
-        return alive[stage] < self._limits[stage]
+        alive = Counter(_kind(self._calls[key]) for key in self._live)
+        return alive[_kind(call)] < self._limits[_kind(call)]
 
     def begun(self, call: Call) -> None:
         """The call is about to write its weights."""
@@ -89,6 +88,9 @@ class Retention:
 
     def _frees(self, call: Call) -> bool:
         """Whether the call is the last reader of other weights of its kind."""
-        own = call.stage.name
-        sources = [source for source in call.inputs.values() if source.stage.name == own]
-        return any(self._readers.get(source.key) == {call.key} for source in sources)
+        sources = [source for source in call.inputs.values() if source.key in self._live]
+        return any(_kind(s) == _kind(call) and self._readers.get(s.key) == {call.key} for s in sources)
+
+
+def _kind(call: Call) -> str:
+    return "prior" if call.stage.name == "prior" else "model"

@@ -209,10 +209,13 @@ class _Execution:
                 log.info("gave up %.3g GB of weights: %s", size / 1e9, self.calls[free].label)
 
     def _start(self) -> None:
-        """Starts the ready calls with the longest way still before them.
+        """Starts ready calls in their order, those whose weights would pile up only where all else waits."""
+        self._start_ready(spares=True)
+        if not self.running and not self.elsewhere:
+            self._start_ready(spares=False)
 
-        One that must wait for GPUs keeps later ones from taking those that become free: it would wait for ever.
-        """
+    def _start_ready(self, spares: bool) -> None:
+        """One that must wait for GPUs keeps later ones from taking those that become free: it would wait for ever."""
         crowded = False
         for key in sorted(self.ready, key=self.ranks.__getitem__):
             job = self.ready[key]
@@ -221,7 +224,7 @@ class _Execution:
             elif (crowded and job.needs.gpus) or not self.executor.has_room(job.needs):
                 crowded = crowded or job.needs.gpus > 0
                 continue
-            elif (self.running and not self.retention.may_begin(self.calls[key])) or self._is_elsewhere(key, job):
+            elif (spares and not self.retention.may_begin(self.calls[key])) or self._is_elsewhere(key, job):
                 continue
             else:
                 self.store.error(job.stage.name, job.fingerprint).unlink(missing_ok=True)
