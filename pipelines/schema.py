@@ -142,6 +142,19 @@ class VLMEvalKit:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Gate:
+    """What follows where an untouched, published MLLM does not score as published (pipelines.stages.gate).
+
+    It may lie `points` beside, or the interval of so many items where that is larger. `published` is by column; the
+    tables know theirs. `stop` builds nothing on it, `warn` writes it down, `none` asks nothing.
+    """
+
+    mode: Literal["stop", "warn", "none"]
+    points: Annotated[float, Field(ge=0)]
+    published: Mapping[str, tuple[float, ...]] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=STRICT)
 class NoTracker:
     """Nothing is recorded."""
 
@@ -211,6 +224,7 @@ class Config:
     launcher: Launcher
     preflight: Literal["refuse", "warn"]
     keep: Literal["all", "weights", "scores"]
+    gate: Gate
 
     @model_validator(mode="after")
     def _seeds_are_distinct(self) -> Self:

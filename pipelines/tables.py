@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -14,6 +15,7 @@ from pipelines import compose, plan, revisions, stages
 from pipelines.errors import ConfigError
 from pipelines.overrides import parse
 from pipelines.report.kinds import KINDS
+from pipelines.report.numbers import paper_entry, paper_number, published_rows
 from pipelines.report.spec import AVERAGE, Cell, Row, Table
 from pipelines.schema import Config
 from pipelines.stage import Call
@@ -32,6 +34,7 @@ _TABLE = TypeAdapter(Table)
 _NAMELESS = ("profile", "store", "results", "tracker")
 _UNSAFE = re.compile(r"[^\w.,=+\[\]-]")
 _LONGEST_NAME = 150
+_DEFAULT_PAIR = "qwen2_5_vl_r1"
 
 
 def names() -> list[str]:
@@ -84,8 +87,9 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
         if kept:
             log.info("%s leaves %d of %d rows as they are: they say it themselves or can't", word, kept, len(run))
     for (table, row), (composed, _) in zip(run, configs, strict=True):
-        config = revisions.resolve(composed, online)
+        config = _gated(revisions.resolve(composed, online))
         _check_columns(table, config)
+        inputs.update({f"gate-{gate.key[:12]}": gate for gate in plan.gates(config)})
         cells += [_cell(table, row, replace(config, seed=seed), inputs) for seed in config.seeds]
     params = stages.ReportParams(
         profile=profile.profile,
@@ -115,6 +119,39 @@ def as_asked(tables: Sequence[Table], overrides: Sequence[str], online: bool) ->
     if len(name) > _LONGEST_NAME:
         name = f"{name[:_LONGEST_NAME]}-{asked.key[:8]}"
     return named, "" if "results" in keys.values() else name
+
+
+def _gated(config: Config) -> Config:
+    """The config with the published scores of its untouched MLLM, from whichever tables have them."""
+    if config.pair.source != "hub":
+        return config
+    known = {name: tuple(values) for name, values in _published_baselines().get(config.pair.mllm.repo, {}).items()}
+    return replace(config, gate=replace(config.gate, published={**known, **config.gate.published}))
+
+
+@cache
+def _published_baselines() -> Mapping[str, Mapping[str, list[float]]]:
+    """By repository and column what is published of the MLLM as it is: every table's rows of method=baseline."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for table in map(load, names()):
+        if not table.published:
+            continue
+        entries = published_rows((PUBLISHED / table.published).read_text())
+        for row in table.rows:
+            entry = paper_entry(row, entries, table.name) if "method=baseline" in row.overrides else {}
+            values = {column: paper_number(entry, column) for column in table.columns if column != AVERAGE}
+            columns = found.setdefault(_mllm_of(row), {}) if entry else {}
+            for column, value in values.items():
+                if value is not None and value not in columns.setdefault(column, []):
+                    columns[column].append(value)
+    return found
+
+
+def _mllm_of(row: Row) -> str:
+    """The repository of a row's MLLM, by the pair that it names, else the default one."""
+    named = (word.removeprefix("pair=") for word in row.overrides if word.startswith("pair="))
+    path = compose.CONF / "pair" / f"{next(named, _DEFAULT_PAIR)}.yaml"
+    return str(yaml.safe_load(path.read_text())["mllm"]["repo"])
 
 
 def _check_columns(table: Table, config: Config) -> None:

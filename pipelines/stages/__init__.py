@@ -125,6 +125,15 @@ class ChooseParams:
 
 
 @dataclass(frozen=True)
+class GateParams:
+    """An untouched MLLM's scores beside the published ones, by column; `mode` is what follows outside the band."""
+
+    published: Mapping[str, tuple[float, ...]]
+    points: float
+    mode: str
+
+
+@dataclass(frozen=True)
 class ReportParams:
     """The tables of a profile; `published` holds the text of each CSV of the paper's numbers by file name.
 
@@ -152,8 +161,9 @@ SECOND_OPINION = Stage(
     "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
 )
 CHOOSE = Stage("choose", 1, "pipelines.stages.evaluate:choose", 0.1)
+GATE = Stage("gate", 1, "pipelines.stages.gate:check_baseline", 0.1)
 REPORT = Stage("report", 2, "pipelines.stages.report:report", 5)
 _ALL = (
-    MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, GENERATE, SCORE, SECOND_OPINION, CHOOSE, REPORT,
+    MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, GENERATE, SCORE, SECOND_OPINION, CHOOSE, GATE, REPORT,
 )  # fmt: skip
 STAGES = {stage.name: stage for stage in _ALL}
