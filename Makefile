@@ -9,7 +9,7 @@ ARGS ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup reproduce plan table timeline test test-slow check format bench bench-injection bench-merge bench-score \
+.PHONY: help setup reproduce plan table export timeline test test-slow check format bench bench-injection bench-merge bench-score \
 	setup-mergekit setup-vlmevalkit clean
 
 help:  ## this list
@@ -26,6 +26,9 @@ plan: setup  ## what reproduce would run and what the store holds; runs nothing
 
 table: setup  ## one table: TABLE=table4
 	$(BIN)/drift table $(TABLE) profile=$(PROFILE) $(ARGS)
+
+export: setup  ## the profile's results, provenance and verdicts as one tar.gz; no weights, no benchmark's text
+	$(BIN)/drift export profile=$(PROFILE) $(ARGS)
 
 timeline: setup  ## when each stage of the last run ran and where: results/<profile>/timeline.png
 	$(BIN)/python -m pipelines.timeline profile=$(PROFILE) $(ARGS)

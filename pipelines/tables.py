@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from drift.errors import closest
-from pipelines import compose, plan, revisions, stages
+from pipelines import compose, effects, plan, revisions, stages
 from pipelines.errors import ConfigError
 from pipelines.overrides import parse
 from pipelines.report.kinds import KINDS
@@ -81,9 +82,13 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
     settings = [[*row.overrides, *table.in_profile.get(profile.profile, ())] for table, row in run]
     configs = compose.load_all(settings, overrides)
     for word in overrides:
-        kept = sum(word in left_out for _, left_out in configs)
-        if kept == len(run):
-            raise ConfigError(f"{word} would change nothing here: every row says it itself, or can't; see conf/table")
+        takers = [place for place, (_, left_out) in enumerate(configs) if word not in left_out]
+        kept = len(run) - len(takers)
+        if kept and not any(_matters(word, run[at][0], configs[at][0], settings[at], overrides) for at in takers):
+            raise ConfigError(
+                f"{word} would change nothing here: every row says it itself, or can't, or has no use for it; see "
+                "conf/table"
+            )
         if kept:
             log.info("%s leaves %d of %d rows as they are: they say it themselves or can't", word, kept, len(run))
     for (table, row), (composed, _) in zip(run, configs, strict=True):
@@ -100,6 +105,17 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
         variant=(),
     )
     return Call(stages.REPORT, params, inputs, label=", ".join(t.name for t in tables))
+
+
+def _matters(word: str, table: Table, config: Config, own: Sequence[str], overrides: Sequence[str]) -> bool:
+    """Whether a row that takes an override would be another row without it."""
+    other, _ = compose.load_fitting(own, [each for each in overrides if each != word])
+
+    def done(each: Config) -> tuple[Any, ...]:
+        calls = [_PLANNED[role](each) for role in KINDS[table.kind].roles]
+        return effects.effect(each, [call for call in calls if call]), each.seeds, each.results
+
+    return done(config) != done(other)
 
 
 def as_asked(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> tuple[Call, str]:
