@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import median
 
 from pipelines import compose, rates, tables
+from pipelines.held import states
 from pipelines.rates import STANDARD, Device, Measurement, Rates, Work
 from pipelines.session import guarded, rooted
-from pipelines.show import states
 from pipelines.stage import Call, ordered
 from pipelines.store import Store
 

@@ -1,9 +1,9 @@
 """A profile's results as one file to share: drift export [out=FILE.tar.gz] [answers=yes] [overrides]
 
 Packs results/<profile> (tables, figures, page, provenance), the composed config, and of every artifact behind a cell
-its manifest (parameters, inputs, hashes) and its verdicts by item id. No weights, and nothing of a benchmark but ids: its
-licence is its own. `answers=yes` adds what was read from each response, the gold answer and the judge's words. The same
-results give the same bytes.
+its manifest (parameters, inputs, hashes) and its verdicts by item id. No weights, and nothing of a benchmark but ids:
+its licence is its own. `answers=yes` adds what was read from each response, the gold answer and the judge's words. The
+same results give the same bytes.
 
 Example:
     drift export
@@ -34,9 +34,8 @@ INDEX = "index.json"
 HASHES = "sha256.txt"
 _OUT, _ANSWERS = "out=", "answers="
 # Of a verdict: which item, how it was judged and whether it is right; not what was said or is true.
-_SHARED = frozenset(
-    "index correct rule mode group is_missing is_truncated judge judge_prompt_sha256 judge_tokens".split()
-)
+_DECIDED = ("index", "correct", "rule", "mode", "group", "is_missing", "is_truncated")
+_JUDGED_BY = ("judge", "judge_prompt_sha256", "judge_tokens")
 
 
 def main(words: Sequence[str]) -> int:
@@ -108,5 +107,5 @@ def _files(folder: Path) -> list[Path]:
 def _without_answers(path: Path) -> bytes:
     """Verdicts with the item's id and what was decided alone."""
     rows = (json.loads(line) for line in path.read_text().splitlines())
-    kept = ({key: value for key, value in row.items() if key in _SHARED} for row in rows)
+    kept = ({key: value for key, value in row.items() if key in (*_DECIDED, *_JUDGED_BY)} for row in rows)
     return "".join(json.dumps(row, sort_keys=True) + "\n" for row in kept).encode()

@@ -1,8 +1,8 @@
 """What nothing refers to any more, out of the store: drift gc [--delete] [overrides]
 
 Kept is what the plan of the profile (under the overrides) needs, and what the provenance of any folder in results/
-names, each with all that it was made from. Everything else that is finished, and what an interrupted run has left for longer than a day, is listed with its
-size; `--delete` removes it. Downloads and the tracker's files are left alone.
+names, each with all that it was made from. Everything else that is finished, and what an interrupted run has left for
+longer than a day, is listed with its size; `--delete` removes it. Downloads and the tracker's files are left alone.
 
 Example:
     drift gc
@@ -18,8 +18,9 @@ from pathlib import Path
 from drift.errors import closest
 from pipelines import compose, tables
 from pipelines.errors import ConfigError
+from pipelines.held import states
 from pipelines.session import guarded, rooted
-from pipelines.show import gigabytes, states
+from pipelines.show import gigabytes
 from pipelines.stage import ordered
 from pipelines.stages import STAGES
 from pipelines.store import MANIFEST, Store
