@@ -84,7 +84,7 @@ def _gpu_faults(calls: Sequence[Call]) -> list[str]:
         found, torch = _cuda_devices()
         wanted = max(call.needs.gpu_memory_gb for call in calls if call.stage in kinds)
         if found < _gpus(most):
-            build = ", a build without CUDA," if torch.endswith("+cpu") else _driver_fault()
+            build = ", a build without CUDA," if torch.endswith("+cpu") else "" if found else _driver_fault()
             faults.append(
                 f"{most.stage.name} ({most.label}) wants {_gpus(most)} of the CUDA devices, and torch {torch}{build} "
                 f"sees {found}; give it more, or: {remedy}"
@@ -103,8 +103,8 @@ def _torchvision_faults(calls: Sequence[Call]) -> list[str]:
     if wanting is None or not missing:
         return []
     return [
-        f"image_backend=auto reads the pictures of {origin(wanting).params.family} with torchvision, and {missing}; say "
-        f"image_backend=pil, or install the torchvision that goes with torch {version('torch')}"
+        f"image_backend=auto reads the pictures of {origin(wanting).params.family} with torchvision, and {missing}; "
+        f"say image_backend=pil, or install the torchvision that goes with torch {version('torch')}"
     ]
 
 
