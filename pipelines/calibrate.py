@@ -61,7 +61,7 @@ def measurements(targets: Sequence[Call], store: Store) -> list[Measurement]:
     found = states(calls, store)
     measured = []
     for call in calls:
-        artifact = store.find(call.stage.name, found[call.key].mark) if found[call.key].word == "store" else None
+        artifact = store.usable(call.stage.name, found[call.key].mark) if found[call.key].word == "store" else None
         work = work_of(call)
         if artifact is not None and work is not None:
             stage, device, done = work

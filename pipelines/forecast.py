@@ -78,7 +78,7 @@ class _Play:
             self._start()
         return Forecast(
             self.now,
-            sum(each.gpus * each.seconds for each in needs),
+            sum(each.nodes * each.gpus * each.seconds for each in needs),
             self.kept,
             self.peak,
             sum(self.needs[call.key].downloaded for call in downloads(todo)),

@@ -10,7 +10,6 @@ Example:
 """
 
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,7 +57,7 @@ def collect(words: Sequence[str]) -> int:
         freed += size
         print(f"{gigabytes(size):>9}  {path.relative_to(store.root)}")
         if _DELETE in words:
-            shutil.rmtree(path)
+            store.remove(path)
     said = "removed" if _DELETE in words else f"to remove: drift gc {_DELETE}"
     print(f"{len(garbage)} folders, {gigabytes(freed)} {said}")
     return 0

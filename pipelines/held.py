@@ -30,7 +30,7 @@ def states(calls: Sequence[Call], store: Store) -> dict[str, State]:
         found[call.key] = State("run", call.key)
         if all(source.key in done for source in call.sources):
             mark = resolve(call, done).fingerprint
-            artifact = store.find(call.stage.name, mark)
+            artifact = store.usable(call.stage.name, mark)
             found[call.key] = State("run" if artifact is None else "store", mark)
             if artifact is not None:
                 done[call.key] = artifact

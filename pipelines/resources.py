@@ -121,12 +121,12 @@ def merging(call: Call, rates: Rates = STANDARD) -> Needs:
 
 
 def training(call: Call, rates: Rates = STANDARD) -> Needs:
-    """A GPU a process; the whole optimizer is in the host's memory where it is offloaded."""
-    processes, schedule, weights = call.params.processes, call.params.training, size(call)
+    """A GPU a process; the nodes' share of the optimizer is in their memory where it is offloaded."""
+    processes, nodes, schedule, weights = call.params.processes, call.params.nodes, call.params.training, size(call)
+    own = processes // nodes
     count, lab = examples(call.inputs["data"]), is_lab(call)
     tokens = _LAB_EXAMPLE_TOKENS if lab else _EXAMPLE_TOKENS + (schedule.image_max_pixels or 1e6) / _PIXELS_A_TOKEN
-    batch = processes * schedule.per_device_batch_size * schedule.gradient_accumulation_steps
-    steps = math.ceil(count / batch) * schedule.epochs
+    steps = math.ceil(count / schedule.global_batch) * schedule.epochs
     passes = 8 if schedule.gradient_checkpointing else 6
     kept = weights.parameters * (4.0 if schedule.precision == "fp32" else 2.0)
     work = Work(
@@ -136,12 +136,13 @@ def training(call: Call, rates: Rates = STANDARD) -> Needs:
     passing = saves * (kept + _OPTIMIZER_BYTES * weights.parameters)
     if lab:
         seconds = rates.seconds("train", "cpu", work)
-        return Needs(cores=processes, memory_gb=2 * processes, seconds=seconds, kept=kept, passing=passing)
+        return Needs(cores=own, memory_gb=2 * own, seconds=seconds, nodes=nodes, kept=kept, passing=passing)
     offloaded = math.ceil(_OPTIMIZER_BYTES * weights.parameters / 1e9) if schedule.offload == "cpu" else 0
     return Needs(
-        gpus=processes,
-        cores=_CORES * processes,
-        memory_gb=_HOST_GB * processes + offloaded,
+        gpus=own,
+        nodes=nodes,
+        cores=_CORES * own,
+        memory_gb=_HOST_GB * own + math.ceil(offloaded / nodes),
         seconds=rates.seconds("train", "gpu", work),
         gpu_memory_gb=_training_memory(call) / 1e9 + _ACTIVATIONS_GB,
         kept=kept,

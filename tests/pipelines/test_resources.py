@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from drift.errors import TrainingError
 from pipelines import calibrate, compose, plan
 from pipelines.errors import ConfigError
 from pipelines.rates import STANDARD, GpuCheck, Measurement, Rate, Rates, Work, fit, read_gpu_check, with_gpu_check
@@ -29,10 +30,29 @@ def test_the_papers_training_takes_a_gpu_a_process_and_a_merge_none() -> None:
     assert (needs.gpus, needs.cores, needs.memory_gb) == (8, 64, 24 * 8 + 100)
     four = replace(found["train"], params=replace(found["train"].params, processes=4))
     assert four.needs.gpus == 4
-    start = STANDARD.rates["train/gpu"].start + STANDARD.rates["train/gpu"].byte * 2 * (needs.kept + 46e9)
-    assert four.needs.seconds == pytest.approx(2 * (needs.seconds - start) + start, rel=0.02)
+    computed = 8 * of_repository("Qwen/Qwen2.5-VL-7B-Instruct").parameters * (800 + 262144 / 784) * 4000 * 3 / 8
+    slower = computed * STANDARD.rates["train/gpu"].flop  # half as many GPUs do it twice
+    assert four.needs.seconds - needs.seconds == pytest.approx(slower)
     assert found["generate"].needs.gpus == 1
     assert calls("profile=paper", "method=ties")["merge"].needs.gpus == 0
+
+
+def test_the_papers_batch_is_the_same_artifact_on_every_machine() -> None:
+    paper = ("profile=paper", "method=drift")
+    eight = calls(*paper)["train"]
+    machines = [
+        (["launcher.gpus=1"], "1 GPUs, 8 cores"),
+        (["launcher.gpus=4"], "4 GPUs, 32 cores"),
+        (["launcher=slurm", "launcher.gpus=4", "launcher.nodes=2"], "2 nodes of 4 GPUs, 32 cores"),
+    ]
+    for words, needs in machines:
+        call = calls(*paper, *words)["train"]
+        assert call.key == eight.key
+        assert str(call.needs).startswith(needs)
+    with pytest.raises(TrainingError, match=r"8 micro batches .* 3 processes can't share out: 1, 2, 4, 8 can"):
+        calls(*paper, "launcher.gpus=3")
+    with pytest.raises(ConfigError, match="2 nodes in one training need launcher=slurm"):
+        calls(*paper, "launcher.nodes=2")
 
 
 def test_downloads_may_be_retried_and_folders_need_not(tmp_path: object) -> None:

@@ -96,7 +96,7 @@ def test_the_stores_peak_is_what_the_forecast_said(tmp_path: Path) -> None:
     assert forecast(calls, (), "all", Machine(Inline.width, 0), lambda c: c.needs).peak == 12 * MEGABYTE
     gone = outcome[merges[0]]
     assert (gone.evicted, (gone.path / "small.txt").exists()) == ({"model.safetensors"}, True)
-    gone.verify()
+    Store(tmp_path).check(gone)
 
 
 def test_what_gave_up_its_weights_is_held_until_something_reads_them(tmp_path: Path) -> None:
