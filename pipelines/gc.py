@@ -18,8 +18,8 @@ from drift.errors import closest
 from pipelines import compose, tables
 from pipelines.errors import ConfigError
 from pipelines.held import states
+from pipelines.outline import gigabytes
 from pipelines.session import guarded, rooted
-from pipelines.show import gigabytes
 from pipelines.stage import ordered
 from pipelines.stages import STAGES
 from pipelines.store import MANIFEST, Store

@@ -19,11 +19,11 @@ from evaluation.engines.config import EngineConfig, TransformersConfig, VLLMConf
 from pipelines import held, stages
 from pipelines.errors import PreflightError
 from pipelines.forecast import Machine, downloads, forecast
+from pipelines.outline import gigabytes
 from pipelines.rates import load as load_rates
 from pipelines.resources import origin
 from pipelines.schema import Config
 from pipelines.session import rooted
-from pipelines.show import gigabytes
 from pipelines.sizes import terms
 from pipelines.stage import Call, ordered
 from pipelines.stages.outside import hub_cache

@@ -22,6 +22,7 @@ from typing import Any
 from drift.errors import closest
 from pipelines import compose, effects, preflight, tables
 from pipelines.errors import ConfigError
+from pipelines.outline import show
 from pipelines.partial import SUFFIX, salvaged
 from pipelines.plan import targets
 from pipelines.report.publish import publish
@@ -29,7 +30,6 @@ from pipelines.report.spec import Table
 from pipelines.scheduler import Outcome, Scheduler
 from pipelines.schema import Native
 from pipelines.session import guarded, rooted, scheduler
-from pipelines.show import show
 from pipelines.stage import Call
 
 log = logging.getLogger(__name__)
