@@ -15,6 +15,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,38 @@ from pipelines.stage import Call
 
 log = logging.getLogger(__name__)
 _SWITCHES = ("--plan", "--all")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A command's words: whether it plans, and call by call; the name after each --table; all else as overrides."""
+
+    plans: bool
+    whole: bool
+    tables: Sequence[str]
+    overrides: Sequence[str]
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> "Asked":
+        """The words apart.
+
+        Raises:
+            ConfigError: an unknown option, or --all of what is no plan.
+        """
+        names: list[str] = []
+        overrides: list[str] = []
+        rest = iter(words)
+        for word in rest:
+            option, _, name = word.partition("=")
+            if option == "--table":
+                names.append(name or next(rest, ""))
+            elif word.startswith("-") and word not in _SWITCHES:
+                raise ConfigError(f"unknown option {word!r}: {closest(word, (*_SWITCHES, '--table', '--help'))}")
+            elif word not in _SWITCHES:
+                overrides.append(word)
+        if "--all" in words and "--plan" not in words:
+            raise ConfigError("--all lists every call of a plan: drift plan --all")
+        return cls("--plan" in words, "--all" in words, names, overrides)
 
 
 def main(words: Sequence[str]) -> int:
@@ -64,15 +97,16 @@ def reproduce(words: Sequence[str]) -> int:
     Raises:
         ConfigError: an unknown option, table or override, or scores that tables don't hold.
     """
-    is_plan, is_whole, names, overrides = _asked(words)
+    asked = Asked.of(words)
+    names, overrides = asked.tables, asked.overrides
     config, _ = compose.load_fitting([], overrides)
     if not isinstance(config.evaluator, Native):
         raise ConfigError(f"tables hold our own scores; for {config.evaluator.name}'s beside them use pipelines.run")
     specs = [tables.load(name) for name in names] or tables.standard()
     effects.refuse_idle(overrides, _of_one_run, partial(_of_tables, specs))
-    target, variant = tables.as_asked(specs, overrides, online=not is_plan)
-    if is_plan:
-        show(target, config, is_whole)
+    target, variant = tables.as_asked(specs, overrides, online=not asked.plans)
+    if asked.plans:
+        show(target, config, asked.whole)
         return 0
     preflight.check(config, [target])
     whole, folder = bool(variant) or not names, rooted(config.results + variant)
@@ -110,24 +144,6 @@ def _of_tables(specs: Sequence[Table], words: Sequence[str]) -> tuple[Any, Any]:
     config, _ = compose.load_fitting([], words)
     done = effects.effect(config, [tables.report(specs, words, online=False)])
     return words, (done, config.results)
-
-
-def _asked(words: Sequence[str]) -> tuple[bool, bool, list[str], list[str]]:
-    """Whether --plan, whether --all, the name after each --table, and everything else as Hydra overrides."""
-    found: list[str] = []
-    overrides: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        option, _, name = word.partition("=")
-        if option == "--table":
-            found.append(name or next(rest, ""))
-        elif word.startswith("-") and word not in _SWITCHES:
-            raise ConfigError(f"unknown option {word!r}: {closest(word, (*_SWITCHES, '--table', '--help'))}")
-        elif word not in _SWITCHES:
-            overrides.append(word)
-    if "--all" in words and "--plan" not in words:
-        raise ConfigError("--all lists every call of a plan: drift plan --all")
-    return "--plan" in words, "--all" in words, found, overrides
 
 
 if __name__ == "__main__":
