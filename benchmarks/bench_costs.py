@@ -1,8 +1,8 @@
 """How far the plan's prices are from what was measured, at three sizes of the lab's models: make bench-costs
 
-A world of each size is made from nothing (models, prior, merge, SFT, answers), its CPU seconds are read from the manifests,
-the rates are fitted to two sizes, and the third is predicted. CPU seconds, because a busy machine stretches wall time.
-Nothing of the worlds is kept; their models have learnt nothing.
+A world of each size is made from nothing (models, prior, merge, SFT, answers), its CPU seconds are read from the
+manifests, the rates are fitted to two sizes, and the third is predicted. CPU seconds, because a busy machine stretches
+wall time. Nothing of the worlds is kept; their models have learnt nothing.
 """
 
 import argparse
