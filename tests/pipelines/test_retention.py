@@ -1,18 +1,21 @@
 """Weights go once nothing reads them, what is left still counts as made, and the disk's peak is what the plan said."""
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines import held, worker
+from pipelines import compose, held, plan, worker
 from pipelines.forecast import Machine, forecast
 from pipelines.job import Job
 from pipelines.retention import Keep
 from pipelines.scheduler import Outcome, Scheduler
+from pipelines.session import scheduler
 from pipelines.stage import Call, Needs, Runtime, Stage, ordered
 from pipelines.store import Store
 
@@ -46,6 +49,33 @@ def needs(call: Call, machine: Any = None) -> Needs:
 def call(stage: str, number: int, size: int = 0, drawn: bool = False, **inputs: Call) -> Call:
     row = Stage(stage, 1, f"{__name__}:make", 1.0, needs)
     return Call(row, Params(number, size, drawn), inputs, label=f"{stage} {number}")
+
+
+METHODS = ("sft", "drift", "merge_sft")
+
+
+class Scale:
+    """Weighs a store over and over while it is filled."""
+
+    def __init__(self, store: Path) -> None:
+        self.store, self.peak, self._ended = store, 0, threading.Event()
+        self._thread = threading.Thread(target=self._weigh)
+
+    def __enter__(self) -> "Scale":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _weigh(self) -> None:
+        while not self._ended.wait(0.02):
+            size = 0
+            for path in self.store.rglob("*"):
+                with suppress(FileNotFoundError):
+                    size += path.stat().st_size if path.is_file() else 0
+            self.peak = max(self.peak, size)
 
 
 class Inline:
@@ -146,3 +176,25 @@ def test_a_reader_that_failed_keeps_its_weights(tmp_path: Path) -> None:
         run(tmp_path, broken)
     assert (tmp_path / "merge").exists()
     assert len(list(tmp_path.rglob("*.safetensors"))) == 1
+
+
+@pytest.mark.slow
+def test_a_smoke_worlds_disk_peaks_where_the_plan_says(tmp_path: Path) -> None:
+    """Twelve merges of a smoke world in two workers: never more than the plan's peak, and close to it."""
+    config = compose.load(["profile=smoke", f"store={tmp_path / 'store'}", "tracker=disabled", "keep=scores"])
+    names = ["task_arithmetic", "ties", "dare_ties", "dare_linear", "layer_swap", "slerp", "model_stock", "tsv"]
+    targets = [plan.score(compose.load(["profile=smoke", f"method={name}"])) for name in names]
+    targets += [
+        plan.score(compose.load(["profile=smoke", f"method={name}", "injection.alpha=-1.0"])) for name in METHODS
+    ]
+    calls, machine = ordered(targets), Machine(config.launcher.workers, config.launcher.gpus)
+    said = forecast(calls, (), config.keep, machine, lambda each: each.needs)
+    everything = forecast(calls, (), "all", machine, lambda each: each.needs)
+    with Scale(tmp_path / "store") as scale:
+        scheduler(config).execute(targets)
+    assert 0.6 * said.peak < scale.peak < 1.15 * said.peak
+    assert said.peak < 0.7 * everything.peak
+    left = [
+        path for stage in ("merge", "train", "prior") for path in (tmp_path / "store" / stage).rglob("*.safetensors")
+    ]
+    assert not left
