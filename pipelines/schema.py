@@ -143,6 +143,19 @@ class VLMEvalKit:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Gate:
+    """What follows where an untouched, published MLLM does not score as published (pipelines.stages.gate).
+
+    It may lie `points` beside, or the interval of so many items where that is larger. `published` is by column; the
+    tables know theirs. `stop` builds nothing on it, `warn` writes it down, `none` asks nothing.
+    """
+
+    mode: Literal["stop", "warn", "none"]
+    points: Annotated[float, Field(ge=0)]
+    published: Mapping[str, tuple[float, ...]] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=STRICT)
 class NoTracker:
     """Nothing is recorded."""
 
@@ -195,7 +208,8 @@ class Config:
 
     `validation` is the suite whose validation draw hyper-parameters are chosen on, whatever `suite` is.
     `image_backend` and `dtype` are one word for the components that the YAML hands them to. `preflight` says what
-    follows where this machine lacks what the run wants (pipelines.preflight).
+    follows where this machine lacks what the run wants (pipelines.preflight), `keep` whose weights stay in the store
+    once nothing of the plan reads them (pipelines.retention).
     """
 
     profile: Literal["smoke", "lab", "paper"]
@@ -223,6 +237,8 @@ class Config:
     tracker: Annotated[NoTracker | Wandb, Field(discriminator="mode")]
     launcher: Launcher
     preflight: Literal["refuse", "warn"]
+    keep: Literal["all", "weights", "scores"]
+    gate: Gate
 
     @model_validator(mode="after")
     def _is_sound(self) -> Self:
