@@ -169,7 +169,8 @@ def train(config: Config) -> Call:
     label = f"{_pair(config)}{config.method.name} {injection.scale} {alpha} {config.prior.kind} {_groups(config)}"
     label = f"{label} on {config.data.name} seed={config.seed}"
     training = replace(config.train, seed=config.train.seed + config.seed)
-    return Call(stages.TRAIN, stages.TrainParams(training, injection, config.launcher.processes), inputs, binds, label)
+    params = stages.TrainParams(training, injection, config.launcher.ranks, config.launcher.nodes)
+    return Call(stages.TRAIN, params, inputs, binds, label)
 
 
 def alpha_choice(config: Config) -> Call | float:

@@ -67,7 +67,7 @@ def reproduce(words: Sequence[str]) -> int:
     config, _ = compose.load_fitting([], overrides)
     if not isinstance(config.evaluator, Native):
         raise ConfigError(f"tables hold our own scores; for {config.evaluator.name}'s beside them use pipelines.run")
-    specs = [tables.load(name) for name in names or tables.names()]
+    specs = [tables.load(name) for name in names] or tables.standard()
     effects.refuse_idle(overrides, _of_one_run, partial(_of_tables, specs))
     target, variant = tables.as_asked(specs, overrides, online=not is_plan)
     if is_plan:
@@ -142,7 +142,7 @@ def show(target: Call, store: Store) -> None:
             state, mark = "run", call.key
             if all(source.key in done for source in call.sources):
                 mark = resolve(call, done).fingerprint
-                if (artifact := store.find(call.stage.name, mark)) is not None:
+                if (artifact := store.usable(call.stage.name, mark)) is not None:
                     state, done[call.key] = "store", artifact
         counts[state] += 1
         print(f"{state:6} {call.stage.name:10} {mark:20.20} {call.label}  [{call.needs}]")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.errors import StageError, StoreError
+from pipelines.errors import DamageError, StageError, StoreError
 from pipelines.executors import Executor
 from pipelines.fingerprint import fingerprint
 from pipelines.job import Job
@@ -122,6 +122,7 @@ class _Execution:
         self.waiting = {call.key: call for call in calls}
         self.ready: dict[str, Job] = {}
         self.elsewhere: set[str] = set()  # of the ready ones, those that another scheduler is making
+        self.damaged: set[str] = set()  # of the ready ones, those whose worker finds a place to clear
         self.running: dict[str, list[str]] = {}  # fingerprint -> the keys that it will serve
         self.places: dict[str, Running] = {}  # fingerprint -> what is shown of it
         self.done: dict[str, Artifact] = {}
@@ -164,10 +165,18 @@ class _Execution:
                         self._take(key)
 
     def _take(self, key: str) -> None:
-        """Takes a ready call's artifact from the store, if it is there; a damaged one is a failure."""
+        """Takes a ready call's artifact from the store, if it is there and what it should be.
+
+        A damaged one stays where it is until a worker holds its lease: only that may clear the place.
+        """
         job = self.ready[key]
         try:
-            artifact = self.store.find(job.stage.name, job.fingerprint)
+            artifact = self.store.take(job.stage.name, job.fingerprint, job.inputs)
+        except DamageError as error:
+            if key not in self.damaged:
+                log.warning("%s", error)
+            self.damaged.add(key)
+            return
         except StoreError as error:
             self.failures[key] = Failure(job.stage.name, job.label, f": {error}")
         else:
@@ -213,7 +222,8 @@ class _Execution:
     def _is_elsewhere(self, key: str, job: Job) -> bool:
         """Whether another scheduler's worker makes it, or has made it since this plan last looked."""
         holder = self.store.holder(job.stage.name, job.fingerprint)
-        if holder is None and not self.store.path(job.stage.name, job.fingerprint).joinpath(MANIFEST).exists():
+        is_made = self.store.path(job.stage.name, job.fingerprint).joinpath(MANIFEST).exists()
+        if holder is None and (key in self.damaged or not is_made):
             return False
         if key not in self.elsewhere and holder is not None:
             log.info("%s %s is being made by %s; it is taken from there", job.stage.name, job.label, holder)
@@ -267,7 +277,7 @@ class _Execution:
         asked = (job.stage.name, job.fingerprint)
         text, error_file = self.store.partial(*asked) / LOG, self.store.error(*asked)
         try:
-            artifact = self.store.find(*asked)
+            artifact = self.store.take(*asked, job.inputs)
         except StoreError as error:
             return Failure(job.stage.name, job.label, f": {error}")
         if artifact is not None:
