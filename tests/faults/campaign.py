@@ -1,6 +1,6 @@
 """Kills a reproduction again and again, goes on with the same command, and compares the tables with an undisturbed run.
 
-    python tests/faults/campaign.py FOLDER [--engine local|slurm|ray]... [--kills 10] [--seed 0] [--table NAME]...
+    python tests/faults/campaign.py FOLDER [--engine local|slurm|ray]... [--kills 10] [--seed 0] [--table NAME]... [--quick]
 
 One smoke reproduction an engine: `kill -9` of the scheduler at so many random moments, once of a node, of a worker and
 of a rank of a training on two processes, and one Ctrl-C. After each nothing may be left running but what SLURM has in
@@ -241,7 +241,7 @@ def try_engine(engine: Local, folder: Path, asked: argparse.Namespace) -> Iterat
     run = Run(engine, folder / engine.name, "reproduce", only)
     rows = list(kill_scheduler(run, chance, moments[: asked.kills // 2]))
     process = None
-    if engine.node and not asked.table:
+    if engine.node and not asked.quick:
         row, process = kill_node(run)
         rows.append(row)
         wait_for(lambda: run.made() >= moments[asked.kills // 2], process)
@@ -249,19 +249,19 @@ def try_engine(engine: Local, folder: Path, asked: argparse.Namespace) -> Iterat
         process.wait()
         run.left()
     rows += kill_scheduler(run, chance, moments[asked.kills // 2 :], asked.kills // 2)
-    if not asked.table:
+    if not asked.quick:
         rows += interrupt(run)
         rows += kill_worker(run)
     _must_end_well(run)
     same = tables(folder / "reference" / "results") == tables(folder / engine.name / "results")
     log.info("%s: the tables are %s", engine.name, "byte-identical" if same else "NOT the reference's")
     yield from rows if same else [Row(*astuple(row)[:-1], "lost: other tables") for row in rows]
-    if not asked.table:
+    if not asked.quick:
         yield from _try_rank(engine, folder, chance)
 
 
 def _try_rank(engine: Local, folder: Path, chance: random.Random) -> Iterator[Row]:
-    words = ["method=sft", "launcher.processes=2", "launcher.kind=torchrun"]
+    words = ["method=sft", "train.per_device_batch_size=4", "launcher.processes=2", "launcher.kind=torchrun"]
     runs = [Run(e, folder / e.name, "run", words) for e in (_Reference(folder), engine)]
     for run in runs:
         run.command = [word for word in run.command if word != "launcher.processes=1"]
@@ -297,7 +297,8 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--engine", action="append", choices=ENGINES)
-    parser.add_argument("--table", action="append", default=[], help="these tables alone, and kills of the scheduler")
+    parser.add_argument("--table", action="append", default=[], help="these tables alone")
+    parser.add_argument("--quick", action="store_true", help="kills of the scheduler alone")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(words)
