@@ -1,6 +1,6 @@
 """Kills a reproduction again and again, goes on with the same command, and compares the tables with an undisturbed run.
 
-    python tests/faults/campaign.py FOLDER [--engine local|slurm|ray]... [--kills 10] [--seed 0] [--table NAME]... [--quick]
+    python tests/faults/campaign.py FOLDER [--engine local|slurm|ray]... [--kills 10] [--seed 0] [--table NAME]...
 
 One smoke reproduction an engine: `kill -9` of the scheduler at so many random moments, once of a node, of a worker and
 of a rank of a training on two processes, and one Ctrl-C. After each nothing may be left running but what SLURM has in
