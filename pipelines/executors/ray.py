@@ -19,6 +19,7 @@ from pipelines.store import Store
 
 _LOST_NODES = 3  # so often a job is started again after its node was lost
 _PORTS = range(20000, 30000)
+_MEETING_SECONDS = 600  # that a node waits for the first, which checks its inputs before it comes
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Ray:
         group = self._ray.util.placement_group([self._bundle(needs)] * needs.nodes, strategy="STRICT_SPREAD")
         first, *others = (
             self._start.options(**options, scheduling_strategy=self._place(group, place)).remote(
-                command if place == 0 else self._agent(job), jobs.environment(), self._meeting(job)
+                command if place == 0 else self._agent(job), jobs.environment(), self._meeting(job, place)
             )
             for place in range(needs.nodes)
         )
@@ -97,18 +98,22 @@ class Ray:
 
         return PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=place)
 
-    def _meeting(self, job: Job) -> dict[str, str]:
-        """What torchrun's agents are told; the host is filled in where they run."""
+    def _meeting(self, job: Job, place: int) -> dict[str, str]:
+        """What a torchrun's agent is told; the host, which Ray knows by another address, is filled in where it runs."""
         port = _PORTS[int(job.fingerprint[:8], 16) % len(_PORTS)]
-        nodes = str(job.needs.nodes)
-        return {"PET_NNODES": nodes, "PET_RDZV_ENDPOINT": f"{{host}}:{port}", "PET_RDZV_ID": job.name}
+        return {
+            "PET_NNODES": str(job.needs.nodes),
+            "PET_RDZV_ENDPOINT": f"{{host}}:{port}",
+            "PET_RDZV_ID": job.name,
+            "PET_RDZV_CONF": f"is_host={int(place == 0)},read_timeout={_MEETING_SECONDS}",
+        }
 
     def _agent(self, job: Job) -> list[str]:
         """torchrun on a node that is not the first, below a guardian."""
         from pipelines.stages.train import agent
 
         partial = Store(self.runtime.store).partial(job.stage.name, job.fingerprint)
-        return guarded(agent(job.params, partial, self._meeting(job)))
+        return guarded(agent(job.params, partial, self._meeting(job, 1)))
 
     def poll(self, seconds: float) -> list[tuple[Job, str]]:
         """The jobs whose task has ended."""

@@ -159,7 +159,11 @@ def interrupt(run: Run) -> Iterator[Row]:
     wait_for(lambda: run.workers(), process)
     made, began = run.made(), time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    status = process.wait(timeout=60)
+    try:
+        status = process.wait(timeout=6 * QUIET_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        status = process.wait()
     seconds, left = time.monotonic() - began, run.left()
     good = status == 130 and seconds < QUIET_SECONDS and "queue" not in left
     said = run.log.read_text(errors="replace").strip().splitlines()[-1]
@@ -302,6 +306,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(words)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would a run
     folder = asked.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "rows.jsonl"

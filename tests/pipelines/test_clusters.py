@@ -205,6 +205,18 @@ def test_two_runs_on_one_store_here_and_on_ray_make_everything_once(tmp_path: Pa
 
 
 @pytest.mark.ray
+def test_one_training_spans_two_nodes_of_ray(tmp_path: Path, cluster: Any) -> None:
+    asked = ["launcher=ray", f"launcher.options.address='{cluster.address}'", "launcher.threads=1"]
+    asked += ["launcher.processes=2", "launcher.nodes=2", "train.per_device_batch_size=4"]
+    words = ["profile=smoke", "method=sft", f"store={tmp_path}", "tracker=disabled", *asked]
+    done = subprocess.run([sys.executable, "-m", "pipelines.run", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (made,) = tmp_path.glob("train/*/manifest.json")
+    params = json.loads(made.read_text())["params"]
+    assert (params["processes"], params["nodes"]) == (2, 2)
+
+
+@pytest.mark.ray
 def test_a_failure_under_ray_is_told_as_anywhere(tmp_path: Path, cluster: Any) -> None:
     with pytest.raises(StageError) as caught:
         executing(tmp_path, launcher("ray", address=cluster.address))(
