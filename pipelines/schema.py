@@ -197,8 +197,10 @@ class Launcher:
 
     @model_validator(mode="after")
     def _nodes_can_be_reached(self) -> Self:
-        if self.nodes > 1 and (self.engine, self.kind) != ("slurm", "torchrun"):
-            raise ValueError(f"{self.nodes} nodes in one training need launcher=slurm with launcher.kind=torchrun")
+        if self.nodes > 1 and (self.engine == "local" or self.kind != "torchrun"):
+            raise ValueError(
+                f"{self.nodes} nodes in one training need launcher=slurm or launcher=ray, with launcher.kind=torchrun"
+            )
         return self
 
 
