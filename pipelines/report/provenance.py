@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.report.numbers import Evidence, Source
+from pipelines.report.numbers import Evidence
+from pipelines.report.sources import Source
 
 
 def provenance(tables: Sequence[Evidence]) -> dict[str, Any]:
