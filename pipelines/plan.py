@@ -255,7 +255,7 @@ def score(config: Config) -> Call:
 def _score(config: Config) -> Call:
     params = stages.ScoreParams(dict(config.suite.benchmarks), config.judge)
     responses, asked = generate(config), benchmarks(config)
-    label = f"{checkpoint(config).label} on {config.suite.name} {config.suite.split}"
+    label = f"{responses.inputs['model'].label} on {config.suite.name} {config.suite.split}"
     return Call(stages.SCORE, params, {"responses": responses, "benchmarks": asked}, label=label)
 
 
