@@ -287,9 +287,10 @@ def _of_all(config: Config) -> Config | None:
 
 def score_by_rules(config: Config) -> Call | None:
     """The same responses scored without a judge; None where there is none."""
-    return (
-        None if config.judge.name == "rules" else _score(replace(config, judge=RulesJudge("rules", config.judge.mode)))
-    )
+    if config.judge.name == "rules":
+        return None
+    judged = _score(config)
+    return replace(judged, params=replace(judged.params, judge=RulesJudge("rules", config.judge.mode)))
 
 
 def second_opinion(config: Config) -> Call | None:
