@@ -19,6 +19,7 @@ from evaluation.benchmarks.base import published
 from evaluation.data.tsv import QA, Item
 from evaluation.judging.prompts import value_protocol
 from evaluation.judging.protocols import MATHVISTA_PAPER, MATHVISTA_TODAY, SEMANTIC, VLMEVALKIT
+from evaluation.judging.rules import infer_choice
 from evaluation.judging.verdicts import UNMATCHED, Outcome
 
 _MARKED = re.compile(r"\(([a-zA-Z])\)")
@@ -31,12 +32,31 @@ _STANCE_SENTENCES = 6
 
 def score_mathvista(item: Item, response: str, mode: str) -> Outcome:
     """The verdict on one response: extraction, then the verdict layer of `mode`."""
+    if mode == "vlmevalkit":
+        return toolkit_outcome(item, response)
     found = extract(item, response, mode)
     if found is None:
         return UNMATCHED
     extraction, rule = found
-    is_right = official_verdict(item, extraction) if mode == "official" else semantic_verdict(item, extraction)
-    return Outcome(is_right, extraction, rule)
+    if mode == "semantic":
+        return Outcome(semantic_verdict(item, extraction), extraction, rule)
+    return Outcome(official_verdict(item, extraction, is_today=mode == "today"), extraction, rule)
+
+
+def toolkit_outcome(item: Item, response: str) -> Outcome:
+    """VLMEvalKit's rules: an option that it infers, or a whole response that parses as the gold number.
+
+    Anything else is left to its judge, a right zero too, which its code takes for no answer. A list never scores.
+    """
+    if item.options:
+        gold = item.fields.get("answer_option", "") or _gold_letter(item)
+        return infer_choice(response, item.options, gold)
+    parse = {"integer": int, "float": float}.get(item.fields.get("answer_type", ""))
+    try:
+        is_right = parse is not None and parse(response) == parse(item.answer)
+    except (ValueError, OverflowError):
+        is_right = False
+    return Outcome(True, response.strip(), "equal", response.strip()) if is_right else UNMATCHED
 
 
 def extract(item: Item, response: str, mode: str = "semantic") -> tuple[str, str] | None:
@@ -58,15 +78,15 @@ def extract(item: Item, response: str, mode: str = "semantic") -> tuple[str, str
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value), rule
 
 
-def official_verdict(item: Item, extraction: str) -> bool:
-    """Whether the official verdict layer takes `extraction` for the gold answer."""
+def official_verdict(item: Item, extraction: str, is_today: bool = False) -> bool:
+    """Whether the official verdict layer takes `extraction` for the gold answer, as of the paper or of today."""
     gold = item.answer
     if item.options:
         return _official_option(item, extraction) == _gold_option(item)
     kind = item.fields.get("answer_type", "")
     try:
         if kind == "integer":
-            return str(int(extraction)) == gold
+            return str(int(float(extraction)) if is_today else int(extraction)) == gold
         if kind == "float":
             return str(round(float(extraction), precision(item))) == gold
     except (ValueError, OverflowError):
@@ -143,6 +163,10 @@ def _gold_option(item: Item) -> str:
         return item.answer
     letter = item.fields.get("answer_option", "") or item.answer
     return item.options.get(letter.strip(), item.answer)
+
+
+def _gold_letter(item: Item) -> str:
+    return next((letter for letter, text in item.options.items() if text == item.answer), item.answer)
 
 
 def _list_values(text: str) -> list[float | str]:

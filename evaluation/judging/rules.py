@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from evaluation.answers.arithmetic import evaluate
 from evaluation.answers.final import final_answer
+from evaluation.answers.inference import infer_option
 from evaluation.answers.reading import read_option
 from evaluation.answers.text import last_boxed, split_think, without_thoughts
 from evaluation.data.tsv import Item
@@ -11,26 +12,27 @@ from evaluation.judging.verdicts import UNMATCHED, Outcome
 
 LONGEST = 200
 LETTERS = "ABCDEFGH"
-_PUNCTUATION = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
 _TOLERANCE = 1e-6
 
 
 def score_choice(item: Item, response: str, mode: str) -> Outcome:
     """The verdict on a letter answer; the gold answer is a letter, and a table without option columns has A to H.
 
-    `official` follows VLMEvalKit's letter rules: exactly one option letter standing alone, else exactly one option text
-    inside a short answer. Where these fail the kit asks a model and finally draws an option at random; here the item is
-    unmatched. `semantic` reads the closing statement of the answer part.
+    `semantic` reads the closing statement of the answer part, every other mode follows the toolkit.
     """
     options = item.options or dict.fromkeys(LETTERS, "")
-    if mode != "official":
+    if mode == "semantic":
         return read_choice(without_thoughts(response), options, item.answer.strip())
-    words, answer = set(response.translate(_PUNCTUATION).split()), response.casefold()
-    found = [letter for letter in options if letter in words]
-    if len(found) != 1 and len(answer) <= 2 * sum(len(option) for option in options.values()):
-        found = [letter for letter, option in options.items() if option and option.casefold() in answer]
-    letter = found[0] if len(found) == 1 else None
-    return UNMATCHED if letter is None else Outcome(letter == item.answer.strip(), letter, "kit_letter")
+    return infer_choice(response, options, item.answer.strip())
+
+
+def infer_choice(response: str, options: Mapping[str, str], gold: str) -> Outcome:
+    """The toolkit's verdict on a letter: what its `can_infer` names.
+
+    Where that fails the toolkit asks a model and finally draws an option at random; here the rules abstain.
+    """
+    letter = infer_option(response, options)
+    return UNMATCHED if letter is None else Outcome(letter == gold, letter, "can_infer", letter)
 
 
 def read_choice(text: str, options: Mapping[str, str], gold: str) -> Outcome:
