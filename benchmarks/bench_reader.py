@@ -212,7 +212,7 @@ def bias_table(files: Sequence[Answers], mode: str) -> list[dict[str, object]]:
     for table, pair in by_table.items():
         ours = {model: {v.index: v for v in pair[model].verdicts(mode)} for model in MODELS}
         shared = [k for k in ours[MODELS[0]] if k in ours[MODELS[1]]]
-        kept = [k for k in shared if not any(ours[model][k].unmatched for model in MODELS)]
+        kept = [k for k in shared if not any(ours[model][k].unmatched or ours[model][k].conflict for model in MODELS)]
         row: dict[str, object] = {"table": table, "n": len(shared), "decided in both": len(kept)}
         for name, keys in (("all", shared), ("decided", kept)):
             judge = [100 * sum(pair[model].correct[k] for k in keys) / len(keys) for model in MODELS]

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from evaluation.answers.marks import Mark, marks
-from evaluation.answers.text import own_answer, plain, sentences
+from evaluation.answers.text import is_looping, own_answer, plain, sentences
 from evaluation.answers.typed import Text, normal, quantity_of, typed
 from evaluation.answers.units import UNIT
 
@@ -66,7 +66,6 @@ _COPULA = re.compile(
     re.I,
 )
 _LEADING = re.compile(rf"(?:\W{{0,3}})(?P<value>(?:{_NUMBER})(?:\s?(?:{UNIT}))?|[A-Za-z]+(?:-[a-z]+)?)(?![\w.])")
-_LAST = re.compile(rf"(?<![\w.^_{{-])(?:{_NUMBER})(?:\s?(?:{UNIT}))?(?![\w^])")
 _FORMULA = re.compile(
     r"(?:\$\$?|\\[(\[])(?P<answer>[^$]{1,200}?)(?:\$\$?|\\[)\]])\W{0,3}(?:\s[a-z]{1,12}){0,4}\W{0,3}$", re.S
 )
@@ -152,7 +151,7 @@ def _whole(text: str) -> Closing | None:
 def _from_end(text: str) -> Closing | None:
     """What the last sentence comes to."""
     parts = sentences(text)
-    if not parts or _OPEN_MATH.search(text[-_LONGEST:]):
+    if not parts or is_looping(parts) or _OPEN_MATH.search(text[-_LONGEST:]):
         return None  # a formula that is left open on its line: nobody can say what it holds
     whole = parts[-1].rstrip(". 。")
     sentence = plain(whole)[-400:]
@@ -179,12 +178,6 @@ def _clause(clause: str, rule: str) -> str | None:
         if quantity_of(normal(value)):
             return value
     return text if rule != "there" and len(text) <= 100 and text else None
-
-
-def last_number(text: str) -> str | None:
-    """The last number of a sentence, with its unit."""
-    found = _LAST.findall(plain(text))
-    return found[-1].strip() if found else None
 
 
 def _is_number(sentence: str) -> bool:

@@ -13,7 +13,6 @@ _BOXES = 8
 _HEAD = 2_000
 _END = 8_000
 _BOX = re.compile(r"\\?(?:boxed|fbox)\s{0,3}\{")
-_ANSWER_TAG = re.compile(r"<answer>(.{0,2000}?)</answer>", re.S | re.I)
 _NEXT_QUESTION = re.compile(r"(?:^|\n)\s{0,5}(?:Question|Hint|问题)\s?[:：]")
 _NEXT_TURN = re.compile(r"(?<=\S)\s{0,5}<\|(?:im_start|im_end|endoftext|eot_id|end)\|>")
 _ANSWER_LABEL = re.compile(r"\n\s{0,5}(?:Answer|Solution|答案)\s?[:：]")
@@ -28,11 +27,15 @@ _REFUSAL = re.compile(
     r"no (?:information|way)|need more|more (?:context|information))",
     re.I,
 )
-_REFUTED = re.compile(r"\b(?:incorrect|wrong|not (?:the )?(?:correct|right)|can be eliminated)\b", re.I)
+_REFUTED = re.compile(
+    r"\b(?:incorrect|wrong|not (?:the |a |an )?(?:correct|right|valid|viable|applicable|possible|likely|answer)|ruled? out"
+    r"|eliminated?)\b|不正确|错误",
+    re.I,
+)
 _LATEX_TEXT = re.compile(
     r"\\(?:text|textnormal|mathrm|mathbf|textbf|mathsf|textit|mbox|operatorname)\s{0,3}\{([^{}]{0,200})\}"
 )
-_SPACES = re.compile(r"</s>|<\|[a-z_]{1,20}\|>|~|(?<!\\)\\[,;: ]|\\q?quad\b|[\u00a0\u202f]")
+_SPACES = re.compile(r"</s>|<<[^<>\n]{0,60}>>|<\|[a-z_]{1,20}\|>|~|(?<!\\)\\[,;: ]|\\q?quad\b|[\u00a0\u202f]")
 _HEDGE = re.compile(r"\*\*|__|`")
 
 
@@ -75,13 +78,6 @@ def last_boxed(text: str) -> str | None:
         if content is not None:
             return content.strip()
     return None
-
-
-def marked_answers(text: str) -> list[tuple[str, str]]:
-    r"""(content, rule) of what a response marks as its answer: the last `\boxed{}`, then the last `<answer>`."""
-    tags = _ANSWER_TAG.findall(text[-20_000:])
-    found = ((last_boxed(text), "boxed"), (tags[-1].strip() if tags else None, "answer_tag"))
-    return [(inside, rule) for inside, rule in found if inside]
 
 
 def plain(text: str) -> str:
@@ -127,6 +123,11 @@ def labelled(labels: Sequence[re.Match[str]], text: str, edges: str) -> dict[str
 def sentences(text: str) -> list[str]:
     """The sentences and lines of a text that hold anything."""
     return [part.strip() for part in _SENTENCE.split(text) if part.strip()]
+
+
+def is_looping(parts: Sequence[str]) -> bool:
+    """Whether the text ends in a loop: its last whole sentence stands three times in its end."""
+    return len(parts) > 3 and any(parts[-12:].count(part) >= 3 for part in parts[-3:-1])
 
 
 def is_refusal(sentence: str) -> bool:

@@ -54,8 +54,8 @@ def score_mathvision(item: Item, response: str, mode: str) -> Outcome:
         return Outcome(True, response, "equal", response) if is_toolkit_equal(item.answer, response) else UNMATCHED
     text = without_thoughts(response)
     if item.options:
-        return read_choice(text, item.options, item.answer)
-    return read_free(text, partial(same_answer, item.answer))
+        return read_choice(text, item.options, item.answer, item.question)
+    return read_free(text, partial(same_answer, item.answer), item.question)
 
 
 def extract_published(response: str) -> str:
