@@ -91,9 +91,12 @@ def standing_letter(text: str, letters: Sequence[str]) -> str | None:
 
 def option_exact(text: str, options: Mapping[str, str]) -> str | None:
     """The option whose text is the whole answer."""
-    answer = fold(text).replace(" ", "")
-    found = [letter for letter, option in options.items() if answer and fold(option).replace(" ", "") == answer]
-    return found[0] if found and len({options[letter] for letter in found}) == 1 else None
+    for key in (_squeezed, _singular):
+        answer = key(text)
+        found = [letter for letter, option in options.items() if answer and key(option) == answer]
+        if found:
+            return found[0] if len({options[letter] for letter in found}) == 1 else None
+    return None
 
 
 def options_mentioned(text: str, options: Mapping[str, str]) -> list[str]:
@@ -176,6 +179,16 @@ def _last(patterns: Sequence[re.Pattern[str]], text: str, letters: Sequence[str]
 
 def _decimal(text: str) -> float:
     return float(text.replace(",", ""))
+
+
+def _squeezed(text: str) -> str:
+    return fold(text).replace(" ", "")
+
+
+def _singular(text: str) -> str:
+    words = fold(text).split()
+    words = words[1:] if words[:1] in (["the"], ["a"], ["an"]) and len(words) > 1 else words
+    return "".join(_stem(word) for word in words) if all(word.isalpha() for word in words) else ""
 
 
 def _stem(word: str) -> str:

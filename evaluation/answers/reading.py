@@ -79,6 +79,8 @@ def read_option(text: str, options: Mapping[str, str], question: str = "", *, co
     value = closing(text)
     if value and (letter := _by_value(value.text, options)):
         return Reading(letter, letter, f"{value.rule}_value", value.evidence)
+    if value and value.rule == "phrase" and (labelled := found_by.label(value.text, list(options))):
+        return Reading(labelled[0], labelled[0], "phrase", value.evidence)
     for reading in _implied(said, {} if is_yes_no else options):
         return reading
     if commits:

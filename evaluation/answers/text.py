@@ -35,7 +35,9 @@ _REFUTED = re.compile(
 _LATEX_TEXT = re.compile(
     r"\\(?:text|textnormal|mathrm|mathbf|textbf|mathsf|textit|mbox|operatorname)\s{0,3}\{([^{}]{0,200})\}"
 )
-_SPACES = re.compile(r"</s>|<<[^<>\n]{0,60}>>|<\|[a-z_]{1,20}\|>|~|(?<!\\)\\[,;: ]|\\q?quad\b|[\u00a0\u202f]")
+_SPACES = re.compile(
+    r"</s>|<<[^<>\n]{0,60}>>|<\|[a-z_]{1,20}\|>|~|(?<!\\)\\[,;: ]|\\q?quad\b|\\(?:left|right)\s?\.|\\displaystyle\b|[\u00a0\u202f]"
+)
 _HEDGE = re.compile(r"\*\*|__|`")
 
 
@@ -82,10 +84,10 @@ def last_boxed(text: str) -> str | None:
 
 def plain(text: str) -> str:
     r"""The text without LaTeX text commands and spaces, math delimiters, Markdown emphasis and end-of-sequence marks."""
-    text = _SPACES.sub(" ", _HEDGE.sub("", text))
+    text = _SPACES.sub(" ", _HEDGE.sub("", text)).replace("\\$", "\0")
     for _ in range(3):
         text = _LATEX_TEXT.sub(r" \1 ", text)
-    return text.replace("\\(", " ").replace("\\)", " ").replace("$", "")
+    return text.replace("\\(", " ").replace("\\)", " ").replace("$", "").replace("\0", "\\$")
 
 
 def own_answer(text: str) -> str:

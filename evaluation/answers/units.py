@@ -37,6 +37,7 @@ _TABLE: dict[str, dict[str, str]] = {
     "angle": {"1": "° deg degree 度"},
     "celsius": {"1": "°C celsius ℃"},
     "fahrenheit": {"1": "°F fahrenheit ℉"},
+    "count": {"1": "个 只 条 人 本 次 种 张 颗 块"},
     "percent": {"1": "% percent percentage pct"},
     "dollar": {"1": "$ dollar USD US$", "1/100": "cent ¢"},
     "euro": {"1": "€ euro EUR"},
