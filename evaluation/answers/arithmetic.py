@@ -42,7 +42,7 @@ def evaluate(text: str, mixed: bool = False) -> float | None:
 
 
 def exact(text: str) -> Number | None:
-    r"""As `evaluate` with mixed numbers, but a value that is rational comes as a Fraction: `1/3`, `0.1`, `2\frac{1}{2}`."""
+    r"""As `evaluate` with mixed numbers, but rational values come as Fractions: `1/3`, `0.1`, `2\frac{1}{2}`."""
     if len(text) > MAX_LENGTH:
         return None
     for written, meant in SYNONYMS.items():
@@ -174,7 +174,7 @@ class _Parser:
         exponent = self.signed(depth + 1)
         if abs(exponent) > _MAX_EXPONENT or _bits(base) * abs(exponent) > _MAX_BITS:
             raise NoValueError
-        value = base**exponent
+        value: Number | complex = base**exponent
         if isinstance(value, complex):
             raise NoValueError
         return value
@@ -210,7 +210,7 @@ class _Parser:
         if name == "pi":
             return math.pi
         if name == "sqrt" and self.accept("["):
-            degree = self.expression(depth + 1)
+            degree = float(self.expression(depth + 1))
             self.expect("]")
             value = self.argument(depth)
             if value < 0:
@@ -218,9 +218,9 @@ class _Parser:
             return float(value) ** (1 / degree)
         if name == "log":
             base = self.argument(depth) if self.accept("_") else 10.0
-            return math.log(self.argument(depth)) / math.log(base)
+            return math.log(float(self.argument(depth))) / math.log(float(base))
         if name in _FUNCTIONS:
-            return _FUNCTIONS[name](self.argument(depth))
+            return _FUNCTIONS[name](float(self.argument(depth)))
         raise NoValueError
 
     def argument(self, depth: int) -> Number:

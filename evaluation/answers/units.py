@@ -1,7 +1,7 @@
 """Units with their dimension and an exact factor to its base: a closed vocabulary, in words, symbols and Chinese.
 
-A table of our own instead of pint: these few spellings are all that answers use, factors are exact fractions, nothing is
-guessed from prefixes ("min" is no milli-inch), and reading a unit costs one look-up whatever the text is.
+A table of our own instead of pint: these few spellings are all that answers use, factors are exact fractions, nothing
+is guessed from prefixes ("min" is no milli-inch), and reading a unit costs one look-up whatever the text is.
 """
 
 import re

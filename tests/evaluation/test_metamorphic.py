@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from phrasings import NUMBER, OPTION, VALUE, YES_NO
 
 from evaluation.benchmarks import get_benchmark
 from evaluation.data.tsv import Item
 from evaluation.judging.scoring import score
-from phrasings import NUMBER, OPTION, VALUE, YES_NO
 
 ROOT = Path(os.environ.get("DRIFT_BENCHMARKS", Path(__file__).parents[2] / ".." / "shared" / "benchmarks"))
 OPTIONS = (
@@ -28,9 +28,10 @@ OPTIONS = (
 )
 # gold -> an answer that is wrong, one for each kind of answer.
 VALUES = {
-    "14": "13", "-3": "3", "2.5": "2.4", "1000": "1001", r"\frac{3}{4}": r"\frac{4}{3}", r"2\sqrt{3}": r"3\sqrt{2}", "(1,2)": "(2,1)",
-    "x^2+1": "x^2-1", "1,3,5": "1,3,7", "[-4,0)": "(-4,0)", "y=2x+1": "y=2x-1", r"12\pi": "12", r"40^{\circ}": r"41^{\circ}",
-    "3:2": "2:3", r"75\%": r"76\%", r"\$4.50": r"\$4.55", "18 cm": "18 km", r"2\frac{1}{2}": r"\frac{21}{2}", "3:30": "3:45",
+    "14": "13", "-3": "3", "2.5": "2.4", "1000": "1001", r"\frac{3}{4}": r"\frac{4}{3}",
+    r"2\sqrt{3}": r"3\sqrt{2}", "(1,2)": "(2,1)", "x^2+1": "x^2-1", "1,3,5": "1,3,7", "[-4,0)": "(-4,0)",
+    "y=2x+1": "y=2x-1", r"12\pi": "12", r"40^{\circ}": r"41^{\circ}", "3:2": "2:3", r"75\%": r"76\%",
+    r"\$4.50": r"\$4.55", "18 cm": "18 km", r"2\frac{1}{2}": r"\frac{21}{2}", "3:30": "3:45",
     r"\{1,2\}": r"\{1,3\}", "Monday": "Tuesday", "160": "16", "0.125": "0.12", "50 cents": "\\$50", "|x|": "x",
 }  # fmt: skip
 CHOICE = ("MathVista", "MathVision", "MMStar", "RealWorldQA", "WeMath", "LogicVista", "MathVerse")
@@ -111,10 +112,10 @@ def test_a_free_answer_is_credited_in_every_phrasing_and_a_wrong_one_never(bench
     ("gold", "wrong", "kind"), [("14", "13", "integer"), ("0", "1", "integer"), ("2.5", "2.4", "float")]
 )
 def test_a_number_of_mathvista_is_credited_in_every_phrasing_and_a_wrong_one_never(gold, wrong, kind):
-    hint = "Hint: Please answer the question and provide the final value, e.g., 1, 2, 3, at the end.\nQuestion: What is it?"
+    hint = "Hint: Please answer and provide the final value, e.g., 1, 2, 3, at the end.\nQuestion: What is it?"
     fields = {"question_type": "free_form", "answer_type": kind, "precision": "1"}
     cases = ((p, Item("1", hint, item.answer, fields=fields), r, ok) for p, item, r, ok in value_cases({gold: wrong}))
-    right, rejected, accepted = missed("MathVista", cases)
+    _, rejected, accepted = missed("MathVista", cases)
     assert (accepted, rejected.total()) == ([], 0), rejected
 
 
