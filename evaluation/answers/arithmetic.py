@@ -172,7 +172,8 @@ class _Parser:
         if not self.accept("^"):
             return base
         exponent = self.signed(depth + 1)
-        if abs(exponent) > _MAX_EXPONENT or _bits(base) * abs(exponent) > _MAX_BITS:
+        size = exponent if exponent >= 0 else -exponent
+        if size > _MAX_EXPONENT or _bits(base) * size > _MAX_BITS:
             raise NoValueError
         value: Number | complex = base**exponent
         if isinstance(value, complex):
@@ -202,7 +203,7 @@ class _Parser:
             raise NoValueError
         value = self.expression(depth + 1)
         self.expect(closing)
-        return abs(value) if token.text == "|" else value
+        return -value if token.text == "|" and value < 0 else value
 
     def command(self, name: str, depth: int) -> Number:
         if name in ("frac", "dfrac", "tfrac", "cfrac"):

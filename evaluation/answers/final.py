@@ -36,8 +36,10 @@ _REVERSED = re.compile(
 )
 _HEDGE = re.compile(
     r"(?:[\s:：*_>}]|so|hence|we (?:get|have|obtain|find|conclude|see)(?: that)?|in total there (?:are|is)"
-    r"|approximately|about|around|roughly|nearly|almost|simply|just|only|exactly|precisely|therefore|thus|then|indeed|equal to"
-    r"|equals|given by|found to be|estimated (?:to be|at)|likely|probably|actually|also|still|now|a total of"
+    r"|approximately|about|around|roughly|nearly|almost|simply|just|only"
+    r"|exactly|precisely|therefore|thus|then|indeed|equal to"
+    r"|equals|given by"
+    r"|found to be|estimated (?:to be|at)|likely|probably|actually|also|still|now|a total of"
     r"|in total|at least|is|are|be|to be|≈|~|=|\\approx|\\sim|约为|大约|约|是|为|等于|共有|共|有)(?![A-Za-z])\s{0,3}",
     re.I,
 )
@@ -67,8 +69,8 @@ _THERE = re.compile(
 )
 _RELATION = re.compile(r"(?:=|≈|\\approx|\w\s?:)\s?(?P<answer>[^=≈:\n]{1,100})$")
 _COPULA = re.compile(
-    r"(?:\b(?:is|are|equals|was|were|be|gives?|gets?|obtain|yields?|have|has|at|of|to|by|find that)\s|\b\w+[\'’]s\s|等于"
-    r"|共有|应有|是|为|有)"
+    r"(?:\b(?:is|are|equals|was|were|be|gives?|gets?|obtain|yields?|have|has|at|of|to|by|find that)\s|\b\w+[\'’]s\s"
+    r"|等于|共有|应有|是|为|有)"
     r"(?P<answer>[^\n]{1,100})$",
     re.I,
 )

@@ -37,8 +37,8 @@ _STATED = tuple(
 )  # fmt: skip
 _NAMED = re.compile(rf"(?i:{_WHO})(?i:{_FILLER}){{0,2}}(?:{_LOOSE}|{_LETTER})")
 _CONCLUDED = re.compile(
-    r"(?i:(?:^|\b)(?:so|thus|therefore|hence|it'?s|it is|that'?s|this is|must be|i (?:say|think|believe|guess)|因此|所以"
-    r"|故|选)|∴|→|⇒|=>)[\s,:：*(]{0,4}(?i:it'?s |it is |it must be |option |choice |选项)?"
+    r"(?i:(?:^|\b)(?:so|thus|therefore|hence|it'?s|it is|that'?s|this is|must be|i (?:say|think|believe|guess)|因此"
+    r"|所以|故|选)|∴|→|⇒|=>)[\s,:：*(]{0,4}(?i:it'?s |it is |it must be |option |choice |选项)?"
     r"[\s*(\[$\"]{0,3}([A-Z])[)\]*$\"]{0,3}\s?[.!。]?\s*$"
 )
 _PARENTHESISED = re.compile(r"[(（\[]\s?([A-Z])\s?[)）\]]")
