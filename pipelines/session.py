@@ -13,7 +13,7 @@ from typing import Any
 
 from drift.errors import DriftError
 from drift.words import HELP
-from pipelines import compose, executors
+from pipelines import compose, executors, rates
 from pipelines.environment import set_defaults
 from pipelines.fingerprint import canonical
 from pipelines.lease import Lease
@@ -45,10 +45,10 @@ def scheduler(config: Config) -> Scheduler:
         offline=config.launcher.offline,
     )
     executor = executors.make(config.launcher, runtime)
-    recorder = Recorder(config.tracker, store / RECORDINGS, config.profile)
+    recorder, machine = Recorder(config.tracker, store / RECORDINGS, config.profile), rates.load(store)
     _recorders.append(recorder)
     _use(store)
-    return Scheduler(runtime, executor, recorder)
+    return Scheduler(runtime, executor, recorder, lambda call: call.needs_on(machine).seconds, config.keep)
 
 
 @cache
