@@ -147,8 +147,8 @@ MUTATIONS = (
     Mutation("pipelines/lease.py", "now - self._seen[2] < self.expiry", "True", LEASE),
     Mutation(
         "pipelines/scheduler.py",
-        "(key in self.damaged or not is_made)",
-        "not is_made",
+        "key in self.damaged or key in",
+        "key in",
         "tests/pipelines/test_damage.py",
     ),
 )

@@ -20,6 +20,7 @@ from pipelines.schema import Config, typed
 
 # What a cluster's own engine reads, and refuses itself; and the run's `seed` under its other name, which is no key.
 FOREIGN = {"launcher.options", "world.seed"}
+UNWRITTEN = {"gate.published"}  # conf leaves it out, and the tables know theirs
 RUNS = (
     [],
     ["profile=paper", "method=sft", "judge=openai", "engine=openai", "engine.url=http://h/v1"],
@@ -104,6 +105,10 @@ def with_leaf(key: str, value: Any) -> dict[str, Any] | None:
                 value = [{next(iter(node[name][0])): value}]
             node[name] = value
             return changed
+    if key in UNWRITTEN:
+        changed = copy.deepcopy(raw(0))
+        changed[path[0]][name] = {"A": value}
+        return changed
     return None
 
 
