@@ -13,6 +13,7 @@ from evaluation.answers.yesno import leading_yes_or_no, yes_or_no
 from evaluation.benchmarks.base import published
 from evaluation.data.tsv import Item
 from evaluation.judging.prompts import NO_ANSWER, Protocol, asking, example, read_value
+from evaluation.judging.protocols import SEMANTIC, VLMEVALKIT
 from evaluation.judging.verdicts import UNMATCHED, Grouped, Outcome, Verdict
 
 _YES = {"1", "yes", "true"}
@@ -101,6 +102,7 @@ BENCHMARKS = (
         protocol=Protocol(
             _ASK, read_yes_no, lambda case, said, _: (said == "Yes") == (case.answer.strip().casefold() in _YES)
         ),
+        protocols={"official": VLMEVALKIT, "vlmevalkit": VLMEVALKIT, "semantic": SEMANTIC},
         headline="aAcc",
         metrics=grouped_accuracies,
     ),

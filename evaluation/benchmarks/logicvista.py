@@ -24,6 +24,7 @@ from evaluation.benchmarks.base import published
 from evaluation.data.converters import Conversion, read_json, write_converted
 from evaluation.data.tsv import Item
 from evaluation.judging.prompts import LETTER_EXAMPLES, Protocol, asking, example, read_letters, same_letters
+from evaluation.judging.protocols import LOGICVISTA, SEMANTIC, VLMEVALKIT_ALWAYS
 from evaluation.judging.verdicts import UNMATCHED, Outcome
 
 _OPTION_LABELS = (re.compile(r"\(\s?([A-Z])\s?\)"), re.compile(r"(?<![A-Za-z(])([A-Z])[.):](?=\s)"))
@@ -161,7 +162,8 @@ BENCHMARKS = (
         "41c5d33adf33765c399e0e6ae588c061",
         rows=447,
         rule=score_logicvista,
-        protocol=Protocol(_ASK, read_letters, same_letters, is_always_asked=True),
+        protocol=Protocol(_ASK, read_letters, same_letters),
+        protocols={"official": LOGICVISTA, "vlmevalkit": VLMEVALKIT_ALWAYS, "semantic": SEMANTIC},
         converter=_convert,
     ),
 )

@@ -14,6 +14,7 @@ from evaluation.benchmarks.base import Benchmark, ask_question, column
 from evaluation.data.tsv import Item
 from evaluation.judging.judge import JudgeRequest
 from evaluation.judging.prompts import Protocol, ask_value, read_value
+from evaluation.judging.protocols import MATHVERSE, SEMANTIC, VLMEVALKIT_ALWAYS
 from evaluation.judging.rules import read_choice, read_free
 from evaluation.judging.verdicts import Outcome
 
@@ -76,8 +77,8 @@ def _mathverse(name: str, alias: str, prompt: Callable[[Item], str]) -> Benchmar
             read_value,
             is_gold=lambda request, answer, mode: answer == request.answer.strip(),
             compare=_ask_equality,
-            is_always_asked=True,
         ),
+        protocols={"official": MATHVERSE, "vlmevalkit": VLMEVALKIT_ALWAYS, "semantic": SEMANTIC},
     )
 
 

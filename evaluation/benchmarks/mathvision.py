@@ -21,6 +21,7 @@ from evaluation.benchmarks.base import Benchmark, published
 from evaluation.data.converters import Conversion, write_converted
 from evaluation.data.tsv import Item
 from evaluation.judging.prompts import value_protocol
+from evaluation.judging.protocols import MATH_V, SEMANTIC, VLMEVALKIT
 from evaluation.judging.rules import LONGEST, read_choice, read_free
 from evaluation.judging.verdicts import UNMATCHED, Outcome
 
@@ -163,6 +164,7 @@ def _mathvision(name: str, md5: str, rows: int, questions: str) -> Benchmark:
         rows=rows,
         rule=score_mathvision,
         protocol=value_protocol(score_mathvision),
+        protocols={"official": MATH_V, "vlmevalkit": VLMEVALKIT, "semantic": SEMANTIC},
         unclipped=("official",),
         converter=partial(_convert, questions=questions),
     )

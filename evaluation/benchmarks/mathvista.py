@@ -18,6 +18,7 @@ from evaluation.answers.yesno import leading_yes_or_no, stance
 from evaluation.benchmarks.base import published
 from evaluation.data.tsv import QA, Item
 from evaluation.judging.prompts import value_protocol
+from evaluation.judging.protocols import MATHVISTA_PAPER, MATHVISTA_TODAY, SEMANTIC, VLMEVALKIT
 from evaluation.judging.verdicts import UNMATCHED, Outcome
 
 _MARKED = re.compile(r"\(([a-zA-Z])\)")
@@ -158,5 +159,11 @@ BENCHMARKS = (
         columns=(*QA, "question_type", "answer_type"),
         rule=score_mathvista,
         protocol=value_protocol(score_mathvista),
+        protocols={
+            "official": MATHVISTA_PAPER,
+            "today": MATHVISTA_TODAY,
+            "vlmevalkit": VLMEVALKIT,
+            "semantic": SEMANTIC,
+        },
     ),
 )

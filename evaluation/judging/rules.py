@@ -36,7 +36,7 @@ def score_choice(item: Item, response: str, mode: str) -> Outcome:
 def read_choice(text: str, options: Mapping[str, str], gold: str) -> Outcome:
     """The verdict on the option that a careful reader takes `text` to choose."""
     letter, said, rule = read_option(text, options)
-    return Outcome(letter == gold, said, rule if said else "unmatched")
+    return Outcome(letter == gold, said, rule) if said else UNMATCHED
 
 
 def read_free(text: str, is_gold: Callable[[str], bool]) -> Outcome:
