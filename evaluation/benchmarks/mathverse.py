@@ -69,6 +69,7 @@ def _mathverse(name: str, alias: str, prompt: Callable[[Item], str]) -> Benchmar
         url=f"https://opencompass.openxlab.space/utils/benchmarks/MathVerse/{_TSV}",
         md5="68a11d4680014ac881fa37adeadea3a4",
         rows=788,
+        facets=("metadata.problem_version", "metadata.subject", "metadata.subfield"),
         prompt=prompt,
         rule=score_mathverse,
         options=question_choices,

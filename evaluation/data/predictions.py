@@ -1,4 +1,4 @@
-"""Predictions: index and response of each row of a file, read one at a time, and where many of them wait for their item.
+"""Predictions: index and response of each row of a file, one at a time, and a place where they wait for their items.
 
 The response is the column `response`, else `prediction`, as VLMEvalKit calls it. A file that VLMEvalKit wrote repeats
 its table's answers: where there is such a column it must agree with the data's.
@@ -114,21 +114,18 @@ class Waiting:
         except sqlite3.IntegrityError:
             raise _twice(self.path, prediction.index) from None
         except sqlite3.Error as error:
-            raise DataError(f"{self.path}: no room for a copy in {tempfile.gettempdir()} ({error}); set TMPDIR") from error
+            raise DataError(
+                f"{self.path}: no room for a copy in {tempfile.gettempdir()} ({error}); set TMPDIR"
+            ) from error
         self.count += 1
 
 
 def _text(place: str, column: str, value: Any) -> str:
     """A cell as text; numbers as they are written, whole ones without a point where it is an index."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise DataError(f"{place}, column {column!r}: {value} is no answer; expected text (\"\" for none)")
-    if isinstance(value, float) and column == "index" and value.is_integer():
-        value = int(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise DataError(f'{place}, column {column!r}: the {column} is {value!r}; expected text ("" for none)')
-    return value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number and not isinstance(value, str):
+        raise DataError(f'{place}, column {column!r}: {value!r} is no answer; expected text ("" for none)')
+    return str(int(value) if column == "index" and is_number and value == int(value) else value)
 
 
 def _gold(value: Any) -> str:

@@ -64,7 +64,9 @@ def _separated(delimiter: str) -> Callable[[Path, str], Iterator[Row]]:
         line = 1
         with _opened(path) as raw:
             try:
-                reader = csv.DictReader(io.TextIOWrapper(raw, "utf-8-sig", newline=""), delimiter=delimiter, strict=True)
+                reader = csv.DictReader(
+                    io.TextIOWrapper(raw, "utf-8-sig", newline=""), delimiter=delimiter, strict=True
+                )
                 width = len(reader.fieldnames or ())
                 for record in reader:
                     line = reader.line_num
@@ -157,7 +159,9 @@ def _xlsx(path: Path, what: str) -> Iterator[Row]:
     try:
         with zipfile.ZipFile(path) as parts:
             if (size := sum(part.file_size for part in parts.infolist())) > _LARGEST_BOOK:
-                raise DataError(f"{path}: {size} bytes when unpacked, expected at most {_LARGEST_BOOK}; use tsv or JSON lines")
+                raise DataError(
+                    f"{path}: {size} bytes when unpacked, expected at most {_LARGEST_BOOK}; use tsv or JSON lines"
+                )
         with path.open("rb") as stream, closing(openpyxl.load_workbook(stream, read_only=True, data_only=True)) as book:
             yield from _sheet(path, book.worksheets[0].iter_rows())
     except (*broken, *values) as error:
