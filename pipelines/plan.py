@@ -14,12 +14,13 @@ from drift.merging.config import Value, describe, get_method, resolve_hyperparam
 from drift.selection import GEOMETRY_GROUPS
 from drift.training.config import AUTO, InjectionConfig
 from evaluation.engines.config import TransformersConfig
+from evaluation.judging.config import OpenAIJudge, PublishedJudge, RulesJudge
 from evaluation.toolkit.job import check_comparable
 from pipelines import stages
 from pipelines.errors import ConfigError
 from pipelines.fingerprint import fingerprint
 from pipelines.lab.config import WorldConfig
-from pipelines.schema import Config, Method, VLMEvalKit
+from pipelines.schema import Config, Method, PublishedFile, VLMEvalKit
 from pipelines.stage import Bind, Call
 
 _CHOICES: dict[str, Call] = {}
@@ -51,6 +52,22 @@ def _world(config: Config, *sizes: str) -> WorldConfig:
     return replace(config.world.counting(*sizes), seed=config.seed)
 
 
+def answers(config: Config) -> Call:
+    """Published answers to the suite's benchmarks, with its tables and the publisher's verdicts."""
+    source, place = config.answers, bool(config.answers.root)
+
+    def file(column: str, each: PublishedFile) -> stages.AnswerFile:
+        sha256 = (each.place_sha256 or each.sha256) if place else each.sha256
+        return stages.AnswerFile(column, each.benchmark, each.place if place else each.path, sha256)
+
+    files = [file(column, each) for column, each in source.files.items()]
+    files += [file("", source.questions)] if source.questions else []
+    params = stages.AnswersParams(
+        "folder" if place else "hub", source.format, source.repository, source.commit, tuple(files), source.root
+    )
+    return Call(stages.ANSWERS, params, label=f"{source.name} {source.chosen}")
+
+
 def data(config: Config) -> Call:
     """The SFT examples."""
     source = config.data
@@ -68,7 +85,9 @@ def data(config: Config) -> Call:
 
 
 def benchmarks(config: Config) -> Call:
-    """The TSVs of the suite's benchmarks on its split."""
+    """The TSVs of the suite's benchmarks on its split, or those that published answers are about."""
+    if config.answers.files:
+        return answers(config)
     suite, lab = config.suite, config.suite.source == "lab"
     params = stages.BenchmarksParams(
         source=suite.source,
@@ -205,6 +224,8 @@ def _choice(config: Config, values: tuple[Any, ...], tried: Sequence[Config], la
 
 def choice(config: Config) -> Call | None:
     """The call that chose a hyper-parameter of the config's checkpoint; None where none was chosen."""
+    if config.answers.files:
+        return None
     if config.method.stage == "merge" and config.merge.coefficient == AUTO:
         return merge_choice(config)
     if config.injection.alpha == AUTO:
@@ -214,14 +235,18 @@ def choice(config: Config) -> Call | None:
 
 
 def checkpoint(config: Config) -> Call:
-    """The checkpoint that the method makes."""
+    """The checkpoint that the method makes; published answers stand for the one that gave them."""
+    if config.answers.files:
+        return answers(config)
     if config.method.stage == "none":
         return model(config, "mllm")
     return merge(config) if config.method.stage == "merge" else train(config)
 
 
 def generate(config: Config) -> Call:
-    """The checkpoint's responses to the suite."""
+    """The checkpoint's responses to the suite, or published ones."""
+    if config.answers.files:
+        return answers(config)
     suite = config.suite
     _check_pixel_limits(config)
     params = stages.GenerateParams(tuple(suite.benchmarks.values()), suite.variant, config.engine)
@@ -232,10 +257,30 @@ def generate(config: Config) -> Call:
 
 def score(config: Config) -> Call:
     """The scores of the checkpoint on the suite: what a table cell is read from."""
-    params = stages.ScoreParams(dict(config.suite.benchmarks), config.judge)
+    params = stages.ScoreParams(dict(config.columns), config.judge)
     responses = generate(config)
     inputs = {"responses": responses, "benchmarks": benchmarks(config)}
     return Call(stages.SCORE, params, inputs, label=responses.label)
+
+
+def published_score(config: Config) -> Call:
+    """Published answers by their publisher's verdicts."""
+    return score(replace(config, judge=PublishedJudge("published")))
+
+
+def official_score(config: Config) -> Call:
+    """The same responses by the benchmarks' own rules alone."""
+    return score(replace(config, judge=RulesJudge("rules", "official")))
+
+
+def semantic_score(config: Config) -> Call:
+    """The same responses as a careful reader would take them, by rules alone."""
+    return score(replace(config, judge=RulesJudge("rules", "semantic")))
+
+
+def judged_score(config: Config) -> Call | None:
+    """The same responses by the configured judge; None where rules alone decide."""
+    return score(config) if isinstance(config.judge, OpenAIJudge) else None
 
 
 def second_opinion(config: Config) -> Call | None:

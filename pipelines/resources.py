@@ -31,7 +31,7 @@ def fetching(call: Call) -> Needs:
     if call.params.source == "lab":
         return _lab(call)
     if call.params.source == "folder":
-        return Needs(seconds=30)
+        return Needs(seconds=30 if call.stage.name != "answers" else call.stage.seconds)
     return Needs(memory_gb=4, seconds=900, retries=_DOWNLOAD_RETRIES)
 
 
@@ -70,6 +70,6 @@ def comparing(call: Call) -> Needs:
 
 def judging(call: Call) -> Needs:
     """Rules take no time; a judge's endpoint takes some, and may be away for a while."""
-    if call.params.judge.name == "rules":
+    if call.params.judge.name in ("rules", "published"):
         return _lab(call) if is_lab(call) else Needs(seconds=30)
     return Needs(seconds=600, retries=_DOWNLOAD_RETRIES)

@@ -25,6 +25,10 @@ _PLANNED: Mapping[str, Callable[[Config], Call | None]] = {
     "score": plan.score,
     "checkpoint": plan.checkpoint,
     "choice": plan.choice,  # None where nothing was chosen
+    "published": plan.published_score,
+    "official": plan.official_score,
+    "semantic": plan.semantic_score,
+    "judged": plan.judged_score,  # None where rules alone decide
 }
 
 _TABLE = TypeAdapter(Table)
@@ -67,7 +71,7 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
     inputs: dict[str, Call] = {}
     cells: list[Cell] = []
     profile, _ = compose.load_fitting([], overrides)
-    made = [table for table in tables if not table.profiles or profile.profile in table.profiles]
+    made = [table for table in tables if table.is_made_in(profile.profile)]
     if not made:
         raise ConfigError(
             f"profile {profile.profile} makes none of {', '.join(t.name for t in tables)}: it is made in "
@@ -123,7 +127,7 @@ def _check_columns(table: Table, config: Config) -> None:
     Raises:
         ConfigError: it is not; names the closest.
     """
-    known = [*config.suite.benchmarks, AVERAGE]
+    known = [*config.columns, AVERAGE]
     for column in table.columns if KINDS[table.kind].has_scores else ():
         if column.partition("_")[0] not in known:
             raise ConfigError(f"{table.name}: suite {config.suite.name} has no {column!r}; {closest(column, known)}")

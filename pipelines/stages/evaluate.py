@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,18 @@ from evaluation.data.tsv import load_items
 from evaluation.engines.base import Request
 from evaluation.engines.config import load_engine
 from evaluation.engines.generate import run_generation
-from evaluation.judging.config import OpenAIJudge
+from evaluation.judging.config import OpenAIJudge, PublishedJudge
 from evaluation.judging.http import HttpJudge
 from evaluation.judging.scoring import score, summarise
+from evaluation.judging.verdicts import Verdict
 from pipelines.errors import StageError
 from pipelines.lab.diagnostics import diagnose
-from pipelines.layout import CHECKPOINT
+from pipelines.layout import CHECKPOINT, PUBLISHED
 from pipelines.scored import Scored, read_scores, write_scores
 from pipelines.stage import Runtime
 from pipelines.stages import ChooseParams, GenerateParams, ScoreParams
+
+PUBLISHER = "publisher"  # the rule of a verdict that is not ours
 
 
 def generate(params: GenerateParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -54,6 +57,8 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
         lines = read_jsonl(inputs["responses"] / f"{name}.jsonl", "responses")
         responses = {line["index"]: line["response"] for line in lines}
         verdicts = score(benchmark, items, responses, config.mode, judge)
+        if isinstance(config, PublishedJudge):
+            verdicts = _published(verdicts, read_jsonl(inputs["responses"] / f"{name}{PUBLISHED}", "verdicts"))
         if judge is not None and judge.is_lost:
             raise StageError(
                 f"judge {judge.model} at {judge.url} stopped answering on {name}; last: "
@@ -65,6 +70,15 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
     write_scores(out, scores)
     values: dict[str, Any] = {"scores": {column: scored.score.value for column, scored in scores.items()}}
     return values if judge is None else values | {"judge": judge.model, "judge_usage": asdict(judge.usage())}
+
+
+def _published(verdicts: Sequence[Verdict], said: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+    """The publisher's verdicts in place of ours, whose extraction and rule are not its."""
+    theirs = {line["index"]: line["correct"] for line in said}
+    return [
+        replace(each, correct=theirs[each.index], extraction=None, rule=PUBLISHER, unmatched=False, conflict=False)
+        for each in verdicts
+    ]
 
 
 def choose(params: ChooseParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
