@@ -6,6 +6,7 @@ artifact have equal keys, so the plans of many configs join into one DAG by them
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from drift.config import MergeConfig, PriorConfig
@@ -49,7 +50,13 @@ def model(config: Config, role: str) -> Call:
 
 def _world(config: Config, *sizes: str) -> WorldConfig:
     """The world of the run's seed, its data sizes counting only where they decide what is made."""
-    return replace(config.world.counting(*sizes), seed=config.seed)
+    return _world_of(config.world, config.seed, sizes)
+
+
+@cache
+def _world_of(world: WorldConfig, seed: int, sizes: tuple[str, ...]) -> WorldConfig:
+    """A table's thousand calls stand in a handful of worlds, and each one that is made is checked number by number."""
+    return replace(world.counting(*sizes), seed=seed)
 
 
 def answers(config: Config) -> Call:
@@ -181,7 +188,8 @@ def train(config: Config) -> Call:
     label = f"{_pair(config)}{config.method.name} {injection.scale} {alpha} {config.prior.kind} {_groups(config)}"
     label = f"{label} on {config.data.name} seed={config.seed}"
     training = replace(config.train, seed=config.train.seed + config.seed)
-    return Call(stages.TRAIN, stages.TrainParams(training, injection, config.launcher.processes), inputs, binds, label)
+    params = stages.TrainParams(training, injection, config.launcher.ranks, config.launcher.nodes)
+    return Call(stages.TRAIN, params, inputs, binds, label)
 
 
 def alpha_choice(config: Config) -> Call | float:

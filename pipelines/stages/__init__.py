@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from drift.config import RUNTIME, MergeConfig, PriorConfig, Selection
+from drift.errors import TrainingError
 from drift.training.config import InjectionConfig, TrainingConfig
+from drift.training.division import divide, identity
 from evaluation.data.published import Format
 from evaluation.engines.config import EngineConfig, TransformersConfig
 from evaluation.judging.config import JudgeConfig
@@ -104,11 +106,22 @@ class MergeParams:
 
 @dataclass(frozen=True)
 class TrainParams:
-    """SFT or DRIFT: drift.training. `processes` is the data-parallel size, so it is part of the result."""
+    """SFT or DRIFT: drift.training. On how many `processes` and `nodes` the global batch is trained is no identity."""
 
     training: TrainingConfig
     injection: InjectionConfig
-    processes: int
+    processes: int = 1
+    nodes: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises TrainingError where the global batch can't be divided over the processes, or these over the nodes."""
+        divide(self.training, self.processes)
+        if self.processes % self.nodes:
+            raise TrainingError(f"{self.processes} processes on {self.nodes} nodes: each node has equally many")
+
+    def identity(self) -> dict[str, Any]:
+        """As one process would train it."""
+        return {"training": identity(self.training), "injection": self.injection, "processes": 1}
 
 
 @dataclass(frozen=True)
@@ -162,6 +175,25 @@ class ReportParams:
     variant: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A cell that has no number, and why."""
+
+    table: str
+    row: str
+    seed: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class PartialParams:
+    """The report as far as it could be made, all tables that were asked for, and the cells that failed."""
+
+    report: ReportParams
+    tables: tuple[Table, ...]
+    failed: tuple[Failed, ...]
+
+
 MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70, resources.fetching)
 ANSWERS = Stage("answers", 1, "pipelines.stages.published:take_answers", 3, resources.fetching)
 DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3, resources.fetching)
@@ -176,8 +208,10 @@ SECOND_OPINION = Stage(
     "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
 )
 CHOOSE = Stage("choose", 1, "pipelines.stages.evaluate:choose", 0.1)
-REPORT = Stage("report", 2, "pipelines.stages.report:report", 5)
+REPORT = Stage("report", 3, "pipelines.stages.report:report", 5)
+PARTIAL = Stage("partial", 1, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
     MODEL, DATA, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, GENERATE, SCORE, SECOND_OPINION, CHOOSE, REPORT,
+    PARTIAL,
 )  # fmt: skip
 STAGES = {stage.name: stage for stage in _ALL}
