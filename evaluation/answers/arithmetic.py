@@ -7,6 +7,7 @@ is refused above MAX_LENGTH characters; powers and factorials are bounded.
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 from evaluation.answers.tokens import SYNONYMS, NoValueError, Number, Token, tokens_of
 
@@ -40,6 +41,26 @@ def evaluate(text: str, mixed: bool = False) -> float | None:
     return _value(text.rstrip(". "), mixed, is_prefix=False)
 
 
+def exact(text: str) -> Number | None:
+    r"""As `evaluate` with mixed numbers, but a value that is rational comes as a Fraction: `1/3`, `0.1`, `2\frac{1}{2}`."""
+    if len(text) > MAX_LENGTH:
+        return None
+    for written, meant in SYNONYMS.items():
+        text = text.replace(written, meant)
+    try:
+        tokens = [
+            Token("number", token.text, Fraction(token.text.replace(",", ""))) if token.kind == "number" else token
+            for token in tokens_of(text.rstrip(". "), False)
+        ]
+        parser = _Parser(tokens, mixed=True)
+        value = parser.expression(0)
+    except (NoValueError, ValueError, OverflowError, ZeroDivisionError):
+        return None
+    if parser.peek() is not None:
+        return None
+    return value if isinstance(value, int | Fraction) or math.isfinite(value) else None
+
+
 def evaluate_prefix(text: str) -> float | None:
     r"""The value of the longest LaTeX expression that `text` begins with, as a LaTeX-to-sympy parser reads it.
 
@@ -59,6 +80,10 @@ def _value(text: str, mixed: bool, is_prefix: bool) -> float | None:
     except (NoValueError, ValueError, OverflowError, ZeroDivisionError):
         return None
     return value if math.isfinite(value) else None
+
+
+def _bits(value: Number) -> int:
+    return 0 if isinstance(value, float) else max(value.numerator.bit_length(), value.denominator.bit_length())
 
 
 class _Parser:
@@ -147,7 +172,7 @@ class _Parser:
         if not self.accept("^"):
             return base
         exponent = self.signed(depth + 1)
-        if abs(exponent) > _MAX_EXPONENT or (isinstance(base, int) and base.bit_length() * abs(exponent) > _MAX_BITS):
+        if abs(exponent) > _MAX_EXPONENT or _bits(base) * abs(exponent) > _MAX_BITS:
             raise NoValueError
         value = base**exponent
         if isinstance(value, complex):
@@ -205,7 +230,8 @@ class _Parser:
             previous = self.tokens[self.position - 1]
             if previous.kind == "command" and previous.text.endswith("frac"):
                 self.tokens[self.position : self.position + 1] = [
-                    Token("number", digits, int(digits)) for digits in (token.text[0], token.text[1:])
+                    Token("number", digits, type(token.value)(int(digits)))
+                    for digits in (token.text[0], token.text[1:])
                 ]
         if depth > _MAX_DEPTH:
             raise NoValueError

@@ -33,7 +33,7 @@ def score_mathverse(item: Item, response: str, mode: str) -> Outcome:
     text, gold = without_thoughts(response), item.answer.strip()
     options = question_choices(item)
     if gold in options:
-        return read_choice(text, options, gold)
+        return read_choice(text, options, gold, item.question)
     is_official = mode == "official"
     return read_free(text, lambda a: a.strip() == gold if is_official else same_answer(item.answer, a))
 

@@ -68,7 +68,12 @@ def _verdict(benchmark: "Benchmark", item: Item, response: str | None, mode: str
     if is_cut and mode == "semantic" and last_boxed(response) is None:
         return replace(blank, rule="truncated", is_truncated=True, unmatched=True)
     outcome = benchmark.rule(item, response if mode in benchmark.unclipped else clip_answer(response), mode)
-    return replace(blank, **vars(outcome), is_truncated=is_cut)
+    return replace(blank, **vars(outcome), position=_place(response, outcome.evidence), is_truncated=is_cut)
+
+
+def _place(response: str, evidence: str) -> int | None:
+    place = response.rfind(evidence) if evidence else -1
+    return place if place >= 0 else None
 
 
 def open_to_judge(benchmark: "Benchmark", verdicts: Sequence[Verdict]) -> list[int]:

@@ -19,7 +19,6 @@ class Outcome:
         extraction: the answer as it was read, or what stands in its place (a text that is no option); None for nothing.
         rule: the rule that read it.
         evidence: the words of the response that the rule went by.
-        position: where they begin in the response that the rule was given, None where they are spelled otherwise there.
         conflict: what the response marks says two things (a boxed letter before a value of another option).
         unmatched: the rules abstain: a judge may decide, and without one the item is wrong and counted.
     """
@@ -28,7 +27,6 @@ class Outcome:
     extraction: str | None
     rule: str
     evidence: str = ""
-    position: int | None = None
     conflict: bool = False
     unmatched: bool = False
 
@@ -46,7 +44,8 @@ class Verdict:
         correct: None is unjudged, neither right nor wrong.
         extraction: the answer that was read; None where nothing stands in its place.
         rule: name of the rule that decided, or "judge".
-        evidence, position, conflict, unmatched: as in Outcome; `unmatched` stays True where no judge decided it.
+        evidence, conflict, unmatched: as in Outcome; `unmatched` stays True where no judge decided it.
+        position: where the evidence begins in the response, None where it is spelled otherwise there.
         gold: the item's answer.
         mode: "official", "today", "vlmevalkit" or "semantic".
         protocol: name of the protocol that the mode stands for here, such as `math-v@COMMIT`.
