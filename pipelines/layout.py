@@ -9,3 +9,5 @@ SCORES = "scores.json"
 PUBLISHED = ".published.jsonl"  # behind a benchmark's name: the verdicts of whoever published its answers
 TABLES = "tables"
 FIGURES = "figures"
+QUESTIONS = "questions.json"
+SEEN = "seen.json"

@@ -14,6 +14,7 @@ from drift.families import get_family
 from drift.merging.config import Value, describe, get_method, resolve_hyperparameters
 from drift.selection import GEOMETRY_GROUPS
 from drift.training.config import AUTO, InjectionConfig
+from evaluation.data.splits import RULE
 from evaluation.engines.config import TransformersConfig
 from evaluation.judging.config import OpenAIJudge, PublishedJudge, RulesJudge
 from evaluation.toolkit.job import check_comparable
@@ -96,13 +97,15 @@ def benchmarks(config: Config) -> Call:
     if config.answers.files:
         return answers(config)
     suite, lab = config.suite, config.suite.source == "lab"
+    if lab and suite.split == "all":
+        raise ConfigError("a lab world draws the items to choose on and to report on apart; suite.split is one of them")
     params = stages.BenchmarksParams(
         source=suite.source,
         names=tuple(suite.benchmarks.values()),
         split=suite.split,
         world=_world(config, "suite_items", "wemath_groups") if lab else None,
         root=suite.root,
-        revision=suite.revision,
+        revision="" if lab else " ".join(filter(None, (suite.revision, RULE))),
     )
     return Call(stages.BENCHMARKS, params, label=f"{suite.name} {suite.split} seed={config.seed}")
 
@@ -226,7 +229,10 @@ def _choice(config: Config, values: tuple[Any, ...], tried: Sequence[Config], la
             for place, each in enumerate(tried)
             for seed in config.seeds
         }
-        _CHOICES[asked] = Call(stages.CHOOSE, stages.ChooseParams(values), inputs, label=f"{_pair(config)}{label}")
+        for role, split in (("seen", suite), ("reported", replace(suite, split="test"))):
+            inputs |= {f"{role}:{n}": benchmarks(replace(config, suite=split, seed=n)) for n in config.seeds}
+        params = stages.ChooseParams(values, tuple(suite.benchmarks.values()))
+        _CHOICES[asked] = Call(stages.CHOOSE, params, inputs, label=f"{_pair(config)}{label}")
     return _CHOICES[asked]
 
 
@@ -252,23 +258,64 @@ def checkpoint(config: Config) -> Call:
 
 
 def generate(config: Config) -> Call:
-    """The checkpoint's responses to the suite, or published ones."""
+    """The checkpoint's responses to the suite, to the whole of one that is reported on in part; or published ones."""
     if config.answers.files:
         return answers(config)
-    suite = config.suite
     _check_pixel_limits(config)
+    suite = (_of_all(config) or config).suite
     params = stages.GenerateParams(tuple(suite.benchmarks.values()), suite.variant, config.engine)
-    made = checkpoint(config)
+    made, asked = checkpoint(config), benchmarks(replace(config, suite=suite))
     label = f"{made.label} on {suite.name} {suite.split}"
-    return Call(stages.GENERATE, params, {"model": made, "benchmarks": benchmarks(config)}, label=label)
+    return Call(stages.GENERATE, params, {"model": made, "benchmarks": asked}, label=label)
 
 
 def score(config: Config) -> Call:
-    """The scores of the checkpoint on the suite: what a table cell is read from."""
+    """The scores of the checkpoint on the suite: what a table cell is read from.
+
+    Raises:
+        ConfigError: a choice was made on a part of what would be scored.
+    """
+    suite, chosen_on = config.suite, config.validation
+    shared = set(suite.benchmarks.values()) & set(chosen_on.benchmarks.values())
+    if suite.split == "all" and suite.source == chosen_on.source and shared and choice(config) is not None:
+        raise ConfigError(
+            f"suite.split=all holds what `auto` chooses on ({', '.join(sorted(shared))}); say suite.split=test"
+        )
+    return _score(config)
+
+
+def _score(config: Config) -> Call:
     params = stages.ScoreParams(dict(config.columns), config.judge)
-    responses = generate(config)
-    inputs = {"responses": responses, "benchmarks": benchmarks(config)}
-    return Call(stages.SCORE, params, inputs, label=responses.label)
+    responses, asked = generate(config), benchmarks(config)
+    label = f"{checkpoint(config).label} on {config.suite.name} {config.suite.split}"
+    if config.answers.files:
+        label = f"{responses.label} {config.judge.name} {config.judge.mode}"
+    return Call(stages.SCORE, params, {"responses": responses, "benchmarks": asked}, label=label)
+
+
+def score_of_all(config: Config) -> Call | None:
+    """The same responses scored on every item, seen by a choice or not, as the paper does; None in a lab's world."""
+    whole = _of_all(config)
+    return _score(whole) if whole else None
+
+
+def all_benchmarks(config: Config) -> Call | None:
+    """The whole tables that a published suite's split is a part of; None in a lab's world."""
+    whole = _of_all(config)
+    return benchmarks(whole) if whole else None
+
+
+def _of_all(config: Config) -> Config | None:
+    suite = config.suite
+    is_part = suite.source != "lab" and suite.split == "test" and not config.answers.files
+    return replace(config, suite=replace(suite, split="all")) if is_part else None
+
+
+def score_by_rules(config: Config) -> Call | None:
+    """The same responses scored without a judge; None where there is none."""
+    return (
+        None if config.judge.name == "rules" else _score(replace(config, judge=RulesJudge("rules", config.judge.mode)))
+    )
 
 
 def published_score(config: Config) -> Call:

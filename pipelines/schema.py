@@ -112,13 +112,15 @@ class Data:
 class Suite:
     """The benchmarks of a score, by the paper's column names, and where their tables come from.
 
-    `root` is the folder of a suite whose source is one, `revision` the digest of what lies in it.
+    Choices are made on the split `validation`, reported is `test` (evaluation.data.splits parts published tables, a lab
+    world draws the two apart); `all` is a whole published table. `root` is the folder of a suite whose source is one,
+    `revision` the digest of what lies in it.
     """
 
     name: str
     source: Source
     benchmarks: Annotated[Mapping[str, str], Field(min_length=1)]
-    split: Literal["validation", "test"] = "test"
+    split: Literal["validation", "test", "all"] = "test"
     variant: Literal["default", "direct", "boxed"] = "default"
     root: str = ""
     revision: str = ""

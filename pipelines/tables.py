@@ -30,6 +30,10 @@ _PLANNED: Mapping[str, Callable[[Config], Call | None]] = {
     "official": plan.official_score,
     "semantic": plan.semantic_score,
     "judged": plan.judged_score,  # None where rules alone decide
+    "items": plan.benchmarks,
+    "all": plan.score_of_all,  # None where nothing is left out
+    "all_items": plan.all_benchmarks,
+    "rules": plan.score_by_rules,  # None where rules alone decide
 }
 
 _TABLE = TypeAdapter(Table)

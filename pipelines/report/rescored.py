@@ -15,8 +15,9 @@ import pandas
 from drift.files import read_jsonl
 from evaluation.data.markdown import markdown
 from evaluation.statistics import Interval, paired_bootstrap, wilson
-from pipelines.report.numbers import Evidence, Number, Numbers, Source, paper_number
+from pipelines.report.numbers import Evidence, Number, Numbers, paper_number
 from pipelines.report.render import BLANK
+from pipelines.report.sources import Source
 
 PUBLISHED, LAYERS = "published", ("official", "semantic", "judged")
 READING = (
@@ -137,6 +138,7 @@ def _number(file: File, layer: str, name: str, share: float) -> Number:
         paper=file.stated if layer == PUBLISHED else None,
         fingerprints=(str(file.layers[layer].manifest["fingerprint"]),),
         unjudged=file.layers[layer].scores[file.column].score.unjudged,
+        varies="questions",
     )
 
 

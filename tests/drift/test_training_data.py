@@ -208,7 +208,8 @@ def test_all_errors_of_a_config_come_at_once(tmp_path):
     with pytest.raises(TrainingError, match="unknown alpha_schedule 'cosin'; did you mean 'cosine'"):
         InjectionConfig(alpha_schedule="cosin")
     with pytest.raises(
-        TrainingError, match=r"group_alpha is .*nan.*, expected a finite number.*unknown group_alpha 'mpl'; did you mean 'mlp'"
+        TrainingError,
+        match=r"group_alpha is .*nan.*, expected a finite number.*unknown group_alpha 'mpl'; did you mean 'mlp'",
     ):
         InjectionConfig(group_alpha={"mpl": -1.0, "attn": float("nan")})
     with pytest.raises(TrainingError, match="no prior folder is given"):
