@@ -49,7 +49,8 @@ def labels_of(item: Item, facet: str) -> list[str]:
             record = json.loads(text)
         except (ValueError, RecursionError):
             record = None
-        text = str(record.get(key, "")) if isinstance(record, dict) else item.fields.get(key, "")
+        is_there = isinstance(record, dict) and key in record
+        text = str(record[key]) if is_there else item.fields.get(key, "")
     if text.lstrip().startswith("["):
         try:
             return parse_choices(text)
