@@ -217,7 +217,7 @@ SECOND_OPINION = Stage(
 )
 CHOOSE = Stage("choose", 2, "pipelines.stages.evaluate:choose", 0.1)
 REPORT = Stage("report", 4, "pipelines.stages.report:report", 5)
-PARTIAL = Stage("partial", 1, "pipelines.stages.partial:partial_report", 5)
+PARTIAL = Stage("partial", 2, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
     MODEL, DATA, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, GENERATE, SCORE, SECOND_OPINION, CHOOSE, REPORT,
     PARTIAL,

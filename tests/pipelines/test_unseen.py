@@ -97,7 +97,7 @@ class Planned:
         return {mark for score in tried for mark in self.held(score.inputs["benchmarks"])}
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", [pytest.param(p, marks=[pytest.mark.slow] * (p == "smoke")) for p in PROFILES])
 def test_no_chosen_value_has_seen_a_reported_item(made: Path, profile: str) -> None:
     specs = [table for name in tables.names() if not (table := tables.load(name)).profiles or profile in table.profiles]
     report, planned = tables.report(specs, [f"profile={profile}"], online=False), Planned(made)
