@@ -47,6 +47,9 @@ _TABLE = (
     Command("plan", "pipelines.reproduce:plan", "What reproduce would run, and what the store holds.", CHECKOUT),
     Command("reproduce", "pipelines.reproduce:main", "Every table from nothing.", CHECKOUT),
     Command("table", "pipelines.reproduce:table", "One table, or several.", CHECKOUT),
+    Command(
+        "rehearse", "pipelines.rehearsal.command:main", "The plan on small random weights, faults named.", CHECKOUT
+    ),
     Command("run", "pipelines.run:main", "One checkpoint, made and scored; everything of Hydra's.", CHECKOUT),
     Command("sensitivity", "pipelines.sensitivity:main", "What protocol alone does to a score.", CHECKOUT),
     Command("prior", "drift.commands:prior", "The reasoning prior of two checkpoints.", "", "drift.commands:Prior"),
