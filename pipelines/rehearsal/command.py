@@ -117,7 +117,7 @@ def rehearse(words: Sequence[str]) -> int:
     profile, _ = compose.load_fitting([], overrides)
     shutil.rmtree(place.store, ignore_errors=True)
     place.benchmarks.mkdir(parents=True, exist_ok=True)
-    made = tables.made_in(profile.profile, [tables.load(name) for name in tables.names()])
+    made = tables.made_in(profile.profile, [tables.load(n) for n in profile.tables or tables.names()])
     rows = _of_pairs(tables.configured(made, overrides, online=False, lock=_lock_all(place, profile.data.repo)), given)
     _refuse_faults([config for _, _, config in rows])
     folders = _write_hub(place, [config for _, _, config in rows])
@@ -173,7 +173,7 @@ def _write_hub(place: Place, configs: Sequence[Config]) -> dict[str, Path]:
     for pair in pairs.values():
         checks.check_fit(folders, pair, GEOMETRY_GROUPS)
     for source in {config.data.repo: config.data for config in configs if config.data.source == "hub"}.values():
-        hub.write_data(place.hub, source.repo, source.revision, STEPS * PROCESSES)
+        hub.write_data(hub.snapshot_folder(place.hub, source.repo, source.revision, "dataset"), STEPS * PROCESSES)
     names = dict.fromkeys(
         name for c in configs for suite in (c.suite, c.validation) for name in suite.benchmarks.values()
     )
@@ -194,7 +194,7 @@ def _run(report: Call, priors: Sequence[Call], profile: Config) -> Outcome:
     fetched = [call for call in calls if call.stage in (stages.MODEL, stages.DATA, stages.BENCHMARKS)]
     done = runner.execute(fetched)
     if "DRIFT_TMP_NOSPLIT" not in os.environ:
-      _check_draws([call for call in fetched if call.stage is stages.BENCHMARKS], done)
+        _check_draws([call for call in fetched if call.stage is stages.BENCHMARKS], done)
     halved = _one_for_each_mllm([call for call in calls if call.stage is stages.TRAIN])
     done = runner.execute([source for call in halved for source in call.sources])
     for call in halved:

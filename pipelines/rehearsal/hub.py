@@ -44,17 +44,21 @@ def write_model(cache: Path, repo: str, revision: str) -> Path:
     if not (folder / _WHOLE).is_file():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        _write_weights(facts(repo), folder)
-        _write_processor(facts(repo), folder)
+        write_checkpoint(facts(repo), cut(facts(repo).config), folder)
         (folder / _WHOLE).touch()
     return folder
 
 
-def _write_weights(known: Facts, folder: Path) -> None:
+def write_checkpoint(known: Facts, config: Mapping[str, Any], folder: Path) -> None:
+    """A checkpoint folder of a repository's kind and of the size that `config` says, its weights drawn by its name."""
+    _write_weights(known, json.dumps(config, indent=1), folder)
+    _write_processor(known, folder)
+
+
+def _write_weights(known: Facts, config: str, folder: Path) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
-    config = json.dumps(cut(known.config), indent=1)
     (folder / "config.json").write_text(config)
     torch.manual_seed(int(commit_of(known.repo)[:8], 16))
     kind: Any = AutoModelForImageTextToText if known.preprocessor else AutoModelForCausalLM
@@ -90,20 +94,22 @@ def _write_processor(known: Facts, folder: Path) -> None:
         write_tokenizer(known.tokenizer, folder)
 
 
-def write_data(cache: Path, repo: str, revision: str, examples: int) -> Path:
-    """SFT data as the release has them: a JSON of sharegpt messages whose pictures are named by path."""
-    folder = snapshot_folder(cache, repo, revision, "dataset")
+def write_data(folder: Path, examples: int, repeats: int = 1) -> None:
+    """SFT data as the release has them: a JSON of sharegpt messages whose pictures are named by path.
+
+    Args:
+        repeats: how often a reply says its line of eleven letters.
+    """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(examples):
         name = f"images/{number}.png"
         (folder / name).write_bytes(strip(str(number)))
-        asked = f"<image>Which number is in the picture?\nAnswer {number % 3} times over."
-        said = f"<think>I see {number}.</think> \\boxed{{{number}}}"
+        asked = "<image>Which number is in the picture?"
+        said = f"<think>{f'I see {number}. ' * repeats}</think> \\boxed{{{number}}}"
         talk = [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
         rows.append({"messages": talk, "images": [name]})
     (folder / "train.json").write_text(json.dumps(rows, indent=1))
-    return folder
 
 
 def strip(text: str) -> bytes:
