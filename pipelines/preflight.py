@@ -167,9 +167,7 @@ def _gpus(call: Call) -> int:
 
 
 def _engine_gpus(engine: EngineConfig) -> int:
-    if isinstance(engine, VLLMConfig):
-        return engine.tensor_parallel
-    return int(isinstance(engine, TransformersConfig) and engine.device != "cpu")
+    return engine.gpus if isinstance(engine, (TransformersConfig, VLLMConfig)) else 0
 
 
 def _cuda_devices() -> tuple[int, str]:

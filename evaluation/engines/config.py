@@ -59,12 +59,13 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class TransformersConfig:
-    """A checkpoint folder opened by transformers in this process.
+    """A checkpoint folder opened by transformers, in this process or in several.
 
     Attributes:
         dtype: `auto` is the checkpoint's own.
         image_backend: as `drift.processing.load_processor` takes it; the two resize differently.
         device: `auto` is CUDA where there is one.
+        replicas: processes that share the batches, a GPU each.
     """
 
     name: Literal["transformers"]
@@ -72,36 +73,67 @@ class TransformersConfig:
     dtype: Dtype = "auto"
     image_backend: ImageBackend = "auto"
     device: str = field(default="auto", metadata=RUNTIME)
+    replicas: int = field(default=1, metadata=RUNTIME)
 
     def __post_init__(self) -> None:
-        """Refuse an unknown choice (EngineError)."""
-        refuse(self)
+        """Refuse an unknown choice, and no process at all (EngineError)."""
+        refuse(self, ("replicas", self.replicas >= 1, "at least 1"))
+
+    @property
+    def gpus(self) -> int:
+        """How many it takes."""
+        return 0 if self.device == "cpu" else self.replicas
 
 
 @dataclass(frozen=True)
 class VLLMConfig:
-    """A checkpoint folder opened by vLLM in this process.
+    """A checkpoint folder behind replicas of `vllm serve`, started here.
 
     Attributes:
         dtype: `auto` is the checkpoint's own.
-        tensor_parallel: GPUs that share one model.
+        replicas: servers that share the items.
+        tensor_parallel: GPUs of each that share one model.
         memory_share: of each GPU's memory, in (0, 1].
         max_model_len: prompt and answer together, in tokens, which may cut an answer; None is the model's own limit.
         images_per_prompt: the most images of any request, for which memory is reserved; one with more is refused.
+        command: vLLM's program; a path is from the checkout on, a bare name is looked for on the PATH.
+        concurrency: items under way at each replica.
+        timeout: seconds for one answer.
+        patience: seconds that a replica may take to start.
+        agreement: before it answers for a pair, the untouched MLLM answers `agreement_items` items of each benchmark
+            greedily by vLLM and by transformers, and at least this share must come out alike; 0 does not ask.
     """
 
     name: Literal["vllm"]
     settings: GenerationSettings
     dtype: Dtype = "auto"
+    replicas: int = field(default=1, metadata=RUNTIME)
     tensor_parallel: int = field(default=1, metadata=RUNTIME)
     memory_share: float = field(default=0.9, metadata=RUNTIME)
     max_model_len: int | None = None
     images_per_prompt: int = field(default=1, metadata=RUNTIME)
+    command: str = field(default=".venv-vllm/bin/vllm", metadata=RUNTIME)
+    concurrency: int = field(default=32, metadata=RUNTIME)
+    timeout: float = field(default=1800.0, metadata=RUNTIME)
+    patience: float = field(default=1200.0, metadata=RUNTIME)
+    agreement: float = field(default=0.9, metadata=RUNTIME)
+    agreement_items: int = field(default=16, metadata=RUNTIME)
+
+    @property
+    def gpus(self) -> int:
+        """How many it takes."""
+        return self.replicas * self.tensor_parallel
 
     def __post_init__(self) -> None:
         """Refuse an unknown choice, counts below one and a share outside (0, 1] (EngineError)."""
         refuse(
             self,
+            ("replicas", self.replicas >= 1, "at least 1"),
+            ("concurrency", self.concurrency >= 1, "at least 1"),
+            ("timeout", self.timeout > 0, "seconds above 0"),
+            ("patience", self.patience > 0, "seconds above 0"),
+            ("agreement", 0 <= self.agreement <= 1, "a share in [0, 1]"),
+            ("agreement_items", self.agreement_items >= 1, "at least 1"),
             ("tensor_parallel", self.tensor_parallel >= 1, "at least 1 GPU"),
             ("memory_share", 0 < self.memory_share <= 1, "a share in (0, 1]"),
             ("max_model_len", self.max_model_len is None or self.max_model_len >= 1, "at least 1 token, or null"),
@@ -165,7 +197,7 @@ _ENGINES = {
 
 
 def load_engine(config: EngineConfig, model: Path | str = "") -> Engine:
-    """The engine, loaded and ready; heavy libraries are imported only by the engine that needs them.
+    """The engine, ready to be opened (`Engine.opened`); heavy libraries are imported by the engine that needs them.
 
     Args:
         model: a checkpoint folder, for every engine that does not say itself who answers.
@@ -173,4 +205,6 @@ def load_engine(config: EngineConfig, model: Path | str = "") -> Engine:
         EngineError: no checkpoint where one is needed, or whatever the engine itself refuses.
     """
     module, name = _ENGINES[config.name].split(":")
+    if isinstance(config, TransformersConfig) and config.replicas > 1:
+        module, name = "evaluation.engines.parallel", "ParallelTransformers"
     return getattr(import_module(module), name)(config, Path(model))

@@ -2,8 +2,9 @@
 
 Same config, plan, stages and store as `drift reproduce`; the hub is a folder that is made here (`hub`: two layers of
 each published model, its real config, processor class and chat template), two processes on the CPU stand for the GPUs,
-and everything is short. A training of each MLLM is killed after a checkpoint and goes on. One row stands for all that
-take the same way; `--all` runs every row. The report is written to results/rehearsal, each number marked.
+and everything is short. A training of each MLLM is killed after a checkpoint and goes on. Every prior is extracted, and
+a checkpoint is made in each way that the plan has; one of those made alike is asked, `--all` asks every row's. The
+report is written to results/rehearsal, each number marked.
 
 Example:
     drift rehearse profile=paper image_backend=pil
@@ -29,7 +30,7 @@ from pipelines.layout import CHECKPOINT
 from pipelines.overrides import parse
 from pipelines.rehearsal import checks, hub, marks
 from pipelines.rehearsal.facts import FOLDER, facts
-from pipelines.rehearsal.rows import chosen, fitting
+from pipelines.rehearsal.rows import chosen, fitting, makers
 from pipelines.scheduler import Outcome, resolve
 from pipelines.schema import Config
 from pipelines.session import guarded, rooted, runtime, scheduler
@@ -124,7 +125,7 @@ def rehearse(words: Sequence[str]) -> int:
     rows = [(table, row, revisions.resolve(config, online=False)) for table, row, config in rows]
     taken = rows if "--all" in words else chosen(rows)
     report = tables.over(profile, fitting(made, taken), taken)
-    outcome = _run(report, _priors(rows), profile)
+    outcome = _run(report, _unasked(rows), profile)
     marks.publish(outcome[report].path, rooted(RESULTS))
     log.info(
         "%d of %d rows, %d stages and %d checkpoints in %.0f s; %s has the marked tables",
@@ -182,15 +183,20 @@ def _write_hub(place: Place, configs: Sequence[Config]) -> dict[str, Path]:
     return folders
 
 
-def _priors(rows: Sequence[Configured]) -> list[Call]:
-    """Each distinct prior of the plan, also of the rows that another one stands for."""
+def _unasked(rows: Sequence[Configured]) -> list[Call]:
+    """Every prior of the plan, and a checkpoint made each way, also of the rows that another one stands for."""
     trained = [config for _, _, config in rows if config.method.stage == "train"]
-    return ordered([plan.prior(replace(config, seed=config.seeds[0])) for config in trained])
+    calls = [plan.prior(_at_first_seed(config)) for config in trained]
+    return ordered([*calls, *(plan.checkpoint(_at_first_seed(config)) for config in makers(rows))])
 
 
-def _run(report: Call, priors: Sequence[Call], profile: Config) -> Outcome:
+def _at_first_seed(config: Config) -> Config:
+    return replace(config, seed=config.seeds[0])
+
+
+def _run(report: Call, unasked: Sequence[Call], profile: Config) -> Outcome:
     """Sources first, then what is to be killed, then everything."""
-    runner, calls = scheduler(profile), ordered([report])
+    runner, calls = scheduler(profile), ordered([report, *unasked])
     fetched = [call for call in calls if call.stage in (stages.MODEL, stages.DATA, stages.BENCHMARKS)]
     done = runner.execute(fetched)
     if "DRIFT_TMP_NOSPLIT" not in os.environ:
@@ -199,7 +205,7 @@ def _run(report: Call, priors: Sequence[Call], profile: Config) -> Outcome:
     done = runner.execute([source for call in halved for source in call.sources])
     for call in halved:
         _kill_after_a_checkpoint(resolve(call, done.artifacts), runtime(profile))
-    outcome = runner.execute([report, *priors])
+    outcome = runner.execute([report, *unasked])
     for call in halved:
         _check_resumed(outcome[call], call.label)
     for call in calls:

@@ -10,33 +10,52 @@ from pipelines.stage import ordered
 from pipelines.tables import Configured, planned
 
 
-def steps(table: Table, config: Config) -> frozenset[tuple[str, ...]]:
-    """The ways that a row takes: which model is made how, and what answers what; numbers make no other way."""
-    pair, chosen = config.pair.name, config.merge
+def asked(table: Table, config: Config) -> frozenset[tuple[str, ...]]:
+    """The ways on which a row's checkpoint is asked: by whom, about what, and how its like was made."""
     if not KINDS[table.kind].has_scores:
-        return frozenset({(table.kind, pair)})
-    found: set[tuple[str, ...]] = {("answer", config.pair.mllm.repo, config.engine.name, config.suite.name)}
+        return frozenset({(table.kind, config.pair.name)})
+    found: set[tuple[str, ...]] = {("suite", config.pair.mllm.repo, config.engine.name, config.suite.name)}
+    found |= {("asked", config.pair.name, config.method.stage)}
     if config.method.stage == "merge":
-        found |= {("merge", pair, chosen.method), ("choice of a merge", chosen.coefficient)}
-    elif config.method.stage == "train":
-        found |= {("train", pair, config.injection.scale, config.method.start)}
-        if "lm_head" in config.selection.groups:
-            found |= {("train the head", pair)}
+        found |= {("choice of a merge", config.merge.coefficient)}
+    return frozenset(found)
+
+
+def made(config: Config) -> frozenset[tuple[str, ...]]:
+    """The ways on which a row's checkpoint is made; a number makes no other way."""
+    pair, injection = config.pair.name, config.injection
+    if config.method.stage == "merge":
+        return frozenset({("merge", pair, config.merge.method)})
+    if config.method.stage == "none":
+        return frozenset()
+    found: set[tuple[str, ...]] = {("train", pair, injection.scale, config.method.start)}
+    if "lm_head" in config.selection.groups:
+        found |= {("train the head", pair)}
     return frozenset(found)
 
 
 def chosen(rows: Sequence[Configured]) -> list[Configured]:
-    """The first row of each way, those with several ways first, and every row that needs nothing that these don't."""
-    ways = [steps(table, config) for table, _, config in rows]
-    taken: set[int] = set()
-    seen: set[tuple[str, ...]] = set()
-    for place in sorted(range(len(rows)), key=lambda place: -len(ways[place])):
-        if ways[place] - seen:
-            taken.add(place)
-            seen |= ways[place]
+    """One row for each way of asking, and every row that needs nothing that these don't."""
+    taken = set(_covering([asked(table, config) for table, _, config in rows]))
     needed = [set(_keys(table, config)) for table, _, config in rows]
-    made = set().union(*(needed[place] for place in taken))
-    return [row for place, row in enumerate(rows) if place in taken or needed[place] <= made]
+    there = set().union(*(needed[place] for place in taken))
+    return [row for place, row in enumerate(rows) if place in taken or needed[place] <= there]
+
+
+def makers(rows: Sequence[Configured]) -> list[Config]:
+    """One config for each way of making a checkpoint, asked or not."""
+    configs = [config for _, _, config in rows if config.merge.coefficient != "auto"]
+    return [configs[place] for place in _covering([made(config) for config in configs])]
+
+
+def _covering(ways: Sequence[frozenset[tuple[str, ...]]]) -> list[int]:
+    """Places whose ways are all the ways there are: those with several first."""
+    taken, seen = [], set[tuple[str, ...]]()
+    for place in sorted(range(len(ways)), key=lambda place: -len(ways[place])):
+        if ways[place] - seen:
+            taken.append(place)
+            seen |= ways[place]
+    return taken
 
 
 def fitting(tables: Sequence[Table], rows: Sequence[Configured]) -> list[Table]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import namedtuple
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from pipelines.rehearsal import checks, hub, marks
 from pipelines.rehearsal.command import rehearse
 from pipelines.rehearsal.cut import HEAD, LAYERS, cut
 from pipelines.rehearsal.facts import FOLDER, differences, facts
-from pipelines.rehearsal.rows import chosen, fitting, steps
+from pipelines.rehearsal.rows import asked, chosen, fitting, made, makers
 
 Usage = namedtuple("Usage", "total used free")
 PAIRS = choices(compose.CONF / "pair")
@@ -29,7 +30,7 @@ IDEFICS2 = compose.load(["profile=paper", "pair=idefics2_metamath"]).pair
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The folders of the pair with the smallest vocabulary."""
     cache = tmp_path_factory.mktemp("hub")
     repos = [getattr(IDEFICS2, role).repo for role in checks.ROLES]
@@ -37,9 +38,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def own(made: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
+def own(folders: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
     """The same, to be broken at will."""
-    return {repo: Path(shutil.copytree(folder, tmp_path / folder.name)) for repo, folder in made.items()}
+    return {repo: Path(shutil.copytree(folder, tmp_path / folder.name)) for repo, folder in folders.items()}
 
 
 # --- what is cut ------------------------------------------------------------------------------------------------------
@@ -60,9 +61,9 @@ def test_a_cut_keeps_names_vocabulary_rope_and_the_ratio_of_heads(repo: str) -> 
 
 
 def test_a_made_checkpoint_is_sharded_named_as_on_the_hub_and_opens_with_its_real_processor(
-    made: dict[str, Path],
+    folders: dict[str, Path],
 ) -> None:
-    folder = made[IDEFICS2.mllm.repo]
+    folder = folders[IDEFICS2.mllm.repo]
     names = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
     assert len(set(names.values())) > 1
     assert {"model.text_model.layers.1.self_attn.q_proj.weight", "lm_head.weight"} <= set(names)
@@ -79,11 +80,11 @@ def test_a_made_checkpoint_is_sharded_named_as_on_the_hub_and_opens_with_its_rea
     assert tokenizer.decode(ids) == "x² = <image> 4"
 
 
-def test_the_same_repository_is_the_same_weights(made: dict[str, Path], tmp_path: Path) -> None:
+def test_the_same_repository_is_the_same_weights(folders: dict[str, Path], tmp_path: Path) -> None:
     repo = IDEFICS2.base.repo
     again = hub.write_model(tmp_path, repo, "b" * 40)
     shards = sorted(path.name for path in again.glob("*.safetensors"))
-    assert [sha256_of(again / name) for name in shards] == [sha256_of(made[repo] / name) for name in shards]
+    assert [sha256_of(again / name) for name in shards] == [sha256_of(folders[repo] / name) for name in shards]
 
 
 def test_special_tokens_have_the_ids_that_the_configs_say() -> None:
@@ -157,10 +158,10 @@ def test_too_little_disk_is_said_before_anything_is_written(monkeypatch: pytest.
 # --- faults that the folders show -------------------------------------------------------------------------------------
 
 
-def test_folders_as_they_are_made_pass(made: dict[str, Path]) -> None:
-    for repo, folder in made.items():
+def test_folders_as_they_are_made_pass(folders: dict[str, Path]) -> None:
+    for repo, folder in folders.items():
         checks.check_folder(folder, facts(repo))
-    checks.check_fit(made, IDEFICS2, GEOMETRY_GROUPS)
+    checks.check_fit(folders, IDEFICS2, GEOMETRY_GROUPS)
 
 
 def test_a_renamed_layer_is_named(own: dict[str, Path]) -> None:
@@ -225,19 +226,23 @@ def test_the_rows_that_are_run_go_every_way_that_the_plan_goes() -> None:
     rows = tables.configured(specs, ["profile=paper", "seeds=[0]"], online=False)
     taken = chosen(rows)
     assert len(taken) < len(rows)
-    ways = [frozenset().union(*(steps(table, config) for table, _, config in some)) for some in (rows, taken)]
-    assert ways[0] == ways[1]
+    assert _union(asked(table, config) for table, _, config in rows) == _union(
+        asked(table, config) for table, _, config in taken
+    )
+    assert _union(made(config) for _, _, config in rows) == _union(map(made, makers(rows)))
     assert {config.pair.name for _, _, config in taken} == set(PAIRS) - {"qwen2_vl_2b_math"}
     for table in fitting(specs, taken):
         assert set(table.pairings.values()) <= {row.label for row in table.rows}
 
 
+def _union(sets: Iterable[frozenset[tuple[str, ...]]]) -> frozenset[tuple[str, ...]]:
+    return frozenset().union(*sets)
+
+
 def test_a_row_of_another_number_goes_no_other_way() -> None:
-    table = tables.load("table2")
     config = compose.load(["profile=paper", "method=drift"])
-    other = replace(config, injection=replace(config.injection, alpha=-0.3))
-    assert steps(table, config) == steps(table, other)
-    assert steps(table, config) != steps(table, replace(config, injection=replace(config.injection, scale="gradnorm")))
+    assert made(config) == made(replace(config, injection=replace(config.injection, alpha=-0.3)))
+    assert made(config) != made(replace(config, injection=replace(config.injection, scale="gradnorm")))
 
 
 def test_every_number_of_a_page_says_that_it_is_none() -> None:
