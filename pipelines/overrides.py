@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -42,11 +43,13 @@ REMEDIES: Mapping[str, str] = {
     "preflight": "only a published pair, or image_backend=auto for Qwen-VL, wants what a machine may lack",
     "seeds": "this is one run, in the world of `seed`; -m seed=0,1,2 makes three",
     "results": "only tables are written there",
-    "launcher": "launcher.kind starts a training of several processes: launcher.processes=2",
+    "launcher": "launcher.kind starts a training of several processes: launcher.processes=2 "
+    "train.per_device_batch_size=4",
     "engine": "see conf/engine for the keys of each engine",
 }
 
 
+@cache
 def parse(word: str) -> Override:
     """One override.
 

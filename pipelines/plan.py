@@ -6,6 +6,7 @@ artifact have equal keys, so the plans of many configs join into one DAG by them
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from drift.config import MergeConfig, PriorConfig
@@ -13,7 +14,7 @@ from drift.families import get_family
 from drift.merging.config import Value, describe, get_method, resolve_hyperparameters
 from drift.selection import GEOMETRY_GROUPS
 from drift.training.config import AUTO, InjectionConfig
-from evaluation.engines.config import TransformersConfig
+from evaluation.engines.config import TransformersConfig, VLLMConfig
 from evaluation.toolkit.job import check_comparable
 from pipelines import stages
 from pipelines.errors import ConfigError
@@ -48,7 +49,13 @@ def model(config: Config, role: str) -> Call:
 
 def _world(config: Config, *sizes: str) -> WorldConfig:
     """The world of the run's seed, its data sizes counting only where they decide what is made."""
-    return replace(config.world.counting(*sizes), seed=config.seed)
+    return _world_of(config.world, config.seed, sizes)
+
+
+@cache
+def _world_of(world: WorldConfig, seed: int, sizes: tuple[str, ...]) -> WorldConfig:
+    """A table's thousand calls stand in a handful of worlds, and each one that is made is checked number by number."""
+    return replace(world.counting(*sizes), seed=seed)
 
 
 def data(config: Config) -> Call:
@@ -162,7 +169,8 @@ def train(config: Config) -> Call:
     label = f"{_pair(config)}{config.method.name} {injection.scale} {alpha} {config.prior.kind} {_groups(config)}"
     label = f"{label} on {config.data.name} seed={config.seed}"
     training = replace(config.train, seed=config.train.seed + config.seed)
-    return Call(stages.TRAIN, stages.TrainParams(training, injection, config.launcher.processes), inputs, binds, label)
+    params = stages.TrainParams(training, injection, config.launcher.ranks, config.launcher.nodes)
+    return Call(stages.TRAIN, params, inputs, binds, label)
 
 
 def alpha_choice(config: Config) -> Call | float:
@@ -227,7 +235,27 @@ def generate(config: Config) -> Call:
     params = stages.GenerateParams(tuple(suite.benchmarks.values()), suite.variant, config.engine)
     made = checkpoint(config)
     label = f"{made.label} on {suite.name} {suite.split}"
-    return Call(stages.GENERATE, params, {"model": made, "benchmarks": benchmarks(config)}, label=label)
+    inputs = {"model": made, "benchmarks": benchmarks(config)}
+    if isinstance(config.engine, VLLMConfig) and config.engine.agreement:
+        inputs["agreement"] = agreement(config, config.engine)
+    return Call(stages.GENERATE, params, inputs, label=label)
+
+
+def agreement(config: Config, engine: VLLMConfig) -> Call:
+    """The gate before vLLM answers for a pair: one for all its checkpoints and seeds, on the untouched MLLM."""
+    settings = replace(engine.settings, temperature=0.0)
+    reference = TransformersConfig("transformers", settings, engine.dtype, config.image_backend)
+    asked = replace(config, seed=config.seeds[0])
+    params = stages.AgreementParams(
+        tuple(config.suite.benchmarks.values()),
+        config.suite.variant,
+        replace(engine, settings=settings),
+        reference,
+        engine.agreement_items,
+        engine.agreement,
+    )
+    inputs = {"model": model(asked, "mllm"), "benchmarks": benchmarks(asked)}
+    return Call(stages.AGREEMENT, params, inputs, label=f"vLLM and transformers on {config.suite.name}")
 
 
 def score(config: Config) -> Call:

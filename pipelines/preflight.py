@@ -62,7 +62,7 @@ def _to_run(targets: Sequence[Call], store: Store) -> list[Call]:
     for call in ordered(list(targets)):
         artifact = None
         if all(source.key in done for source in call.sources):
-            artifact = store.find(call.stage.name, resolve(call, done).fingerprint)
+            artifact = store.usable(call.stage.name, resolve(call, done).fingerprint)
         if artifact is None:
             left.append(call)
         else:
@@ -73,7 +73,7 @@ def _to_run(targets: Sequence[Call], store: Store) -> list[Call]:
 def _gpu_faults(calls: Sequence[Call]) -> list[str]:
     """Trainings with more processes than there are CUDA devices, and engines with more shards."""
     remedies = {
-        (stages.TRAIN,): "launcher.processes=N trains on N, which is another training",
+        (stages.TRAIN,): "launcher.processes=N trains the same global batch on N",
         _ANSWERING: "engine=openai has a server answer, engine=transformers engine.device=cpu the CPU, for weeks",
     }
     faults = []
@@ -163,7 +163,7 @@ def _mllm(call: Call) -> stages.ModelParams:
 def _gpus(call: Call) -> int:
     if not _is_published(call):
         return 0
-    return int(call.params.processes) if call.stage is stages.TRAIN else _engine_gpus(call.params.engine)
+    return call.needs.gpus if call.stage is stages.TRAIN else _engine_gpus(call.params.engine)
 
 
 def _engine_gpus(engine: EngineConfig) -> int:

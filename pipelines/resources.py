@@ -41,13 +41,14 @@ def streaming(call: Call) -> Needs:
 
 
 def training(call: Call) -> Needs:
-    """A GPU a process; the whole optimizer is in the host's memory where it is offloaded."""
-    processes, schedule = call.params.processes, call.params.training
+    """A GPU a process; the nodes' share of the optimizer is in their memory where it is offloaded."""
+    processes, nodes, schedule = call.params.processes, call.params.nodes, call.params.training
+    own = processes // nodes
     if is_lab(call):
-        return Needs(cores=processes, memory_gb=2 * processes, seconds=call.stage.seconds)
-    memory = 24 * processes + (100 if schedule.offload == "cpu" else 0)
+        return Needs(cores=own, memory_gb=2 * own, seconds=call.stage.seconds, nodes=nodes)
+    memory = 24 * own + (100 // nodes if schedule.offload == "cpu" else 0)
     seconds = 300 + 2.0 * _TRAINING_EXAMPLES * schedule.epochs / processes
-    return Needs(gpus=processes, cores=8 * processes, memory_gb=memory, seconds=seconds)
+    return Needs(gpus=own, cores=8 * own, memory_gb=memory, seconds=seconds, nodes=nodes)
 
 
 def answering(call: Call) -> Needs:

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 from pydantic.dataclasses import dataclass
 
 from drift.choices import ImageBackend
-from drift.config import MergeConfig, PriorConfig, Selection
+from drift.config import MergeConfig, PriorConfig, Selection, Strength
 from drift.training.config import InjectionConfig, TrainingConfig
 from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
 from evaluation.judging.config import JudgeConfig
@@ -23,6 +23,7 @@ Source = Literal["lab", "hub", "folder"]
 Seed = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
+Alpha = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -54,8 +55,8 @@ class Pair:
     expert: ModelRef
     base: ModelRef
     prior_base: ModelRef
-    min_pixels: int | None
-    max_pixels: int | None
+    min_pixels: Count | None
+    max_pixels: Count | None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -74,7 +75,7 @@ class Choose:
     The choice is made per scale, with the direct prior over the groups named here; one value is no choice.
     """
 
-    alpha: Annotated[tuple[float, ...], Field(min_length=1)]
+    alpha: Annotated[tuple[Alpha, ...], Field(min_length=1)]
     selection: Selection
 
 
@@ -87,7 +88,7 @@ class Merge(MergeConfig):
     """
 
     coefficient: Literal["given", "auto"] = "given"
-    candidates: tuple[Mapping[str, float | int | str], ...] = ()
+    candidates: tuple[Mapping[str, Strength | int | str], ...] = ()
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -158,21 +159,34 @@ class Wandb:
 
 @dataclass(frozen=True, config=STRICT)
 class Launcher:
-    """How work is placed; `processes` is the data-parallel size and so part of a training's identity.
+    """How work is placed; no result depends on it.
 
-    `engine` places stages: on this machine, by SLURM or by Ray. `kind` starts a training of several processes.
-    `workers` stages run at a time, each with `threads` compute threads and GPUs of its own out of `gpus`; 0 of them
-    leaves the GPUs to the stages, which then all see the same. `options` are the engine's own.
+    `engine` places stages: on this machine, by SLURM or by Ray. `kind` starts a training of several `processes`, which
+    divide its global batch and are spread evenly over `nodes`; `auto` is one a GPU of these nodes, one where a node has
+    none. `workers` stages run at a time, each with `threads` compute threads and GPUs of its own out of a node's
+    `gpus`; 0 of them leaves the GPUs to the stages, which then all see the same. `options` are the engine's own.
     """
 
     engine: Literal["local", "slurm", "ray"]
     kind: Literal["local", "torchrun", "deepspeed"]
-    processes: Count
+    processes: Count | Literal["auto"]
     workers: Count
     gpus: Annotated[int, Field(ge=0)]
     threads: Count
     offline: bool
     options: Mapping[str, str | int | float | bool]
+    nodes: Count = 1
+
+    @property
+    def ranks(self) -> int:
+        """The processes of a training."""
+        return self.nodes * max(1, self.gpus) if self.processes == "auto" else self.processes
+
+    @model_validator(mode="after")
+    def _nodes_can_be_reached(self) -> Self:
+        if self.nodes > 1 and (self.engine, self.kind) != ("slurm", "torchrun"):
+            raise ValueError(f"{self.nodes} nodes in one training need launcher=slurm with launcher.kind=torchrun")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -213,9 +227,14 @@ class Config:
     preflight: Literal["refuse", "warn"]
 
     @model_validator(mode="after")
-    def _seeds_are_distinct(self) -> Self:
+    def _is_sound(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} name one twice, and what is repeated is no sample")
+        if len(set(self.choose.alpha)) < len(self.choose.alpha):
+            raise ValueError(f"choose.alpha {list(self.choose.alpha)} names one twice")
+        for name in ("sft_items", "suite_items", "wemath_groups"):
+            if getattr(self.world, name) < 1:
+                raise ValueError(f"world.{name} is {getattr(self.world, name)}; expected at least 1")
         return self
 
 

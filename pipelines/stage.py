@@ -38,10 +38,11 @@ class Needs:
     """What a call takes of a machine; it places and orders work and is part of no artifact's identity.
 
     Args:
-        gpus: of one node, for this call alone.
-        cores, memory_gb: of the host, taken by a cluster as what the job may use.
+        gpus: of each node, for this call alone.
+        cores, memory_gb: of each host, taken by a cluster as what the job may use.
         seconds: a guess at its wall time.
         retries: how often it is started again after a failure that may pass: a download, a lost node.
+        nodes: that work on it together.
     """
 
     gpus: int = 0
@@ -49,11 +50,13 @@ class Needs:
     memory_gb: int = 2
     seconds: float = 1.0
     retries: int = 0
+    nodes: int = 1
 
     def __str__(self) -> str:
+        nodes = f"{self.nodes} nodes of " if self.nodes > 1 else ""
         time = f"{self.seconds:.3g} s" if self.seconds < 120 else f"{self.seconds / 60:.0f} min"
         again = f", {self.retries} retries" if self.retries else ""
-        return f"{self.gpus} GPUs, {self.cores} cores, {self.memory_gb} GB, {time}{again}"
+        return f"{nodes}{self.gpus} GPUs, {self.cores} cores, {self.memory_gb} GB, {time}{again}"
 
 
 @dataclass(frozen=True)

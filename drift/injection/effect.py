@@ -7,6 +7,7 @@ SFT; `effective_weight` measures two checkpoint folders.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,9 +17,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from drift.errors import CheckpointError, DriftError
-from drift.injection.bias import by_parameter, chunks, weight_products
+from drift.injection.bias import by_parameter, chunks, read_deltas, weight_products
 from drift.injection.coverage import Prior, covered_parameters
-from drift.injection.shards import Span, dtensor_span, local_tensor, rank, world_size
+from drift.injection.shards import GradientShards, Span, dtensor_span, local_tensor, rank, world_size
 from drift.injection.targets import Seam, open_seam
 from drift.selection import group_of, layer_of, module_of
 from drift.sources import open_source
@@ -43,10 +44,20 @@ def _own_slice(name: str, parameter: nn.Parameter) -> tuple[Span, Tensor]:
     return Span(name, start, stop), parameter.data.reshape(-1)[start:stop]
 
 
-class RunObserver:
-    """Measures w_eff of a run and changes nothing: no hook, no wrapped method, no Delta in memory.
+@dataclass(frozen=True)
+class Held:
+    """What this rank holds of the prior while the gradients' owner exists: slices of Delta, aligned with its shards."""
 
-    It knows where each parameter stands along its Delta from two inner products, at the start and now.
+    owner: object | None
+    shards: GradientShards
+    deltas: list[Tensor]
+
+
+class RunObserver:
+    """Measures w_eff of a run and changes nothing: no hook, no wrapped method.
+
+    It knows where each parameter stands along its Delta from two inner products, at the start and now. It keeps its
+    slices of Delta in memory, as an injection does, so that both cost the same and a comparison of runs is one of runs.
     """
 
     def __init__(self, prior: Prior) -> None:
@@ -55,6 +66,7 @@ class RunObserver:
         self._squared = torch.tensor([prior.norm(name) ** 2 for name in self._names], dtype=torch.float64)
         self._origin: Tensor | None = None  # (n, 2): <theta_0, Delta> and ||theta_0||^2
         self._seam: Seam | None = None
+        self._held: Held | None = None
 
     def attach(self, target: Any) -> Self:
         """Take the target's weights as theta_0, unless a starting point was loaded; all ranks call this together.
@@ -88,9 +100,22 @@ class RunObserver:
             raise DriftError("nothing is attached; call attach(target) first")
         return self._seam
 
+    def _hold(self) -> Held:
+        """The slices of Delta that go with the optimizer's shards, read when there is a new optimizer."""
+        seam, owner = self._attached, self._attached.owner()
+        if self._held is None or self._held.owner is not owner:
+            self._held = None
+            shards = seam.shards(covered_parameters(seam.model(), self._prior))
+            devices = [weight.device for weight in shards.weights()]
+            self._held = Held(owner, shards, read_deltas(self._prior, shards.spans, devices))
+        return self._held
+
+    @torch.no_grad()
     def _now(self) -> Tensor:
-        shards = self._attached.shards(covered_parameters(self._attached.model(), self._prior))
-        return self._sums(shards.spans, shards.weights(), shards.group)
+        held = self._hold()
+        shards, deltas = held.shards, held.deltas
+        local = weight_products(shards.spans, shards.weights(), lambda i, start, stop: deltas[i][start:stop])
+        return by_parameter(local, shards.spans, self._names, shards.group)
 
     def _started(self) -> Tensor:
         if self._origin is None:
@@ -135,8 +160,8 @@ class RunObserver:
         self._origin = torch.tensor(rows, dtype=torch.float64)
 
     def detach(self) -> None:
-        """Forget the target."""
-        self._seam = None
+        """Forget the target and free Delta."""
+        self._seam = self._held = None
 
 
 def effective_weight(trained: Path | str, start: Path | str, prior: Prior) -> dict[str, Any]:

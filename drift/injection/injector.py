@@ -21,8 +21,6 @@ from drift.injection.bias import (
     by_parameter,
     gradient_products,
     is_replicated,
-    read_deltas,
-    weight_products,
 )
 from drift.injection.coverage import (
     Prior,
@@ -34,6 +32,7 @@ from drift.injection.coverage import (
     unwrap,
 )
 from drift.injection.effect import RunObserver
+from drift.injection.gather import SharedDelta
 from drift.injection.observers import LocalStrengths
 from drift.injection.shards import GradientShards, all_reduce, world_size
 from drift.scaling import get_scaling, schedule_factor
@@ -140,13 +139,13 @@ class GradientInjector(RunObserver):
         if self._bound is not None and self._bound.owner is owner:
             return
         self._release()
-        model = seam.model()
-        parameters = covered_parameters(model, self._prior)
-        observer = None
+        held, observer = self._hold(), None
+        shards, deltas = held.shards, held.deltas
         if self._semantics == "micro_batch":
-            observer = LocalStrengths(self._prior, self._scale, model, parameters)
-        shards = seam.shards(parameters)
-        deltas = read_deltas(self._prior, shards.spans, [weight.device for weight in shards.weights()])
+            model = seam.model()
+            shared = SharedDelta(shards.spans, deltas, shards.group)
+            parameters = covered_parameters(model, self._prior)
+            observer = LocalStrengths(self._prior, self._scale, model, parameters, shared)
         positions = [self._names.index(span.name) for span in shards.spans]
         self._bound = _Bound(owner, shards, deltas, positions, observer)
 
@@ -231,13 +230,10 @@ class GradientInjector(RunObserver):
         self.w_eff()
         return {f"{LOG_PREFIX}{key}": value for key, value in self.metrics().items()}
 
-    @torch.no_grad()
     def _now(self) -> Tensor:
         if self._bound is None:
             raise DriftError("no step has been taken yet; w_eff needs the optimizer's weights")
-        shards, deltas = self._bound.shards, self._bound.deltas
-        local = weight_products(shards.spans, shards.weights(), lambda i, start, stop: deltas[i][start:stop])
-        return by_parameter(local, shards.spans, self._names, shards.group)
+        return super()._now()
 
     def w_eff(self) -> float:
         """<theta_t - theta_0, Delta> / ||Delta||^2 over all parameters; all ranks call this together."""

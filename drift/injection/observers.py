@@ -2,11 +2,9 @@
 
 The authors bias every micro-batch's local gradient with their own scale. The bias is linear in Delta, so the sum over
 micro-batches and the mean over ranks is one coefficient times Delta: the hooks add up the strengths, and Delta itself
-is added once per optimizer step, sharded. Only a cosine (`adaptive`) needs the whole Delta in the backward pass.
+is added once per optimizer step, sharded. Only a cosine (`adaptive`) needs a parameter's whole Delta, in its hook.
 """
 
-import logging
-import math
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
@@ -17,44 +15,45 @@ from torch.utils.hooks import RemovableHandle
 
 from drift.injection.bias import gradient_products
 from drift.injection.coverage import Prior
+from drift.injection.gather import SharedDelta
 from drift.scaling import WITHOUT_DOT, get_scaling
-
-log = logging.getLogger(__name__)
 
 
 class LocalStrengths:
     """Adds up, per parameter, the scaling strength of every local gradient since the last `take`."""
 
-    def __init__(self, prior: Prior, scale: str, model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> None:
+    def __init__(
+        self,
+        prior: Prior,
+        scale: str,
+        model: nn.Module,
+        parameters: Mapping[str, nn.Parameter],
+        deltas: SharedDelta,
+    ) -> None:
         """Register one hook per parameter.
 
         Args:
-            prior: Deltas and their norms.
+            prior: shapes and norms of the Deltas.
             scale: a key of drift.scaling.SCALINGS.
             model: holds the parameters; asked for the unsharded ones under FSDP2.
             parameters: canonical name to parameter.
+            deltas: asked for a parameter's Delta while its hook runs.
         """
+        self._deltas = deltas
         self._strength = get_scaling(scale)
         self._needs_delta = scale not in WITHOUT_DOT
         self._handles: list[RemovableHandle] = []
         self._sums: dict[str, Tensor] = {}
-        if self._needs_delta:
-            held = sum(math.prod(prior.shape(name)) for name in parameters) * prior.dtype.itemsize / 1e9
-            log.warning(
-                "micro_batch + %s holds the full Delta on every rank: %.2f GB; step + %s does not", scale, held, scale
-            )
         for name, tensor in hooked_tensors(model, parameters):
-            self._handles.append(tensor.register_hook(self._observer(prior, name, tensor)))
+            self._handles.append(tensor.register_hook(self._observer(prior, name)))
 
-    def _observer(self, prior: Prior, name: str, tensor: Tensor) -> Callable[[Tensor], None]:
-        norm = prior.norm(name)
-        delta = torch.empty(0)
-        if self._needs_delta:
-            delta = prior.read_slice(name, 0, math.prod(prior.shape(name)), dtype=prior.dtype).to(tensor.device)
+    def _observer(self, prior: Prior, name: str) -> Callable[[Tensor], None]:
+        norm, dtype = prior.norm(name), prior.dtype
 
         def observe(gradient: Tensor) -> None:
             flat = gradient.detach().reshape(-1)
             if self._needs_delta:
+                delta = self._deltas.whole(name, flat.numel(), dtype, flat.device)
                 squared, dot = gradient_products([flat], [delta])[0].unbind()
             else:
                 squared = torch.linalg.vector_norm(flat, dtype=torch.float32).double().square()

@@ -23,6 +23,7 @@ from drift.errors import DataError
 from drift.processing import sizes_by_area
 from drift.training.config import TrainingConfig
 from drift.training.conversations import IMAGE_MARK, Conversation, Turn
+from drift.training.order import BLANK
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +152,11 @@ def collate(examples: Sequence[Mapping[str, Tensor]], pad_id: int) -> dict[str, 
     return batch
 
 
+def has_reply(batch: Mapping[str, Tensor]) -> bool:
+    """Whether any token of the batch is learnt from; a batch of nothing but BLANK has none."""
+    return bool((batch["labels"] != IGNORED).any())
+
+
 def image_token_id(processor: ProcessorMixin) -> int:
     """The id that the processor repeats for each image feature."""
     return processor.tokenizer.convert_tokens_to_ids(processor.image_token)  # type: ignore[attr-defined]
@@ -189,6 +195,12 @@ class ConversationDataset(Dataset):
         return len(self._kept)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
+        if index == BLANK:
+            example = self._example(0)
+            return example | {"labels": torch.full_like(example["labels"], IGNORED)}
+        return self._example(index)
+
+    def _example(self, index: int) -> dict[str, Tensor]:
         conversation, example = self._kept[index]
         if conversation.images and not any(not _is_sequence(key) for key in example):
             return self._fit(conversation, encode(self._processor, conversation, **self._limits))

@@ -50,12 +50,21 @@ def is_true_anywhere(flag: torch.Tensor) -> bool:
     return bool(flag)
 
 
-def zero_config(config: TrainingConfig, model: Path) -> dict[str, Any]:
+def total(count: int) -> int:
+    """The sum over all processes."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    sums = torch.tensor(count, device=device)
+    distributed.all_reduce(sums)
+    return int(sums)
+
+
+def zero_config(config: TrainingConfig, model: Path, is_universal: bool = False) -> dict[str, Any]:
     """DeepSpeed's config for one run; batch sizes and clipping are filled in by transformers from its own arguments.
 
     Args:
         config: zero_stage, offload and precision are read.
         model: the checkpoint folder, whose size bounds the buckets.
+        is_universal: the run goes on from a universal checkpoint.
     """
     shards = sum(shard.stat().st_size for shard in model.glob("*.safetensors"))
     bucket = min(LARGEST_BUCKET, max(shards, 1))
@@ -81,6 +90,7 @@ def zero_config(config: TrainingConfig, model: Path) -> dict[str, Any]:
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "bf16": {"enabled": config.precision == "bf16"},
+        "checkpoint": {"load_universal": is_universal},
     }
     if config.precision == "bf16" and config.zero_stage > 0:
         fields["data_types"] = {"grad_accum_dtype": "fp32"}

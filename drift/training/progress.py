@@ -1,15 +1,9 @@
-"""What a run leaves behind while it is going: metrics lines, complete checkpoints, and where to take up again.
-
-A checkpoint counts once its `complete.json` exists: it lists every file with its size and is written last, after all
-ranks. What a kill left without it is deleted at the next start. metrics.jsonl is cut back to the step that is taken up.
-"""
+"""What a run leaves behind while it is going: the job that it is, and metrics lines, cut back where it is taken up."""
 
 import json
 import logging
-import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,38 +15,13 @@ from drift.injection import RunObserver
 from drift.injection.injector import LOG_PREFIX
 from drift.injection.shards import rank
 from drift.training import distributed
+from drift.training.checkpoints import keep_newest, seal
 
 log = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
-CHECKPOINTS = "checkpoints"
-MARKER = "complete.json"
 # Keys of every metrics line beside the loss; null where a run does not measure one (plain SFT has no cosine).
 OBSERVED = ("cosine", "injected_share", "alpha", "w_eff")
-
-
-@dataclass(frozen=True)
-class ResumePoint:
-    """Where to go on: step 0 with no folder is a fresh start. `seconds` were spent before."""
-
-    step: int
-    folder: Path | None
-    seconds: float
-
-
-def find_resume_point(out: Path) -> ResumePoint:
-    """The last complete checkpoint under `out`, after every rank has agreed that torn ones are gone."""
-    if rank() == 0:
-        for folder in (out / CHECKPOINTS).glob("checkpoint-*"):
-            if not _is_complete(folder):
-                log.info("dropping the torn checkpoint %s", folder.name)
-                shutil.rmtree(folder)
-    distributed.barrier()
-    found = sorted((int(folder.name.split("-")[1]), folder) for folder in (out / CHECKPOINTS).glob("checkpoint-*"))
-    if not found:
-        return ResumePoint(0, None, 0.0)
-    step, folder = found[-1]
-    return ResumePoint(step, folder, json.loads((folder / MARKER).read_text())["seconds"])
 
 
 def read_metrics(out: Path) -> list[dict[str, Any]]:
@@ -96,6 +65,8 @@ class Recorder(TrainerCallback):
         if state.global_step >= state.max_steps:
             control.should_log = True
             control.should_save = False
+        if control.should_save and rank() == 0:
+            keep_newest(self._out)
         return control
 
     on_epoch_end = on_step_end  # transformers asks for a last checkpoint here again
@@ -124,16 +95,10 @@ class Recorder(TrainerCallback):
                 self._on_metrics(line)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Marks the checkpoint of this step complete once every rank has written, then deletes older ones."""
+        """Seals the checkpoint of this step once every rank has written."""
         distributed.barrier()
-        if rank() != 0:
-            return
-        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        sizes = {str(p.relative_to(folder)): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
-        write_whole(folder / MARKER, json.dumps({"seconds": self.seconds(), "files": sizes}))
-        for older in folder.parent.glob("checkpoint-*"):
-            if older != folder:
-                shutil.rmtree(older)
+        if rank() == 0:
+            seal(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}", self.seconds())
 
 
 def require_same_job(out: Path, identity: Mapping[str, Any]) -> None:
@@ -156,14 +121,6 @@ def require_same_job(out: Path, identity: Mapping[str, Any]) -> None:
     distributed.barrier()
     if rank() == 0:
         write_whole(path, json.dumps(wanted, indent=2) + "\n")
-
-
-def _is_complete(folder: Path) -> bool:
-    """Whether the marker exists and every file it lists has its size."""
-    if not (folder / MARKER).is_file():
-        return False
-    sizes = json.loads((folder / MARKER).read_text())["files"]
-    return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
 
 
 def _own_name(key: str) -> str:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.processing_utils import ProcessorMixin
@@ -27,16 +28,17 @@ from drift.injection.shards import rank, world_size
 from drift.prior import ReasoningPrior
 from drift.processing import load_processor, save_processor, set_pixel_limits, sizes_by_area
 from drift.training import distributed
+from drift.training.checkpoints import CHECKPOINTS, ResumePoint, find_resume_point
 from drift.training.config import TrainingJob, TrainingResult
 from drift.training.conversations import read_conversations
-from drift.training.data import ConversationDataset, collate
+from drift.training.data import ConversationDataset, collate, has_reply
 from drift.training.disk import FINAL, SUMMARY, is_disk_full, publish, require_space
+from drift.training.division import divide, identity
 from drift.training.model import add_tokens, check_saved, freeze, load_model
+from drift.training.order import fill
 from drift.training.progress import (
-    CHECKPOINTS,
     Recorder,
     cut_metrics,
-    find_resume_point,
     read_metrics,
     require_same_job,
 )
@@ -49,6 +51,8 @@ OnMetrics = Callable[[Mapping[str, Any]], None]
 class GuardedTrainer(Trainer):
     """transformers' Trainer that stops at the first loss that is not finite and skips work nobody reads."""
 
+    _weight = 1.0
+
     def compute_loss(
         self,
         model: torch.nn.Module,
@@ -56,12 +60,16 @@ class GuardedTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """The model's own loss, known to be finite on every rank.
+        """The model's own loss, known to be finite on every rank; 0 of a blank pass, whose mean there is none of.
 
         Raises:
             TrainingError: it is NaN or infinite; names the optimizer step.
         """
+        if not has_reply(inputs):
+            inputs |= {"num_items_in_batch": 1}  # the sum in place of the mean
         result: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self._weight != 1:
+            result = (result[0] * self._weight, *result[1:]) if return_outputs else result * self._weight
         loss = result[0] if return_outputs else result
         if distributed.is_true_anywhere(~torch.isfinite(loss.detach())):
             raise TrainingError(
@@ -69,6 +77,19 @@ class GuardedTrainer(Trainer):
                 f"lower learning_rate or |alpha|, or look at the last lines of metrics.jsonl"
             )
         return result
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Every process gets equally many batches of an epoch: blank examples fill up the last ones."""
+        loader, ranks = super().get_train_dataloader(), world_size()
+        return fill(loader, self.args.per_device_train_batch_size * ranks) if ranks > 1 else loader
+
+    def get_batch_samples(self, *step: Any) -> tuple[list[Any], Any]:
+        """The passes of the next step; where some are blank, the others weigh more, as if these were not there."""
+        passes, items = super().get_batch_samples(*step)
+        if world_size() > 1 and not self.model_accepts_loss_kwargs:
+            filled = distributed.total(sum(map(has_reply, passes)))
+            self._weight = world_size() * len(passes) / filled
+        return passes, items
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """0: counting them walks over every parameter at every step."""
@@ -116,14 +137,13 @@ def run_job(job: TrainingJob, on_metrics: OnMetrics | None = None) -> TrainingRe
 
 
 def _run(job: TrainingJob, on_metrics: OnMetrics | None) -> TrainingResult:
-    # What must be equal for a run to be gone on with; folders may have moved.
-    settings = {"training": dataclasses.asdict(job.training), "injection": dataclasses.asdict(job.injection)}
-    require_same_job(job.out, {**settings, "processes": job.processes})
+    # What must be equal for a run to be gone on with; folders may have moved, processes may be fewer or more.
+    require_same_job(job.out, {"training": identity(job.training), "injection": dataclasses.asdict(job.injection)})
     require_space(job)
-    start = find_resume_point(job.out)
+    start = find_resume_point(job.out, job.training.zero_stage)
     set_seed(job.training.seed)
     # These come before the model: under ZeRO-3 from_pretrained asks them whether to partition what it loads.
-    arguments = _arguments(job)
+    arguments = _arguments(job, start)
     processor = load_processor(job.model, job.training.image_backend)
     original_size = dict(processor.image_processor.size)
     if sizes_by_area(processor):  # the data set limits the pictures of other families
@@ -146,9 +166,10 @@ def _run(job: TrainingJob, on_metrics: OnMetrics | None) -> TrainingResult:
     return _finish(job, trainer, processor, observer, dataset, recorder)
 
 
-def _arguments(job: TrainingJob) -> TrainingArguments:
+def _arguments(job: TrainingJob, start: ResumePoint) -> TrainingArguments:
     """transformers' arguments; whatever they and DeepSpeed both hold is set here alone."""
     config, on_cpu = job.training, not torch.cuda.is_available()
+    division = divide(config, job.processes)
     return TrainingArguments(
         output_dir=str(job.out / CHECKPOINTS),
         num_train_epochs=config.epochs,
@@ -159,12 +180,12 @@ def _arguments(job: TrainingJob) -> TrainingArguments:
         adam_beta1=config.adam_beta1,
         adam_beta2=config.adam_beta2,
         max_grad_norm=config.max_grad_norm,
-        per_device_train_batch_size=config.per_device_batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        per_device_train_batch_size=division.per_device,
+        gradient_accumulation_steps=division.accumulation,
         optim="adamw_torch",
         bf16=config.precision == "bf16",
         activation_checkpointing=config.gradient_checkpointing,
-        deepspeed=distributed.zero_config(config, job.model),
+        deepspeed=distributed.zero_config(config, job.model, start.is_universal),
         use_cpu=on_cpu,
         ddp_backend="gloo" if on_cpu else "nccl",
         dataloader_pin_memory=not on_cpu,
@@ -218,7 +239,10 @@ def _observer(job: TrainingJob, trainer: GuardedTrainer) -> RunObserver | None:
     prior = ReasoningPrior.load(job.prior)
     if job.injection.scale == "none":
         return RunObserver(prior).attach(trainer)
-    return GradientInjector(prior, **dataclasses.asdict(job.injection)).attach(trainer)
+    settings = dataclasses.asdict(job.injection)
+    if job.injection.scale == "absolute":
+        settings["semantics"] = "step"  # reads no gradient: Delta once a step, however many passes a process makes
+    return GradientInjector(prior, **settings).attach(trainer)
 
 
 def _finish(

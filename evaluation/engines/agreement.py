@@ -41,7 +41,7 @@ def require(found: Mapping[str, Agreement], least: float) -> None:
         rows = ", ".join(f"{name} {each.answers} of {each.items}" for name, each in found.items())
         raise EngineError(
             f"vLLM and transformers agree on {share(found):.0%} of the answers, engine.agreement asks for {least:.0%} "
-            f"({rows}); compare their responses, use engine=transformers, or accept it: engine.agreement={share(found):.2f}"
+            f"({rows}); compare their responses, use engine=transformers, or accept it by a lower engine.agreement"
         )
 
 

@@ -4,6 +4,7 @@ submitit asks sacct for states, which needs an accounting database that many clu
 answer. The files of submitit (logs of the engine, pickles) are in the store's `.jobs/slurm`.
 """
 
+import os
 import shlex
 import signal
 import subprocess
@@ -34,6 +35,8 @@ class Start:
         self.path = path
 
     def __call__(self) -> int:
+        if os.environ["SLURM_PROCID"] != "0":
+            return 0  # one of several nodes: the worker on the first takes them all (drift.training.rendezvous)
         status = subprocess.run(jobs.command(self.path), check=False).returncode
         if status in (-signal.SIGTERM, 128 + signal.SIGTERM):
             time.sleep(_KILL_SECONDS)  # SLURM is ending this job, perhaps to requeue it: that is no result
@@ -98,6 +101,7 @@ class Slurm:
         file, needs = jobs.write(job, self.runtime), job.needs
         self._executor.update_parameters(
             job_name=job.name,
+            nodes=needs.nodes,
             cpus_per_task=needs.cores,
             mem=f"{needs.memory_gb}G",
             gres=f"gpu:{needs.gpus}" if needs.gpus else None,

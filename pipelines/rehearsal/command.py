@@ -87,6 +87,7 @@ class Place:
             "launcher.threads=2",
             "launcher.offline=true",
             "train.epochs=1",
+            f"train.global_batch={PROCESSES}",
             "train.save_steps=1",
             "train.logging_steps=1",
             "engine=transformers",
@@ -118,7 +119,7 @@ def rehearse(words: Sequence[str]) -> int:
     profile, _ = compose.load_fitting([], overrides)
     shutil.rmtree(place.store, ignore_errors=True)
     place.benchmarks.mkdir(parents=True, exist_ok=True)
-    made = tables.made_in(profile.profile, [tables.load(n) for n in profile.tables or tables.names()])
+    made = tables.made_in(profile.profile, [tables.load(name) for name in profile.tables] or tables.standard())
     rows = _of_pairs(tables.configured(made, overrides, online=False, lock=_lock_all(place, profile.data.repo)), given)
     _refuse_faults([config for _, _, config in rows])
     folders = _write_hub(place, [config for _, _, config in rows])

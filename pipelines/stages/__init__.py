@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from drift.config import MergeConfig, PriorConfig, Selection
+from drift.errors import TrainingError
 from drift.training.config import InjectionConfig, TrainingConfig
-from evaluation.engines.config import EngineConfig, TransformersConfig
+from drift.training.division import divide, identity
+from evaluation.engines.config import EngineConfig, TransformersConfig, VLLMConfig
 from evaluation.judging.config import JudgeConfig
 from pipelines import resources
 from pipelines.lab.config import WorldConfig
@@ -81,11 +83,22 @@ class MergeParams:
 
 @dataclass(frozen=True)
 class TrainParams:
-    """SFT or DRIFT: drift.training. `processes` is the data-parallel size, so it is part of the result."""
+    """SFT or DRIFT: drift.training. On how many `processes` and `nodes` the global batch is trained is no identity."""
 
     training: TrainingConfig
     injection: InjectionConfig
-    processes: int
+    processes: int = 1
+    nodes: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises TrainingError where the global batch can't be divided over the processes, or these over the nodes."""
+        divide(self.training, self.processes)
+        if self.processes % self.nodes:
+            raise TrainingError(f"{self.processes} processes on {self.nodes} nodes: each node has equally many")
+
+    def identity(self) -> dict[str, Any]:
+        """As one process would train it."""
+        return {"training": identity(self.training), "injection": self.injection, "processes": 1}
 
 
 @dataclass(frozen=True)
@@ -95,6 +108,18 @@ class GenerateParams:
     benchmarks: tuple[str, ...]
     variant: str
     engine: EngineConfig
+
+
+@dataclass(frozen=True)
+class AgreementParams:
+    """The first `items` of each benchmark answered greedily by vLLM and by transformers; a share of `least` must agree."""
+
+    benchmarks: tuple[str, ...]
+    variant: str
+    engine: VLLMConfig
+    reference: TransformersConfig
+    items: int
+    least: float
 
 
 @dataclass(frozen=True)
@@ -139,6 +164,25 @@ class ReportParams:
     variant: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A cell that has no number, and why."""
+
+    table: str
+    row: str
+    seed: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class PartialParams:
+    """The report as far as it could be made, all tables that were asked for, and the cells that failed."""
+
+    report: ReportParams
+    tables: tuple[Table, ...]
+    failed: tuple[Failed, ...]
+
+
 MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70, resources.fetching)
 DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3, resources.fetching)
 BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3, resources.fetching)
@@ -147,13 +191,15 @@ GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1, 
 MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1, resources.streaming)
 TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13, resources.training)
 GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2, resources.answering)
+AGREEMENT = Stage("agreement", 1, "pipelines.stages.agreement:check_agreement", 2, resources.answering)
 SCORE = Stage("score", 3, "pipelines.stages.evaluate:score_responses", 0.2, resources.judging)
 SECOND_OPINION = Stage(
     "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
 )
 CHOOSE = Stage("choose", 1, "pipelines.stages.evaluate:choose", 0.1)
-REPORT = Stage("report", 2, "pipelines.stages.report:report", 5)
+REPORT = Stage("report", 3, "pipelines.stages.report:report", 5)
+PARTIAL = Stage("partial", 1, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
-    MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, GENERATE, SCORE, SECOND_OPINION, CHOOSE, REPORT,
+    MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, AGREEMENT, GENERATE, SCORE, SECOND_OPINION, CHOOSE, REPORT, PARTIAL,
 )  # fmt: skip
 STAGES = {stage.name: stage for stage in _ALL}

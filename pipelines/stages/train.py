@@ -27,4 +27,5 @@ def run_training(params: TrainParams, runtime: Runtime, inputs: Mapping[str, Pat
     if params.processes == 1:
         return asdict(run_job(job))
     launcher = "torchrun" if runtime.launcher == "local" else runtime.launcher
-    return asdict(run_launched(job, launcher, threads=max(1, runtime.threads // params.processes)))
+    threads = max(1, runtime.threads * params.nodes // params.processes)
+    return asdict(run_launched(job, launcher, threads, params.nodes))

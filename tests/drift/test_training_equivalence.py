@@ -24,7 +24,7 @@ from drift.training.launch import LOG, launch_command, run_launched
 
 ALPHA, LEARNING_RATE, STEPS, CLIP = -0.5, 1e-3, 6, 1.0
 DRIFT = InjectionConfig(scale="adaptive", alpha=ALPHA, semantics="step")
-FULL = {"epochs": STEPS, "learning_rate": LEARNING_RATE, "max_grad_norm": CLIP, "warmup_ratio": 0.3}
+FULL = {"epochs": STEPS, "global_batch": 12, "learning_rate": LEARNING_RATE, "max_grad_norm": CLIP, "warmup_ratio": 0.3}
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +126,7 @@ def test_two_processes_are_the_plain_loop(two, reference):
 
 
 def test_two_processes_are_one_with_twice_the_accumulation(world, two):
-    job = tw.make_job(
-        world, world / "twice", injection=DRIFT, per_device_batch_size=6, gradient_accumulation_steps=2, **FULL
-    )
+    job = tw.make_job(world, world / "twice", injection=DRIFT, per_device_batch_size=6, **FULL)
     result = run_job(job)
     assert farthest(lm_weights(job), lm_weights(two[0])) < 1e-6
     assert result.w_eff == pytest.approx(two[1].w_eff, rel=1e-4)

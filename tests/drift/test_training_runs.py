@@ -2,8 +2,10 @@
 
 import errno
 import json
+import logging
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +25,7 @@ from drift.injection import effective_weight
 from drift.prior import ReasoningPrior
 from drift.processing import load_processor
 from drift.training import InjectionConfig, run_job
-from drift.training.trainer import GuardedTrainer
+from drift.training.trainer import GuardedTrainer, _arguments
 
 DRIFT = InjectionConfig(scale="adaptive", alpha=-0.5)
 
@@ -129,6 +131,17 @@ def test_training_twice_gives_the_same_bits(world, plain):
     assert lines(again) == lines(plain[0])
 
 
+def test_another_seed_shows_the_examples_in_another_order(world, plain):
+    other = tw.make_job(world, world / "seed43", prior=False, seed=43)
+    run_job(other)
+    assert [line["loss"] for line in lines(other)] != [line["loss"] for line in lines(plain[0])]
+
+
+def test_the_seed_of_the_data_is_the_trainings_own(world):
+    arguments = _arguments(tw.make_job(world, world / "unused", prior=False, seed=7))
+    assert (arguments.seed, arguments.data_seed) == (7, 7)
+
+
 def test_a_complete_folder_is_not_trained_again(drifted, monkeypatch):
     job, result = drifted
     monkeypatch.setattr(GuardedTrainer, "train", lambda self, **_: pytest.fail("trained again"))
@@ -155,7 +168,7 @@ def test_killed_and_resumed_is_uninterrupted_bit_for_bit(world, drifted):
     killed = subprocess.run([sys.executable, "-c", KILLED, world / "killed.json"], env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
     checkpoints = job.out / "checkpoints"
-    assert [folder.name for folder in checkpoints.iterdir()] == ["checkpoint-8"]
+    assert sorted(folder.name for folder in checkpoints.iterdir()) == ["checkpoint-4", "checkpoint-8"]
     shutil.copytree(checkpoints / "checkpoint-8", checkpoints / "checkpoint-9")
     (checkpoints / "checkpoint-9" / "complete.json").unlink()
     shutil.copytree(checkpoints / "checkpoint-8", checkpoints / "checkpoint-10")
@@ -167,6 +180,28 @@ def test_killed_and_resumed_is_uninterrupted_bit_for_bit(world, drifted):
     assert lines(job) == lines(drifted[0])
     assert result.w_eff == drifted[1].w_eff
     assert (job.out / "injection.json").read_text() == (drifted[0].out / "injection.json").read_text()
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_older_one_beside_it(world, drifted, caplog):
+    """Stopped after step 9; the checkpoint of step 8 has one other byte at the same size, so 4 is taken."""
+    job = tw.make_job(world, world / "damaged", injection=DRIFT, save_steps=4)
+
+    def stop(line):
+        if line["step"] == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, stop)
+    newest = next((job.out / "checkpoints/checkpoint-8").rglob("*optim_states.pt"))
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    with caplog.at_level(logging.INFO, logger="drift"):
+        run_job(job)
+    assert re.search(r"dropping checkpoint-8, which is damaged: .*optim_states\.pt fails its checksum", caplog.text)
+    assert "going on after step 4" in caplog.text
+    assert_same_bits(weights(job), weights(drifted[0]))
+    assert lines(job) == lines(drifted[0])
 
 
 def test_resuming_in_the_middle_of_an_epoch_keeps_the_data_order(world, plain):

@@ -83,6 +83,7 @@ def settings(**changes: object) -> TrainingConfig:
         "epochs": 2,
         "learning_rate": 1e-3,
         "warmup_ratio": 0.1,
+        "global_batch": 2,
         "per_device_batch_size": 2,
         "precision": "fp32",
         "image_max_pixels": None,

@@ -28,9 +28,9 @@ def test_the_papers_profile_has_the_papers_settings() -> None:
     config = compose.load(["profile=paper"])
     train = config.train
     assert (train.learning_rate, train.epochs, train.warmup_ratio, train.scheduler) == (1e-6, 3, 0.05, "cosine")
-    assert (train.per_device_batch_size, train.gradient_accumulation_steps, train.precision) == (1, 1, "bf16")
+    assert (train.global_batch, train.per_device_batch_size, train.precision) == (8, 1, "bf16")
     assert (train.image_max_pixels, train.cutoff_len, train.max_grad_norm) == (262144, 32768, 1.0)
-    assert (config.train.zero_stage, config.launcher.processes) == (2, 8)
+    assert (config.train.zero_stage, config.launcher.ranks) == (2, 8)
     assert config.pair.mllm.repo == "Qwen/Qwen2.5-VL-7B-Instruct"
     assert config.pair.expert.repo == "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"
     assert config.data.repo == "ChaoHuangCS/DRIFT-TL-Distill-4K"

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from drift.errors import TrainingError
 from pipelines import compose, plan, stages
+from pipelines.errors import ConfigError
 from pipelines.stage import Call, Needs, ordered
 
 
@@ -28,6 +30,24 @@ def test_the_papers_training_takes_a_gpu_a_process_and_a_merge_none() -> None:
     assert four.needs.seconds == pytest.approx(2 * (needs.seconds - 300) + 300)
     assert found["generate"].needs.gpus == 1
     assert calls("profile=paper", "method=ties")["merge"].needs.gpus == 0
+
+
+def test_the_papers_batch_is_the_same_artifact_on_every_machine() -> None:
+    paper = ("profile=paper", "method=drift")
+    eight = calls(*paper)["train"]
+    machines = [
+        (["launcher.gpus=1"], "1 GPUs, 8 cores"),
+        (["launcher.gpus=4"], "4 GPUs, 32 cores"),
+        (["launcher=slurm", "launcher.gpus=4", "launcher.nodes=2"], "2 nodes of 4 GPUs, 32 cores"),
+    ]
+    for words, needs in machines:
+        call = calls(*paper, *words)["train"]
+        assert call.key == eight.key
+        assert str(call.needs).startswith(needs)
+    with pytest.raises(TrainingError, match=r"8 micro batches .* 3 processes can't share out: 1, 2, 4, 8 can"):
+        calls(*paper, "launcher.gpus=3")
+    with pytest.raises(ConfigError, match="2 nodes in one training need launcher=slurm"):
+        calls(*paper, "launcher.nodes=2")
 
 
 def test_downloads_may_be_retried_and_folders_need_not(tmp_path: object) -> None:
