@@ -112,7 +112,7 @@ class GenerateParams:
 
 @dataclass(frozen=True)
 class AgreementParams:
-    """The first `items` of each benchmark answered greedily by vLLM and by transformers; a share of `least` must agree."""
+    """The first `items` of each benchmark answered by vLLM and by transformers; a share of `least` must be alike."""
 
     benchmarks: tuple[str, ...]
     variant: str
@@ -200,6 +200,7 @@ CHOOSE = Stage("choose", 1, "pipelines.stages.evaluate:choose", 0.1)
 REPORT = Stage("report", 3, "pipelines.stages.report:report", 5)
 PARTIAL = Stage("partial", 1, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
-    MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, AGREEMENT, GENERATE, SCORE, SECOND_OPINION, CHOOSE, REPORT, PARTIAL,
+    MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, AGREEMENT, GENERATE, SCORE, SECOND_OPINION, CHOOSE, REPORT,
+    PARTIAL,
 )  # fmt: skip
 STAGES = {stage.name: stage for stage in _ALL}
