@@ -15,7 +15,7 @@ from drift.merging.config import Value, describe, get_method, resolve_hyperparam
 from drift.selection import GEOMETRY_GROUPS
 from drift.training.config import AUTO, InjectionConfig
 from evaluation.data.splits import RULE
-from evaluation.engines.config import TransformersConfig
+from evaluation.engines.config import TransformersConfig, VLLMConfig
 from evaluation.judging.config import OpenAIJudge, PublishedJudge, RulesJudge
 from evaluation.toolkit.job import check_comparable
 from pipelines import stages
@@ -266,7 +266,27 @@ def generate(config: Config) -> Call:
     params = stages.GenerateParams(tuple(suite.benchmarks.values()), suite.variant, config.engine)
     made, asked = checkpoint(config), benchmarks(replace(config, suite=suite))
     label = f"{made.label} on {suite.name} {suite.split}"
-    return Call(stages.GENERATE, params, {"model": made, "benchmarks": asked}, label=label)
+    inputs = {"model": made, "benchmarks": asked}
+    if isinstance(config.engine, VLLMConfig) and config.engine.agreement:
+        inputs["agreement"] = agreement(config, config.engine)
+    return Call(stages.GENERATE, params, inputs, label=label)
+
+
+def agreement(config: Config, engine: VLLMConfig) -> Call:
+    """The gate before vLLM answers for a pair: one for all its checkpoints and seeds, on the untouched MLLM."""
+    settings = replace(engine.settings, temperature=0.0)
+    reference = TransformersConfig("transformers", settings, engine.dtype, config.image_backend)
+    asked = replace(config, seed=config.seeds[0])
+    params = stages.AgreementParams(
+        tuple(config.suite.benchmarks.values()),
+        config.suite.variant,
+        replace(engine, settings=settings),
+        reference,
+        engine.agreement_items,
+        engine.agreement,
+    )
+    inputs = {"model": model(asked, "mllm"), "benchmarks": benchmarks(asked)}
+    return Call(stages.AGREEMENT, params, inputs, label=f"vLLM and transformers on {config.suite.name}")
 
 
 def score(config: Config) -> Call:

@@ -42,7 +42,7 @@ def check(config: Config, targets: Sequence[Call]) -> None:
         return
     store = rooted(config.store)
     calls = _to_run(targets, Store(store))
-    faults = [*_gpu_faults(calls), *_torchvision_faults(calls), *_disk_faults(calls, store, config.launcher.workers)]
+    faults = [*_gpu_faults(calls), *torchvision_faults(calls), *_disk_faults(calls, store, config.launcher.workers)]
     if config.preflight == "warn":
         for fault in faults:
             log.warning("preflight: %s", fault)
@@ -91,7 +91,8 @@ def _gpu_faults(calls: Sequence[Call]) -> list[str]:
     return faults
 
 
-def _torchvision_faults(calls: Sequence[Call]) -> list[str]:
+def torchvision_faults(calls: Sequence[Call]) -> list[str]:
+    """Stock processors that don't open here."""
     wanting = next((call for call in calls if _wants_torchvision(call)), None)
     missing = _torchvision_fault() if wanting else ""
     if wanting is None or not missing:
@@ -166,9 +167,7 @@ def _gpus(call: Call) -> int:
 
 
 def _engine_gpus(engine: EngineConfig) -> int:
-    if isinstance(engine, VLLMConfig):
-        return engine.tensor_parallel
-    return int(isinstance(engine, TransformersConfig) and engine.device != "cpu")
+    return engine.gpus if isinstance(engine, (TransformersConfig, VLLMConfig)) else 0
 
 
 def _cuda_devices() -> tuple[int, str]:

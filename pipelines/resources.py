@@ -6,7 +6,7 @@ queue and are asked of a cluster, and no result depends on them.
 
 from functools import cache
 
-from evaluation.engines.config import OpenAIConfig, VLLMConfig
+from evaluation.engines.config import OpenAIConfig
 from pipelines.stage import Call, Needs
 
 _DOWNLOAD_RETRIES = 2
@@ -56,7 +56,7 @@ def answering(call: Call) -> Needs:
     if is_lab(call):
         return _lab(call)
     engine = call.params.engine
-    gpus = engine.tensor_parallel if isinstance(engine, VLLMConfig) else int(not isinstance(engine, OpenAIConfig))
+    gpus = 0 if isinstance(engine, OpenAIConfig) else engine.gpus
     memory = 24 * gpus or 4
     seconds = _ANSWER_SECONDS[engine.name] * len(call.params.benchmarks)
     return Needs(gpus=gpus, cores=8 * gpus or 1, memory_gb=memory, seconds=seconds)

@@ -240,13 +240,15 @@ class Config:
     """One run: a checkpoint made by `method` in the world `seed`, scored on `suite`.
 
     `validation` is the suite whose validation draw hyper-parameters are chosen on, whatever `suite` is.
+    `tables` are those that the profile makes unless others are named, none of them all that there are.
     `image_backend` and `dtype` are one word for the components that the YAML hands them to. `preflight` says what
     follows where this machine lacks what the run wants (pipelines.preflight).
     """
 
-    profile: Literal["smoke", "lab", "paper", "published"]
+    profile: Literal["smoke", "lab", "small", "paper", "published"]
     seed: Seed
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    tables: tuple[str, ...]
     store: Text
     results: Text
     image_backend: ImageBackend

@@ -11,7 +11,6 @@ from drift.errors import closest
 STRICT = with_config(ConfigDict(extra="forbid"))
 TIMES = ("seconds", "cpu_seconds")  # never equal in two runs
 AVERAGE = "Avg"  # the column that is the plain mean of the others
-MODELLESS = "published"  # the profile of published answers
 COSTS = ("steps", "tokens", *TIMES)
 
 
@@ -48,7 +47,7 @@ class Table:
         against: label of the row that differences are taken from; empty for none but the rows' own.
         curves: labels of trained rows whose loss curves and layers are drawn.
         kind: a key of `pipelines.report.kinds.KINDS`.
-        profiles: where the table is made; empty for wherever models are.
+        profiles: where the table is made; empty for everywhere.
         in_profile: profile -> overrides that every row gets there.
         answers: whether to print how the rows answered, from the scores' diagnostics.
         asked_only: made by its name alone (`drift table NAME`), never by `drift reproduce`.
@@ -81,10 +80,6 @@ class Table:
         for label in (*self.pairings.values(), *self.curves):
             if label not in labels:
                 raise ValueError(f"no row is called {label!r}: {closest(label, labels)}")
-
-    def is_made_in(self, profile: str) -> bool:
-        """Whether the profile makes it; one that runs no model makes only the tables that name it."""
-        return profile in self.profiles if self.profiles or profile == MODELLESS else True
 
     @property
     def pairings(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ from drift.errors import TrainingError
 from drift.training.config import InjectionConfig, TrainingConfig
 from drift.training.division import divide, identity
 from evaluation.data.published import Format
-from evaluation.engines.config import EngineConfig, TransformersConfig
+from evaluation.engines.config import EngineConfig, TransformersConfig, VLLMConfig
 from evaluation.judging.config import JudgeConfig
 from pipelines import resources
 from pipelines.lab.config import WorldConfig
@@ -137,6 +137,18 @@ class GenerateParams:
 
 
 @dataclass(frozen=True)
+class AgreementParams:
+    """The first `items` of each benchmark answered by vLLM and by transformers; a share of `least` must be alike."""
+
+    benchmarks: tuple[str, ...]
+    variant: str
+    engine: VLLMConfig
+    reference: TransformersConfig
+    items: int
+    least: float
+
+
+@dataclass(frozen=True)
 class ScoreParams:
     """Verdicts and scores of responses, by column."""
 
@@ -211,6 +223,7 @@ GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1, 
 MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1, resources.streaming)
 TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13, resources.training)
 GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2, resources.answering)
+AGREEMENT = Stage("agreement", 1, "pipelines.stages.agreement:check_agreement", 2, resources.answering)
 SCORE = Stage("score", 4, "pipelines.stages.evaluate:score_responses", 0.2, resources.judging)
 SECOND_OPINION = Stage(
     "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
@@ -219,7 +232,8 @@ CHOOSE = Stage("choose", 2, "pipelines.stages.evaluate:choose", 0.1)
 REPORT = Stage("report", 4, "pipelines.stages.report:report", 5)
 PARTIAL = Stage("partial", 2, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
-    MODEL, DATA, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, GENERATE, SCORE, SECOND_OPINION, CHOOSE, REPORT,
+    MODEL, DATA, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, AGREEMENT, GENERATE, SCORE, SECOND_OPINION,
+    CHOOSE, REPORT,
     PARTIAL,
 )  # fmt: skip
 STAGES = {stage.name: stage for stage in _ALL}

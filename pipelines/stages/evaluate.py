@@ -32,12 +32,15 @@ def generate(params: GenerateParams, runtime: Runtime, inputs: Mapping[str, Path
     """A JSONL of responses per benchmark; one that was interrupted goes on where its file ends."""
     engine = load_engine(params.engine, inputs["model"] / CHECKPOINT)
     counts = {}
-    for name in params.benchmarks:
-        benchmark = get_benchmark(name)
-        items = load_items(inputs["benchmarks"] / benchmark.tsv, benchmark)
-        requests = [Request(item.index, build_prompt(benchmark, item, params.variant), item.images) for item in items]
-        responses = run_generation(engine, requests, params.engine.settings, out / f"{name}.jsonl")
-        counts[name] = {"n": len(responses), "cut": sum(r.finish_reason == "length" for r in responses)}
+    with engine.opened(out):
+        for name in params.benchmarks:
+            benchmark = get_benchmark(name)
+            items = load_items(inputs["benchmarks"] / benchmark.tsv, benchmark)
+            requests = [
+                Request(item.index, build_prompt(benchmark, item, params.variant), item.images) for item in items
+            ]
+            responses = run_generation(engine, requests, params.engine.settings, out / f"{name}.jsonl")
+            counts[name] = {"n": len(responses), "cut": sum(r.finish_reason == "length" for r in responses)}
     return {"responses": counts, "settings_sha256": params.engine.settings.sha256()}
 
 
