@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,10 +84,11 @@ def write_prior(size: Size, folder: Path) -> None:
     ReasoningPrior.extract(folder / "mllm", folder / "expert", folder / "prior")
 
 
-def release_hooks(model: nn.Module, prior: ReasoningPrior, alpha: float = -1.0) -> Callable[[], list[Any]]:
+def release_hooks(
+    parameters: Mapping[str, nn.Parameter], prior: ReasoningPrior, alpha: float = -1.0
+) -> Callable[[], list[Any]]:
     """The release's way: every rank keeps every Delta on the host and biases each local gradient in a hook."""
     deltas = {name: prior.read(name, dtype=torch.bfloat16) for name in prior.names}
-    parameters = dict(model.named_parameters())
 
     def hook(delta: Tensor) -> Callable[[Tensor], Tensor]:
         def bias(gradient: Tensor) -> Tensor:
@@ -172,7 +173,7 @@ def _time_ways(
     The order rotates: what a step leaves in caches and allocator falls on each way in turn.
     """
     plain_step = engine.step
-    register = release_hooks(model, prior) if "release" in ways else list
+    register = release_hooks(dict(model.named_parameters()), prior) if "release" in ways else list
     inner = Clock(torch.device("cpu"))
     if "ours" in ways:
         TimedInjector(prior, inner).attach(engine)

@@ -6,6 +6,7 @@ TRAIN_FILE = "train.json"
 PRIOR = "prior"
 GEOMETRY = "geometry.json"
 SCORES = "scores.json"
+PUBLISHED = ".published.jsonl"  # behind a benchmark's name: the verdicts of whoever published its answers
 TABLES = "tables"
 FIGURES = "figures"
 QUESTIONS = "questions.json"

@@ -43,4 +43,16 @@ class OpenAIJudge(Endpoint):
         )
 
 
-JudgeConfig = RulesJudge | OpenAIJudge
+@dataclass(frozen=True)
+class PublishedJudge:
+    """Whoever published the answers: their own verdicts, as they stand."""
+
+    name: Literal["published"]
+    mode: Mode = "official"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown mode (EngineError)."""
+        refuse(self)
+
+
+JudgeConfig = RulesJudge | OpenAIJudge | PublishedJudge

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,33 @@ from evaluation.data.tsv import load_items
 from evaluation.engines.base import Request
 from evaluation.engines.config import load_engine
 from evaluation.engines.generate import run_generation
-from evaluation.judging.config import OpenAIJudge
+from evaluation.judging.config import OpenAIJudge, PublishedJudge
 from evaluation.judging.http import HttpJudge
 from evaluation.judging.scoring import score, summarise
+from evaluation.judging.verdicts import Verdict
 from pipelines.errors import StageError
 from pipelines.lab.diagnostics import diagnose
-from pipelines.layout import CHECKPOINT, SEEN
+from pipelines.layout import CHECKPOINT, PUBLISHED, SEEN
 from pipelines.scored import Scored, read_scores, write_scores
 from pipelines.stage import Runtime
 from pipelines.stages import ChooseParams, GenerateParams, ScoreParams
+
+PUBLISHER = "publisher"  # the rule of a verdict that is not ours
 
 
 def generate(params: GenerateParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """A JSONL of responses per benchmark; one that was interrupted goes on where its file ends."""
     engine = load_engine(params.engine, inputs["model"] / CHECKPOINT)
     counts = {}
-    for name in params.benchmarks:
-        benchmark = get_benchmark(name)
-        items = load_items(inputs["benchmarks"] / benchmark.tsv, benchmark)
-        requests = [Request(item.index, build_prompt(benchmark, item, params.variant), item.images) for item in items]
-        responses = run_generation(engine, requests, params.engine.settings, out / f"{name}.jsonl")
-        counts[name] = {"n": len(responses), "cut": sum(r.finish_reason == "length" for r in responses)}
+    with engine.opened(out):
+        for name in params.benchmarks:
+            benchmark = get_benchmark(name)
+            items = load_items(inputs["benchmarks"] / benchmark.tsv, benchmark)
+            requests = [
+                Request(item.index, build_prompt(benchmark, item, params.variant), item.images) for item in items
+            ]
+            responses = run_generation(engine, requests, params.engine.settings, out / f"{name}.jsonl")
+            counts[name] = {"n": len(responses), "cut": sum(r.finish_reason == "length" for r in responses)}
     return {"responses": counts, "settings_sha256": params.engine.settings.sha256()}
 
 
@@ -58,6 +64,8 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
         ]
         responses = {line["index"]: line["response"] for line in lines}
         verdicts = score(benchmark, items, responses, config.mode, judge)
+        if isinstance(config, PublishedJudge):
+            verdicts = _published(verdicts, read_jsonl(inputs["responses"] / f"{name}{PUBLISHED}", "verdicts"))
         if judge is not None and judge.is_lost:
             raise StageError(
                 f"judge {judge.model} at {judge.url} stopped answering on {name}; last: "
@@ -69,6 +77,15 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
     write_scores(out, scores)
     values: dict[str, Any] = {"scores": {column: scored.score.value for column, scored in scores.items()}}
     return values if judge is None else values | {"judge": judge.model, "judge_usage": asdict(judge.usage())}
+
+
+def _published(verdicts: Sequence[Verdict], said: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+    """The publisher's verdicts in place of ours, whose extraction and rule are not its."""
+    theirs = {line["index"]: line["correct"] for line in said}
+    return [
+        replace(each, correct=theirs[each.index], extraction=None, rule=PUBLISHER, unmatched=False, conflict=False)
+        for each in verdicts
+    ]
 
 
 def choose(params: ChooseParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:

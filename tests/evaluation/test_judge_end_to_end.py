@@ -78,12 +78,12 @@ def test_the_command_counts_each_outcome_and_pays_once(folder: Path, capsys: pyt
     prices = {"judge_prompt_price": 1.5, "judge_completion_price": "6"}
     with serve(server) as url:
         first = json.loads(command_line(folder, url, capsys, **prices)[1])
-        assert by_kind(folder / "v.jsonl") == VERDICTS
+        assert by_kind(folder / "v.jsonl.partial") == VERDICTS
         assert len(server.bodies) == 3 + 2 + 3 + 1 + 1  # nonsense is asked three times, a 400 once
         second = json.loads(command_line(folder, url, capsys, **prices)[1])
-        assert by_kind(folder / "v.jsonl") == VERDICTS
+        assert by_kind(folder / "v.jsonl.partial") == VERDICTS
     assert (first["n"], first["unjudged"], first["unmatched"], first["judge"]) == (10, 2, 1, "judge-1")
-    assert first["accuracy"] == pytest.approx(100 * 4 / 8)
+    assert (first["accuracy"], first["highest"], first["is_whole"]) == (40, 70, False)  # of ten; three are open
     assert first["judge_usage"] == {
         "calls": 9, "cached": 0, "failed": 2, "prompt_tokens": 90, "completion_tokens": 18,
         "cost": pytest.approx((90 * 1.5 + 18 * 6) / 1e6),
@@ -93,6 +93,36 @@ def test_the_command_counts_each_outcome_and_pays_once(folder: Path, capsys: pyt
     assert {k: v for k, v in second.items() if k != "judge_usage"} == {
         k: v for k, v in first.items() if k != "judge_usage"
     }
+
+
+def test_a_judge_that_cannot_be_reached_ends_in_a_status_of_its_own_and_replaces_no_whole_score(
+    folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (folder / "v.jsonl").write_text("the verdicts of a whole run\n")
+    with serve(Server(401)) as url:
+        status, out, _ = command_line(folder, url, capsys, judge_cache=folder / "other.sqlite")
+    summary = json.loads(out)
+    assert status == 3
+    assert (summary["accuracy"], summary["unjudged"], summary["n"], summary["highest"]) == (10, 8, 10, 90)
+    assert (folder / "v.jsonl").read_text() == "the verdicts of a whole run\n"
+    assert summary["verdicts"].endswith("v.jsonl.partial")
+
+
+def test_unjudged_items_are_taken_for_whole_only_where_that_is_said(
+    folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    with serve(Server(reply)) as url:
+        assert command_line(folder, url, capsys)[0] == 3
+        assert not (folder / "v.jsonl").exists()
+        assert command_line(folder, url, capsys, allow_unjudged="true")[0] == 0
+    assert by_kind(folder / "v.jsonl") == VERDICTS
+
+
+def test_a_judge_that_was_never_asked_is_not_named(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    lines = [json.dumps({"index": str(k), "response": r"\boxed{7}"}) for k in range(len(KINDS))]
+    (folder / f"{NAME}.jsonl").write_text("\n".join(lines))
+    status, out, _ = command_line(folder, "http://127.0.0.1:9", capsys)
+    assert (status, json.loads(out)["judge"], json.loads(out)["judge_usage"]["calls"]) == (0, "rules", 0)
 
 
 def test_without_prices_no_cost_is_claimed_and_a_price_must_be_a_number(
@@ -109,7 +139,7 @@ def test_without_prices_no_cost_is_claimed_and_a_price_must_be_a_number(
 def test_each_judged_verdict_says_who_judged_in_which_words(folder: Path, capsys: pytest.CaptureFixture) -> None:
     with serve(Server(reply)) as url:
         command_line(folder, url, capsys)
-    lines = [json.loads(line) for line in (folder / "v.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / "v.jsonl.partial").read_text().splitlines()]
     judged = [line for line in lines if line["rule"] == "judge"]
     assert [(v["judge"], v["judge_raw"], v["judge_tokens"]) for v in judged[:1]] == [("judge-1", "7", 12)]
     assert len({v["judge_prompt_sha256"] for v in judged}) == len(judged) == 6
@@ -135,7 +165,7 @@ def test_the_stage_counts_each_outcome_and_another_mode_asks_only_what_is_open(f
         again, _ = stage(folder, url, "semantic", "b")
     assert by_kind(out / f"{NAME}.verdicts.jsonl") == VERDICTS
     summary = json.loads((out / SCORES).read_text())["MathVista"]
-    assert (summary["score"], summary["unjudged"], values["scores"]) == (50.0, 2, {"MathVista": 50.0})
+    assert (summary["score"], summary["unjudged"], values["scores"]) == (40.0, 2, {"MathVista": 40.0})
     assert values["judge"] == "judge-1"
     assert values["judge_usage"]["calls"] == 9
     assert values["judge_usage"]["cost"] == pytest.approx((90 * 1.5 + 18 * 6) / 1e6)
