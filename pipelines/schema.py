@@ -110,13 +110,15 @@ class Data:
 class Suite:
     """The benchmarks of a score, by the paper's column names, and where their tables come from.
 
-    `root` is the folder of a suite whose source is one, `revision` the digest of what lies in it.
+    Choices are made on the split `validation`, reported is `test` (evaluation.data.splits parts published tables, a lab
+    world draws the two apart); `all` is a whole published table. `root` is the folder of a suite whose source is one,
+    `revision` the digest of what lies in it.
     """
 
     name: str
     source: Source
     benchmarks: Annotated[Mapping[str, str], Field(min_length=1)]
-    split: Literal["validation", "test"] = "test"
+    split: Literal["validation", "test", "all"] = "test"
     variant: Literal["default", "direct", "boxed"] = "default"
     root: str = ""
     revision: str = ""
@@ -197,8 +199,10 @@ class Launcher:
 
     @model_validator(mode="after")
     def _nodes_can_be_reached(self) -> Self:
-        if self.nodes > 1 and (self.engine, self.kind) != ("slurm", "torchrun"):
-            raise ValueError(f"{self.nodes} nodes in one training need launcher=slurm with launcher.kind=torchrun")
+        if self.nodes > 1 and (self.engine == "local" or self.kind != "torchrun"):
+            raise ValueError(
+                f"{self.nodes} nodes in one training need launcher=slurm or launcher=ray, with launcher.kind=torchrun"
+            )
         return self
 
 

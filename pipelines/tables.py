@@ -29,6 +29,10 @@ _PLANNED: Mapping[str, Callable[[Config], Call | None]] = {
     "score": plan.score,
     "checkpoint": plan.checkpoint,
     "choice": plan.choice,  # None where nothing was chosen
+    "items": plan.benchmarks,
+    "all": plan.score_of_all,  # None where nothing is left out
+    "all_items": plan.all_benchmarks,
+    "rules": plan.score_by_rules,  # None where rules alone decide
 }
 
 _TABLE = TypeAdapter(Table)

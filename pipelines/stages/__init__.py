@@ -48,7 +48,10 @@ class DataParams:
 
 @dataclass(frozen=True)
 class BenchmarksParams:
-    """TSVs of the named benchmarks; `root` and its digest `revision` where they come from a folder."""
+    """TSVs of the named benchmarks, or of a split of them.
+
+    `root` is the folder that they come from, where they do; `revision` its digest, and the rule that parts the tables.
+    """
 
     source: str
     names: tuple[str, ...]
@@ -132,9 +135,14 @@ class SecondOpinionParams:
 
 @dataclass(frozen=True)
 class ChooseParams:
-    """Picks the value whose scores have the highest mean; inputs are named `<place of the value>:<seed>`."""
+    """Picks the value whose scores have the highest mean.
+
+    Inputs are named `<place of the value>:<seed>`, and `seen:<seed>` and `reported:<seed>` for the validation and test
+    tables of `benchmarks`.
+    """
 
     values: tuple[Any, ...]
+    benchmarks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -192,10 +200,10 @@ SCORE = Stage("score", 3, "pipelines.stages.evaluate:score_responses", 0.2, reso
 SECOND_OPINION = Stage(
     "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
 )
-CHOOSE = Stage("choose", 1, "pipelines.stages.evaluate:choose", 0.1)
+CHOOSE = Stage("choose", 2, "pipelines.stages.evaluate:choose", 0.1)
 GATE = Stage("gate", 1, "pipelines.stages.gate:check_baseline", 0.1)
-REPORT = Stage("report", 3, "pipelines.stages.report:report", 5)
-PARTIAL = Stage("partial", 1, "pipelines.stages.partial:partial_report", 5)
+REPORT = Stage("report", 4, "pipelines.stages.report:report", 5)
+PARTIAL = Stage("partial", 2, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
     MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, GENERATE, SCORE, SECOND_OPINION, CHOOSE, GATE, REPORT,
     PARTIAL,
