@@ -9,7 +9,7 @@ from typing import Any
 
 from drift.errors import DriftError
 from drift.words import HELP
-from pipelines import compose, executors
+from pipelines import compose, executors, rates
 from pipelines.environment import set_defaults
 from pipelines.fingerprint import canonical
 from pipelines.overrides import choices
@@ -37,7 +37,8 @@ def scheduler(config: Config) -> Scheduler:
         offline=config.launcher.offline,
     )
     executor = executors.make(config.launcher, runtime)
-    return Scheduler(runtime, executor, Recorder(config.tracker, store / ".tracker", config.profile))
+    recorder, machine = Recorder(config.tracker, store / ".tracker", config.profile), rates.load(store)
+    return Scheduler(runtime, executor, recorder, lambda call: call.needs_on(machine).seconds, config.keep)
 
 
 class _Messages(logging.Handler):
