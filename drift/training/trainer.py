@@ -7,11 +7,12 @@ transformers' own; the bias on the gradient is drift.injection's.
 """
 
 import dataclasses
+import hashlib
 import json
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,7 @@ from drift.injection import GradientInjector, RunObserver
 from drift.injection.shards import rank, world_size
 from drift.prior import ReasoningPrior
 from drift.processing import load_processor, save_processor, set_pixel_limits, sizes_by_area
-from drift.training import distributed
+from drift.training import distributed, kernels
 from drift.training.checkpoints import CHECKPOINTS, ResumePoint, find_resume_point
 from drift.training.config import TrainingJob, TrainingResult
 from drift.training.conversations import read_conversations
@@ -52,6 +53,7 @@ class GuardedTrainer(Trainer):
     """transformers' Trainer that stops at the first loss that is not finite and skips work nobody reads."""
 
     _weight = 1.0
+    _decays: Sequence[float] = ()
 
     def compute_loss(
         self,
@@ -90,6 +92,18 @@ class GuardedTrainer(Trainer):
             filled = distributed.total(sum(map(has_reply, passes)))
             self._weight = world_size() * len(passes) / filled
         return passes, items
+
+    def create_optimizer(self, *arguments: Any) -> torch.optim.Optimizer:
+        """The optimizer, whose weight decays are remembered."""
+        optimizer = super().create_optimizer(*arguments)
+        self._decays = [group["weight_decay"] for group in optimizer.param_groups]
+        return optimizer
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        engine: Any = self.model_wrapped
+        if checkpoint is not None and engine.load_universal_checkpoint():
+            distributed.mend_loaded(engine.optimizer.optimizer, self._decays)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """0: counting them walks over every parameter at every step."""
@@ -148,6 +162,7 @@ def _run(job: TrainingJob, on_metrics: OnMetrics | None) -> TrainingResult:
     original_size = dict(processor.image_processor.size)
     if sizes_by_area(processor):  # the data set limits the pictures of other families
         set_pixel_limits(processor, min_pixels=job.training.image_min_pixels, max_pixels=job.training.image_max_pixels)
+    kernels.check(job.training, job.model)
     model = load_model(job.model, job.training)
     add_tokens(model, processor, job.training.add_tokens)
     freeze(model, job.model, job.training)
@@ -189,6 +204,9 @@ def _arguments(job: TrainingJob, start: ResumePoint) -> TrainingArguments:
         use_cpu=on_cpu,
         ddp_backend="gloo" if on_cpu else "nccl",
         dataloader_pin_memory=not on_cpu,
+        dataloader_num_workers=config.dataloader_workers,
+        use_liger_kernel=config.fused_cross_entropy,
+        liger_kernel_config=kernels.FUSED_CROSS_ENTROPY if config.fused_cross_entropy else None,
         save_strategy="steps" if config.save_steps else "no",
         save_steps=max(config.save_steps, 1),
         logging_steps=config.logging_steps,
@@ -209,7 +227,8 @@ def _dataset(job: TrainingJob, processor: ProcessorMixin) -> ConversationDataset
             skip the vision tower and wait for ever for the others to gather its weights.
     """
     config = job.training
-    dataset = ConversationDataset(read_conversations(job.data), processor, config)
+    name = hashlib.sha256(str(job.out.resolve()).encode()).hexdigest()[:16]
+    dataset = ConversationDataset(read_conversations(job.data), processor, config, name)
     with_images, without = dataset.image_shares()
     if config.zero_stage == 3 and job.processes > 1 and with_images and without:
         raise TrainingError(
