@@ -9,8 +9,8 @@ ARGS ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup reproduce plan table timeline test test-slow check format bench bench-injection bench-merge bench-score \
-	setup-mergekit setup-vlmevalkit clean
+.PHONY: help setup reproduce plan table timeline test test-slow faults check format bench bench-injection bench-merge bench-score \
+	setup-mergekit setup-clusters setup-vlmevalkit clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -36,6 +36,9 @@ test: setup  ## the tests: no network, no GPU
 test-slow: setup  ## the rest of the numerical matrix, minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+faults: setup-clusters  ## kills a smoke reproduction again and again: FOLDER=... ARGS="--engine slurm --kills 10"
+	.venv-clusters/bin/python tests/faults/campaign.py $(or $(FOLDER),artifacts/faults) $(ARGS)
+
 check: setup  ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -60,12 +63,14 @@ bench-score: setup  ## verdicts a second
 # mergekit wants packages that ours does not; torch and transformers are ours, so that both compute with the same kernels.
 setup-mergekit: .venv-mergekit/.ready  ## mergekit 0.1.5 in .venv-mergekit, for the parity tests and bench-merge
 
+setup-clusters: .venv-clusters/.ready  ## submitit and Ray in .venv-clusters, for the tests and faults under SLURM and Ray
+
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
-.venv-mergekit/.ready: constraints-mergekit.txt | setup
-	$(BIN)/python -m venv .venv-mergekit
-	$(BIN)/python $(PURELIB) > "$$(.venv-mergekit/bin/python $(PURELIB))/project.pth"
-	.venv-mergekit/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-mergekit.txt
+.venv-mergekit/.ready .venv-clusters/.ready: .venv-%/.ready: constraints-%.txt | setup
+	$(BIN)/python -m venv .venv-$*
+	$(BIN)/python $(PURELIB) > "$$(.venv-$*/bin/python $(PURELIB))/project.pth"
+	.venv-$*/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-$*.txt
 	touch $@
 
 # VLMEvalKit pins versions that ours exclude, and edits its process: an environment and a process of its own.

@@ -4,9 +4,11 @@ A component owns a frozen dataclass; `conf/` composes that very class and a stag
 marked RUNTIME says how a thing runs, never what comes out, so it is no part of an artifact's identity.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
 
 from drift.choices import Group, PriorKind
 from drift.errors import DriftError, closest
@@ -24,6 +26,37 @@ class Identified(Protocol):
     def identity(self) -> dict[str, Any]: ...
 
 
+@dataclass(frozen=True)
+class Range:
+    """Where a number may lie, as the field's own annotation: `steps: Annotated[int, Range("at least 1", low=1)]`.
+
+    NaN and infinity lie in none. Of a tuple and of a mapping it is each number, and what is no number is left to the
+    field's type.
+    """
+
+    words: str
+    low: float = -math.inf
+    high: float = math.inf
+    has_low: bool = True
+    has_high: bool = True
+
+    def __contains__(self, value: float) -> bool:
+        is_above = value > self.low or (self.has_low and value == self.low)
+        is_below = value < self.high or (self.has_high and value == self.high)
+        return math.isfinite(value) and is_above and is_below
+
+
+Count = Annotated[int, Range("at least 1", low=1)]
+Natural = Annotated[int, Range("at least 0", low=0)]
+NotNegative = Annotated[float, Range("at least 0", low=0)]
+Positive = Annotated[float, Range("a number above 0", low=0, has_low=False)]
+Share = Annotated[float, Range("a share in [0, 1]", low=0, high=1)]
+LessThanOne = Annotated[float, Range("a number in [0, 1)", low=0, high=1, has_high=False)]
+SomeShare = Annotated[float, Range("a share in (0, 1]", low=0, high=1, has_low=False)]
+# Strengths and weights of models: far beyond any that leaves a model; a typing error is meant to stop here.
+Strength = Annotated[float, Range("a finite number of at most 1e6 in size", low=-1e6, high=1e6)]
+
+
 def identity_of(config: Any) -> dict[str, Any]:
     """The fields of a config by name, those whose mark leaves them out excepted; nested configs stay as they are."""
     if isinstance(config, Identified):
@@ -34,21 +67,47 @@ def identity_of(config: Any) -> dict[str, Any]:
 
 
 def faults(config: Any, *ranges: tuple[str, bool, str]) -> list[str]:
-    """What is wrong with a config: values that their Literal does not name, and ranges that don't hold.
+    """What is wrong with a config and those in it: what no Literal names, numbers out of their Range, and the like.
 
     Args:
-        ranges: (field, whether its value is fine, what is expected).
+        ranges: (field, whether its value is fine, what is expected), where that takes more than the field itself.
     """
     values = vars(config)
-    choices = {
-        name: get_args(kind) for name, kind in get_type_hints(type(config)).items() if get_origin(kind) is Literal
-    }
-    unknown = [
-        f"unknown {name} {values[name]!r}; {closest(str(values[name]), known)}"
-        for name, known in choices.items()
-        if values[name] not in known
+    found = [
+        fault
+        for name, kind in _hints(type(config))  # type: ignore[arg-type]
+        for fault in _field_faults(name, kind, values[name])
     ]
-    return unknown + [f"{name} is {values[name]!r}, expected {expected}" for name, ok, expected in ranges if not ok]
+    return found + [f"{name} is {values[name]!r}, expected {expected}" for name, ok, expected in ranges if not ok]
+
+
+def _field_faults(name: str, kind: Any, value: Any) -> Iterator[str]:
+    if get_origin(kind) is Literal and value not in get_args(kind):
+        yield f"unknown {name} {value!r}; {closest(str(value), get_args(kind))}"
+    if is_dataclass(value):
+        yield from (f"{name}.{fault}" for fault in faults(value))
+    for allowed in ranges_of(kind):
+        if not all(number in allowed for number in _numbers(value)):
+            yield f"{name} is {value!r}, expected {allowed.words}"
+
+
+def ranges_of(kind: Any) -> list[Range]:
+    """The ranges that an annotation states, of what it is made of too."""
+    own = [mark for mark in getattr(kind, "__metadata__", ()) if isinstance(mark, Range)]
+    return own + [found for part in get_args(kind) for found in ranges_of(part)]
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, Mapping | tuple | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _numbers(item)
+
+
+@cache
+def _hints(kind: type) -> tuple[tuple[str, Any], ...]:
+    return tuple(get_type_hints(kind, include_extras=True).items())
 
 
 @dataclass(frozen=True)
@@ -56,7 +115,7 @@ class Selection:
     """Which LM parameters a prior covers: module groups (Table 4), and layer numbers from 0; None for all layers."""
 
     groups: tuple[Group, ...] = ("attn", "mlp")
-    layers: tuple[int, ...] | None = None
+    layers: tuple[Natural, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a selection that is empty or names a thing twice.
@@ -67,8 +126,7 @@ class Selection:
         for name, chosen in (("groups", self.groups), ("layers", self.layers)):
             if chosen is not None and (not chosen or len(set(chosen)) < len(chosen)):
                 raise DriftError(f"selection.{name} is {list(chosen)}; expected at least one, each once")
-        if self.layers is not None and min(self.layers) < 0:
-            raise DriftError(f"selection.layers is {list(self.layers)}; layers are numbered from 0")
+        _refuse("selection", self)
 
 
 @dataclass(frozen=True)
@@ -79,7 +137,7 @@ class PriorConfig:
     """
 
     kind: PriorKind = "direct"
-    seed: int = 0
+    seed: Natural = 0
 
     def __post_init__(self) -> None:
         """Refuse a negative seed.
@@ -87,8 +145,7 @@ class PriorConfig:
         Raises:
             DriftError: it is below 0.
         """
-        if self.seed < 0:
-            raise DriftError(f"prior.seed is {self.seed}; expected 0 or more")
+        _refuse("prior", self)
 
     @property
     def is_drawn(self) -> bool:
@@ -105,8 +162,8 @@ class MergeConfig:
 
     method: str
     variant: Literal["br2v", "paper", "mergekit"] = "br2v"
-    hyperparameters: Mapping[str, float | int | str] = field(default_factory=dict)
-    seed: int = 0
+    hyperparameters: Mapping[str, Strength | int | str] = field(default_factory=dict)
+    seed: Natural = 0
 
     def __post_init__(self) -> None:
         """Refuse a negative seed; method and hyper-parameters are checked where the method's row is looked up.
@@ -114,5 +171,9 @@ class MergeConfig:
         Raises:
             DriftError: it is below 0.
         """
-        if self.seed < 0:
-            raise DriftError(f"merge.seed is {self.seed}; expected 0 or more")
+        _refuse("merge", self)
+
+
+def _refuse(name: str, config: Any) -> None:
+    if found := faults(config):
+        raise DriftError("; ".join(f"{name}.{fault}" for fault in found))

@@ -3,12 +3,20 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from drift.errors import DataError
+
+_PART = re.compile(r"\..+\.\d+\.part")
+
+
+def is_part(name: str) -> bool:
+    """Whether a file's name is one that `replacing` gives what is not finished; a killed process leaves it behind."""
+    return _PART.fullmatch(name) is not None
 
 
 @contextmanager

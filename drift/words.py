@@ -9,7 +9,7 @@ import logging
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, Field, fields
 from functools import partial
 from types import NoneType
@@ -23,6 +23,7 @@ Command = TypeVar("Command")
 
 HELP = ("--help", "-h")
 POSITIONAL = {"positional": True}  # metadata of the field that takes the words which are no key=value
+OPEN = POSITIONAL | {"open": True}  # of one that takes a key=value too whose key the command does not have
 _filled = partial(textwrap.fill, width=100, initial_indent="  ", subsequent_indent=" " * 6, break_on_hyphens=False)
 _EXPECTED = {"float_parsing": "a number", "int_parsing": "a whole number", "bool_parsing": "true or false"}
 
@@ -43,8 +44,9 @@ def parse(words: Sequence[str], command: type[Command]) -> Command:
         ArgumentError: words that are no key=value, unknown, repeated or missing keys, values that their types refuse:
             all of them in one message.
     """
-    given, loose = _split(words)
     own, known = fields(command), _kinds(command)  # type: ignore[arg-type]
+    is_open = any("open" in f.metadata for f in own)
+    given, loose = _split(words, known if is_open else None)
     values: dict[str, Any] = {}
     faults: list[str] = []
     positional = next((f.name for f in own if "positional" in f.metadata), None)
@@ -117,13 +119,17 @@ def keys(command: type) -> list[str]:
     return [f"{key}=" for key in _kinds(command)]
 
 
-def _split(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """The values by key in the order given, and the words that are no key=value (a path may hold a `=`)."""
+def _split(words: Sequence[str], known: Collection[str] | None) -> tuple[dict[str, list[str]], list[str]]:
+    """The values by key in the order given, and the words that are no key=value (a path may hold a `=`).
+
+    Args:
+        known: the keys that count as such; None is all.
+    """
     given: dict[str, list[str]] = {}
     loose = []
     for word in words:
         key, found, text = word.partition("=")
-        if found and key.isidentifier():
+        if found and key.isidentifier() and (known is None or key in known):
             given.setdefault(key, []).append(text)
         else:
             loose.append(word)

@@ -1,20 +1,25 @@
 """From `conf/` and command-line overrides to a typed Config."""
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import hydra
+import omegaconf
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from drift.files import write_whole
 from drift.processes import die_with_parent
 from pipelines.errors import ConfigError, NoSuchKeyError
 from pipelines.overrides import check_names, openly, parse, remedy
@@ -22,6 +27,7 @@ from pipelines.schema import Config, typed
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
+KEPT = ROOT / "artifacts" / ".composed"
 _NOT_THERE = re.compile(r"Could not override '(?P<key>[\w.@]+)'")
 
 
@@ -31,19 +37,47 @@ def load(overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: unknown keys or choices, with the closest known ones; values of wrong types or out of range.
     """
+    kept = _kept(overrides)
+    if kept.exists():
+        return typed(json.loads(kept.read_text()))
     check_names(overrides, CONF)
-    return to_config(_compose(tuple(overrides)))
+    raw = _plain(_compose(tuple(overrides)))
+    config = typed(raw)
+    if "${" not in "".join(overrides):  # whose value may change with the environment
+        with suppress(OSError):  # a checkout that can't be written to composes every time
+            write_whole(kept, json.dumps(raw))
+    return config
+
+
+def _kept(overrides: Sequence[str]) -> Path:
+    """Where what these overrides compose to is kept: a name that changes with any of them and any file of `conf/`.
+
+    Composing takes Hydra a tenth of a second, and a report asks for a hundred.
+    """
+    asked = hashlib.sha256("\n".join([_conf(CONF), *overrides]).encode()).hexdigest()
+    return KEPT / f"{asked[:32]}.json"
+
+
+@cache
+def _conf(folder: Path) -> str:
+    """The text of every file that Hydra may read, and the versions of what reads them."""
+    texts = [f"{path}\n{path.read_text()}" for path in sorted(folder.rglob("*.yaml"))]
+    return "\n".join([hydra.__version__, omegaconf.__version__, *texts])
 
 
 def load_all(rows: Sequence[Sequence[str]], words: Sequence[str]) -> list[tuple[Config, list[str]]]:
-    """`load_fitting` of each row, on all cores: Hydra takes a tenth of a second, and a report asks for a hundred.
+    """`load_fitting` of each row, on all cores where they were not composed before.
 
     Raises:
         ConfigError: as `load_fitting`.
     """
     distinct = list(dict.fromkeys(tuple(row) for row in rows))
-    with ProcessPoolExecutor(mp_context=get_context("fork"), initializer=die_with_parent) as pool:
-        found = dict(zip(distinct, pool.map(partial(load_fitting, words=words), distinct, chunksize=4), strict=True))
+    fit = partial(load_fitting, words=words)
+    if all(_kept([*_standing(row, words)[0], *row]).exists() for row in distinct):
+        found = dict(zip(distinct, map(fit, distinct), strict=True))
+    else:
+        with ProcessPoolExecutor(mp_context=get_context("fork"), initializer=die_with_parent) as pool:
+            found = dict(zip(distinct, pool.map(fit, distinct, chunksize=4), strict=True))
     return [found[tuple(row)] for row in rows]
 
 
@@ -55,9 +89,7 @@ def load_fitting(fixed: Sequence[str], words: Sequence[str]) -> tuple[Config, li
     Raises:
         ConfigError: as `load`, but for a command's key that the row's own choices don't have.
     """
-    own = {parse(word).get_key_element() for word in fixed}
-    left_out = [word for word in words if parse(word).get_key_element() in own]
-    kept = [word for word in words if word not in left_out]
+    kept, left_out = _standing(fixed, words)
     while True:
         try:
             return load([*kept, *fixed]), left_out
@@ -69,15 +101,25 @@ def load_fitting(fixed: Sequence[str], words: Sequence[str]) -> tuple[Config, li
             left_out += foreign
 
 
+def _standing(fixed: Sequence[str], words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words that say something else than a row does, and those that it says itself."""
+    own = {parse(word).get_key_element() for word in fixed}
+    left_out = [word for word in words if parse(word).get_key_element() in own]
+    return [word for word in words if word not in left_out], left_out
+
+
 def to_config(composed: DictConfig) -> Config:
     """A composed Hydra config as typed dataclasses."""
+    return typed(_plain(composed))
+
+
+def _plain(composed: DictConfig) -> Any:
     try:
-        raw: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        return OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise ConfigError(f"{error.full_key} must be given: {error.full_key}=...") from None
     except OmegaConfBaseException as error:
         raise ConfigError(f"the config can't be resolved: {error}") from None
-    return typed(raw)
 
 
 @cache

@@ -7,6 +7,7 @@ OpenMP threads spin (a lab training takes 11 CPU seconds with one thread, 144 to
 import os
 
 DEFAULTS = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+OUTPUT = "DRIFT_WARM_LOG"  # the file for what libraries say in the process that stages are forked from
 
 
 def set_defaults() -> None:

@@ -23,7 +23,14 @@ class PreflightError(DriftError):
 
 
 class StoreError(DriftError):
-    """An artifact is damaged."""
+    """The store can't be used as it is; a person must look at it."""
+
+
+class DamageError(StoreError):
+    """An artifact is not what was sealed."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}; a run sets it aside and makes it again"
 
 
 class StageError(DriftError):

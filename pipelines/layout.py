@@ -1,6 +1,7 @@
 """The names of the files and folders that one stage writes into its artifact and another one reads."""
 
 CHECKPOINT = "model"
+SUMMARY = f"{CHECKPOINT}/summary.json"
 TRAIN_FILE = "train.json"
 PRIOR = "prior"
 GEOMETRY = "geometry.json"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -48,6 +49,7 @@ REMEDIES: Mapping[str, str] = {
 }
 
 
+@cache
 def parse(word: str) -> Override:
     """One override.
 

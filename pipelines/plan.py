@@ -6,6 +6,7 @@ artifact have equal keys, so the plans of many configs join into one DAG by them
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from drift.config import MergeConfig, PriorConfig
@@ -48,7 +49,13 @@ def model(config: Config, role: str) -> Call:
 
 def _world(config: Config, *sizes: str) -> WorldConfig:
     """The world of the run's seed, its data sizes counting only where they decide what is made."""
-    return replace(config.world.counting(*sizes), seed=config.seed)
+    return _world_of(config.world, config.seed, sizes)
+
+
+@cache
+def _world_of(world: WorldConfig, seed: int, sizes: tuple[str, ...]) -> WorldConfig:
+    """A table's thousand calls stand in a handful of worlds, and each one that is made is checked number by number."""
+    return replace(world.counting(*sizes), seed=seed)
 
 
 def data(config: Config) -> Call:

@@ -62,7 +62,7 @@ def _to_run(targets: Sequence[Call], store: Store) -> list[Call]:
     for call in ordered(list(targets)):
         artifact = None
         if all(source.key in done for source in call.sources):
-            artifact = store.find(call.stage.name, resolve(call, done).fingerprint)
+            artifact = store.usable(call.stage.name, resolve(call, done).fingerprint)
         if artifact is None:
             left.append(call)
         else:

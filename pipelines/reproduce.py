@@ -11,19 +11,22 @@ Example:
 """
 
 import logging
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from drift.errors import closest
 from pipelines import compose, effects, preflight, tables
 from pipelines.errors import ConfigError
+from pipelines.partial import SUFFIX, salvaged
 from pipelines.plan import targets
 from pipelines.report.publish import publish
 from pipelines.report.spec import Table
-from pipelines.scheduler import resolve
+from pipelines.scheduler import Outcome, Scheduler, resolve
 from pipelines.schema import Native
 from pipelines.session import guarded, rooted, scheduler
 from pipelines.stage import Call, ordered
@@ -64,18 +67,37 @@ def reproduce(words: Sequence[str]) -> int:
     config, _ = compose.load_fitting([], overrides)
     if not isinstance(config.evaluator, Native):
         raise ConfigError(f"tables hold our own scores; for {config.evaluator.name}'s beside them use pipelines.run")
-    specs = [tables.load(name) for name in names or tables.names()]
+    specs = [tables.load(name) for name in names] or tables.standard()
     effects.refuse_idle(overrides, _of_one_run, partial(_of_tables, specs))
     target, variant = tables.as_asked(specs, overrides, online=not is_plan)
     if is_plan:
         show(target, Store(rooted(config.store)))
         return 0
     preflight.check(config, [target])
-    outcome = scheduler(config).execute([target])
-    folder = rooted(config.results + variant)
-    log.info("%s", publish(outcome[target], folder, whole=bool(variant) or not names))
+    whole, folder = bool(variant) or not names, rooted(config.results + variant)
+    partly = folder.with_name(folder.name + SUFFIX)
+    outcome = _made(scheduler(config), target, partly)
+    log.info("%s", publish(outcome[target], folder, whole))
+    if whole:
+        shutil.rmtree(partly, ignore_errors=True)
     log.info("%d stages were run, the rest was in the store. Read %s", outcome.executed, folder)
     return 0
+
+
+def _made(executing: Scheduler, target: Call, partly: Path) -> Outcome:
+    """The report's artifact; where something failed, the report of the rest goes into `partly`.
+
+    Raises:
+        StageError: something failed; says what.
+    """
+    outcome = executing.attempt([target])
+    try:
+        if rest := salvaged(target, outcome):
+            publish(executing.execute([rest])[rest], partly, whole=True)
+            log.info("The report as far as it could be made, with what failed and why: %s", partly / "report.md")
+    finally:
+        outcome.check()
+    return outcome
 
 
 def _of_one_run(words: Sequence[str]) -> tuple[Any, Any]:
@@ -120,7 +142,7 @@ def show(target: Call, store: Store) -> None:
             state, mark = "run", call.key
             if all(source.key in done for source in call.sources):
                 mark = resolve(call, done).fingerprint
-                if (artifact := store.find(call.stage.name, mark)) is not None:
+                if (artifact := store.usable(call.stage.name, mark)) is not None:
                     state, done[call.key] = "store", artifact
         counts[state] += 1
         print(f"{state:6} {call.stage.name:10} {mark:20.20} {call.label}  [{call.needs}]")

@@ -12,16 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.errors import StageError, StoreError
+from pipelines.errors import DamageError, StageError, StoreError
 from pipelines.executors import Executor
 from pipelines.fingerprint import fingerprint
 from pipelines.job import Job
-from pipelines.progress import Progress
+from pipelines.progress import Running, State, Times, View, view
 from pipelines.stage import Bind, Call, Runtime, ordered, with_value
 from pipelines.store import LOG, MANIFEST, Artifact, Store
 
 log = logging.getLogger(__name__)
-_POLL_SECONDS = 60.0
 _ELSEWHERE_SECONDS = 0.5  # between two looks at what another scheduler is making
 
 
@@ -52,6 +51,14 @@ class Outcome:
 
     def __getitem__(self, call: Call) -> Artifact:
         return self.artifacts[call.key]
+
+    def check(self) -> None:
+        """Raises StageError where calls failed: each with its reason, and how many were not run because of them."""
+        if self.failures:
+            lines = [str(failure) for failure in self.failures.values()]
+            if self.blocked:
+                lines.append(f"{self.blocked} more need what failed and were not run; everything else was")
+            raise StageError("\n".join(dict.fromkeys(lines)))
 
 
 def resolve(call: Call, done: dict[str, Artifact]) -> Job:
@@ -90,11 +97,7 @@ class Scheduler:
             StageError: calls failed; everything that does not depend on them was made before it is raised.
         """
         outcome = self.attempt(targets)
-        if outcome.failures:
-            lines = [str(failure) for failure in outcome.failures.values()]
-            if outcome.blocked:
-                lines.append(f"{outcome.blocked} more need what failed and were not run; everything else was")
-            raise StageError("\n".join(dict.fromkeys(lines)))
+        outcome.check()
         return outcome
 
     def attempt(self, targets: list[Call]) -> Outcome:
@@ -102,31 +105,34 @@ class Scheduler:
         calls = ordered(targets)
         for call in calls:
             self.executor.check(call.needs)
+        shown = view()
         try:
-            return _Execution(self, calls).run()
+            return _Execution(self, calls, shown).run()
         finally:
+            shown.close()
             self.executor.cancel()
 
 
 class _Execution:
     """One plan on its way: a call is waiting, ready (resolved and not in the store), running, done or failed."""
 
-    def __init__(self, scheduler: Scheduler, calls: list[Call]) -> None:
+    def __init__(self, scheduler: Scheduler, calls: list[Call], shown: View) -> None:
         self.store, self.executor, self.on_finished = scheduler.store, scheduler.executor, scheduler.on_finished
-        self.total, self.depth = len(calls), _critical_seconds(calls)
+        self.calls, self.depth, self.shown = {call.key: call for call in calls}, _critical_seconds(calls), shown
         self.waiting = {call.key: call for call in calls}
         self.ready: dict[str, Job] = {}
         self.elsewhere: set[str] = set()  # of the ready ones, those that another scheduler is making
+        self.damaged: set[str] = set()  # of the ready ones, those whose worker finds a place to clear
         self.running: dict[str, list[str]] = {}  # fingerprint -> the keys that it will serve
+        self.places: dict[str, Running] = {}  # fingerprint -> what is shown of it
         self.done: dict[str, Artifact] = {}
         self.failures: dict[str, Failure] = {}
         self.attempts: Counter[str] = Counter()
         self.executed = 0
-        counts = Counter(call.stage.name for call in calls)
-        self.progress = Progress(counts, {c.stage.name: c.needs.seconds for c in calls}, self.executor.width)
+        self.times = Times({call.stage.name: call.needs.seconds for call in calls})
 
     def run(self) -> Outcome:
-        log.info("%d stages; those that the store holds are taken from it", self.total)
+        log.info("%d stages; those that the store holds are taken from it", len(self.calls))
         while True:
             for key in list(self.elsewhere):
                 self._take(key)
@@ -134,7 +140,8 @@ class _Execution:
             self._start()
             if not self.running and not self.elsewhere:
                 return Outcome(self.done, self.executed, self.failures, len(self.waiting))
-            seconds = _ELSEWHERE_SECONDS if self.elsewhere else _POLL_SECONDS
+            self.shown.show(self._state())
+            seconds = min(self.shown.seconds, _ELSEWHERE_SECONDS if self.elsewhere else self.shown.seconds)
             if not self.running:
                 time.sleep(seconds)
                 continue
@@ -158,17 +165,25 @@ class _Execution:
                         self._take(key)
 
     def _take(self, key: str) -> None:
-        """Takes a ready call's artifact from the store, if it is there; a damaged one is a failure."""
+        """Takes a ready call's artifact from the store, if it is there and what it should be.
+
+        A damaged one stays where it is until a worker holds its lease: only that may clear the place.
+        """
         job = self.ready[key]
         try:
-            artifact = self.store.find(job.stage.name, job.fingerprint)
+            artifact = self.store.take(job.stage.name, job.fingerprint, job.inputs)
+        except DamageError as error:
+            if key not in self.damaged:
+                log.warning("%s", error)
+            self.damaged.add(key)
+            return
         except StoreError as error:
             self.failures[key] = Failure(job.stage.name, job.label, f": {error}")
         else:
             if artifact is None:
                 return
             self.done[key] = artifact
-        self.progress.left[job.stage.name] -= 1
+            self.times.add(job.stage.name, artifact.manifest["seconds"])
         self.elsewhere.discard(key)
         del self.ready[key]
 
@@ -199,14 +214,16 @@ class _Execution:
             self.executor.submit(job)
         except StageError as error:
             self.failures[key] = Failure(job.stage.name, job.label, f": {error}")
-            self.progress.left[job.stage.name] -= 1
         else:
             self.running[job.fingerprint] = [key]
+            partial = self.store.partial(job.stage.name, job.fingerprint)
+            self.places[job.fingerprint] = Running(job.stage.name, job.label, partial, job.params)
 
     def _is_elsewhere(self, key: str, job: Job) -> bool:
         """Whether another scheduler's worker makes it, or has made it since this plan last looked."""
         holder = self.store.holder(job.stage.name, job.fingerprint)
-        if holder is None and not self.store.path(job.stage.name, job.fingerprint).joinpath(MANIFEST).exists():
+        is_made = self.store.path(job.stage.name, job.fingerprint).joinpath(MANIFEST).exists()
+        if holder is None and (key in self.damaged or not is_made):
             return False
         if key not in self.elsewhere and holder is not None:
             log.info("%s %s is being made by %s; it is taken from there", job.stage.name, job.label, holder)
@@ -216,6 +233,7 @@ class _Execution:
     def _collect(self, job: Job, said: str) -> None:
         """Takes what a job that ended has made; else starts it again, or counts it as failed."""
         keys, stage = self.running.pop(job.fingerprint), job.stage.name
+        del self.places[job.fingerprint]
         result = self._result(job, said)
         if isinstance(result, Failure):
             self.attempts[job.fingerprint] += 1
@@ -227,23 +245,39 @@ class _Execution:
                 return
             log.error("%s", result)
             self.failures.update(dict.fromkeys(keys, result))
-            self.progress.left[stage] -= len(keys)
             return
         self.executed += 1
         self.done.update(dict.fromkeys(keys, result))
         seconds = result.manifest["seconds"]
-        self.progress.left[stage] -= len(keys) - 1
-        self.progress.finished(stage, seconds)
+        self.times.add(stage, seconds)
         self.on_finished(result)
-        passed = self.total - len(self.waiting) - len(self.ready) - sum(map(len, self.running.values()))
-        left = self.progress.seconds_left() / 60
-        log.info("[%d/%d] %s %s  %.1f s, about %.0f min left", passed, self.total, stage, job.label, seconds, left)
+        passed, left = len(self.done) + len(self.failures), self._state().seconds / 60
+        self.shown.finished(
+            f"[{passed}/{len(self.calls)}] {stage} {job.label}  {seconds:.1f} s, about {left:.0f} min left"
+        )
+
+    def _state(self) -> State:
+        """Where every call stands; one that needs what failed is counted as failed with it."""
+        running = {key for keys in self.running.values() for key in keys}
+        lost: set[str] = set()
+        counts: dict[str, Counter[str]] = {}
+        for key, call in self.calls.items():
+            if key in self.failures or any(source.key in lost for source in call.sources):
+                lost.add(key)
+                state = "failed"
+            else:
+                state = "done" if key in self.done else "running" if key in running else "queued"
+            counts.setdefault(call.stage.name, Counter())[state] += 1
+        open_calls = {stage: each["running"] + each["queued"] for stage, each in counts.items()}
+        left = {stage: count * self.times.each(stage) for stage, count in open_calls.items()}
+        seconds = sum(left.values()) / max(1, min(self.executor.width, sum(open_calls.values())))
+        return State(counts, list(self.places.values()), left, seconds)
 
     def _result(self, job: Job, said: str) -> Artifact | Failure:
         asked = (job.stage.name, job.fingerprint)
         text, error_file = self.store.partial(*asked) / LOG, self.store.error(*asked)
         try:
-            artifact = self.store.find(*asked)
+            artifact = self.store.take(*asked, job.inputs)
         except StoreError as error:
             return Failure(job.stage.name, job.label, f": {error}")
         if artifact is not None:

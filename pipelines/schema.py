@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 from pydantic.dataclasses import dataclass
 
 from drift.choices import ImageBackend
-from drift.config import MergeConfig, PriorConfig, Selection
+from drift.config import MergeConfig, PriorConfig, Selection, Strength
 from drift.training.config import InjectionConfig, TrainingConfig
 from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
 from evaluation.judging.config import JudgeConfig
@@ -23,6 +23,7 @@ Source = Literal["lab", "hub", "folder"]
 Seed = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
+Alpha = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -54,8 +55,8 @@ class Pair:
     expert: ModelRef
     base: ModelRef
     prior_base: ModelRef
-    min_pixels: int | None
-    max_pixels: int | None
+    min_pixels: Count | None
+    max_pixels: Count | None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -74,7 +75,7 @@ class Choose:
     The choice is made per scale, with the direct prior over the groups named here; one value is no choice.
     """
 
-    alpha: Annotated[tuple[float, ...], Field(min_length=1)]
+    alpha: Annotated[tuple[Alpha, ...], Field(min_length=1)]
     selection: Selection
 
 
@@ -87,7 +88,7 @@ class Merge(MergeConfig):
     """
 
     coefficient: Literal["given", "auto"] = "given"
-    candidates: tuple[Mapping[str, float | int | str], ...] = ()
+    candidates: tuple[Mapping[str, Strength | int | str], ...] = ()
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -224,9 +225,14 @@ class Config:
     preflight: Literal["refuse", "warn"]
 
     @model_validator(mode="after")
-    def _seeds_are_distinct(self) -> Self:
+    def _is_sound(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} name one twice, and what is repeated is no sample")
+        if len(set(self.choose.alpha)) < len(self.choose.alpha):
+            raise ValueError(f"choose.alpha {list(self.choose.alpha)} names one twice")
+        for name in ("sft_items", "suite_items", "wemath_groups"):
+            if getattr(self.world, name) < 1:
+                raise ValueError(f"world.{name} is {getattr(self.world, name)}; expected at least 1")
         return self
 
 

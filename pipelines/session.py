@@ -40,6 +40,14 @@ def scheduler(config: Config) -> Scheduler:
     return Scheduler(runtime, executor, Recorder(config.tracker, store / ".tracker", config.profile))
 
 
+class _Messages(logging.Handler):
+    """On stderr as it is at that moment: while a screen is open, that is the place above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints the record."""
+        print(self.format(record), file=sys.stderr)
+
+
 def guarded(main: Callable[[], int], words: Sequence[str] = (), about: str | None = None) -> int:
     """Runs a command; an error of the user's is one message on stderr and status 2, Ctrl-C is status 130.
 
@@ -47,7 +55,7 @@ def guarded(main: Callable[[], int], words: Sequence[str] = (), about: str | Non
         words: with --help among them, `about` and every group and key are printed, and nothing runs.
     """
     set_defaults()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_Messages()])
     try:
         if any(word in HELP for word in words):
             print(f"{about}\n{_groups()}")

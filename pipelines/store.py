@@ -1,35 +1,39 @@
 """Artifacts on disk: a folder per fingerprint that exists whole or not at all.
 
 A stage writes into `.partial/<stage>-<fingerprint>`, which outlives a kill so that the stage can resume there. The
-manifest (sizes and sha256 of every file) is written last, then the folder is renamed to its place. One writer per
-fingerprint, on a filesystem that several hosts may share: see `pipelines.lease`.
+manifest (sizes and sha256 of every file, hashes of what it was made from) is written last, then the folder is renamed
+to its place. One writer per fingerprint, on a filesystem that several hosts may share: see `pipelines.lease`. What is
+taken from the store is looked at first: see `pipelines.integrity`. Nothing is ever deleted for being damaged: it goes
+to `.quarantine`.
 """
 
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
-from drift.files import sha256_of, write_whole
-from pipelines.errors import StoreError
+from drift.files import is_part, write_whole
+from pipelines import integrity
+from pipelines.errors import DamageError, StoreError
+from pipelines.integrity import LINKS, LOG, MANIFEST, SEAL, File, Record, content, seal_of
 from pipelines.lease import BEAT_SECONDS, EXPIRY_SECONDS, Holder, Lease
 
+__all__ = ["LOG", "MANIFEST", "Artifact", "Store"]
 log = logging.getLogger(__name__)
-MANIFEST = "manifest.json"
-LOG = "log.txt"
 
 
 class _File(TypedDict):
     size: int
     sha256: str
+    link: NotRequired[str]
 
 
 class _Manifest(TypedDict):
@@ -40,6 +44,8 @@ class _Manifest(TypedDict):
     fingerprint: str
     values: dict[str, Any]
     files: dict[str, _File]
+    links: NotRequired[dict[str, str]]
+    seal: NotRequired[str]
 
 
 _MANIFEST = TypeAdapter(_Manifest)
@@ -61,21 +67,10 @@ class Artifact:
         """What the stage measured about itself, by name."""
         return dict(self.manifest["values"])
 
-    def check_sizes(self) -> None:
-        """Every file is there at its recorded size; raises StoreError with the first that is not."""
-        for name, recorded in self.manifest["files"].items():
-            _check_size(self.path, name, recorded["size"])
-
-    def verify(self) -> None:
-        """Every file still has the bytes that the manifest recorded.
-
-        Raises:
-            StoreError: a file is missing or differs; names it.
-        """
-        self.check_sizes()
-        for name, recorded in self.manifest["files"].items():
-            if sha256_of(self.path / name) != recorded["sha256"]:
-                raise StoreError(f"{self.path / name} differs from its manifest (sha256). {_remedy(self.path)}")
+    @property
+    def content(self) -> str:
+        """The hash of what it holds, by which those that are made from it are linked to it."""
+        return content(self.manifest)
 
 
 class Store:
@@ -101,24 +96,80 @@ class Store:
         return self.partial(stage, fingerprint).with_suffix(".error")
 
     def find(self, stage: str, fingerprint: str) -> Artifact | None:
-        """The finished artifact, its files present at their recorded sizes; None where there is none.
+        """The finished artifact, its manifest and its list of files in order; None where there is none.
 
         Raises:
-            StoreError: it was finished and is damaged since, or its folder is a link.
+            DamageError: it was finished and is damaged since.
+            StoreError: its folder is a link, or may not be read.
         """
-        path = self.path(stage, fingerprint)
-        if path.is_symlink():
-            raise StoreError(
-                f"{path} is a link to {os.readlink(path)}, and an artifact lies in the store itself. Remove the link: "
-                f"rm {path}. To keep artifacts on another disk, put the whole store there: store=FOLDER"
-            )
+        seen = self._look(stage, fingerprint)
+        return seen and seen[0]
+
+    def usable(self, stage: str, fingerprint: str) -> Artifact | None:
+        """As `find`, for a plan: what is known to have changed is read again, what is damaged counts as not there."""
         try:
-            text = (path / MANIFEST).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+            seen = self._look(stage, fingerprint)
+            if seen is not None and (record := self._record(seen[0])) is not None:
+                _check_record(*seen, record)
+        except DamageError as error:
+            log.warning("%s", error)
             return None
-        artifact = Artifact(path, _parsed(text, path, stage, fingerprint))
-        artifact.check_sizes()
+        return seen and seen[0]
+
+    def take(self, stage: str, fingerprint: str, inputs: Mapping[str, Artifact]) -> Artifact | None:
+        """The artifact for use: as `find`, with all that changed since it was last read read again.
+
+        Args:
+            inputs: what it was made from.
+        Raises:
+            DamageError: bytes differ, or an input is not the one that it was made from.
+            StoreError: as `find`.
+        """
+        seen = self._look(stage, fingerprint)
+        if seen is None:
+            return None
+        artifact, found = seen
+        links = {name: item.content for name, item in inputs.items()}
+        known = self._record(artifact)
+        if known is not None:
+            _check_record(artifact, found, known)
+        else:
+            _check_all(artifact)
+        made_from = artifact.manifest.get(LINKS, known.links if known else links)
+        for name in links:
+            if made_from.get(name) != links[name]:
+                raise DamageError(f"{artifact.path} was made from another {name} than is in the store now")
+        now = Record(seal_of(artifact.manifest), links, integrity.marks_of(found))
+        if now != known:
+            now.write(self.record(artifact.path))
         return artifact
+
+    def check(self, artifact: Artifact) -> None:
+        """What is about to be read is what was sealed; only what changed since it was last read is read again.
+
+        Raises:
+            DamageError: it is not.
+        """
+        seen = self._look(artifact.manifest["stage"], artifact.fingerprint)
+        if seen is None:
+            raise DamageError(f"{artifact.path} has gone")
+        known = self._record(artifact)
+        if known is None:
+            _check_all(seen[0])
+        else:
+            _check_record(*seen, known)
+
+    def claim(self, stage: str, fingerprint: str, inputs: Mapping[str, Artifact]) -> Artifact | None:
+        """The artifact, or None and a free place for it, what is damaged set aside; the caller holds its lease."""
+        try:
+            return self.take(stage, fingerprint, inputs)
+        except DamageError as error:
+            self._set_aside(self.path(stage, fingerprint), error.args[0])
+            return None
+
+    def record(self, path: Path) -> Path:
+        """Where it is kept that the artifact in a place was found whole."""
+        return self.root / ".verified" / f"{path.parent.name}-{path.name}"
 
     def holder(self, stage: str, fingerprint: str) -> Holder | None:
         """The living process that makes this artifact now, on whichever host."""
@@ -143,69 +194,99 @@ class Store:
 
     def commit(self, partial: Path, manifest: dict[str, Any]) -> Artifact:
         """Seals the partial folder: the manifest last, then one rename."""
-        files = {
-            name: {"size": (partial / name).stat().st_size, "sha256": sha256_of(partial / name)}
-            for name in _contents(partial)
-        }
-        manifest = manifest | {"files": files}
+        for path in partial.rglob(".*.part"):
+            if is_part(path.name):
+                path.unlink()
+        found = integrity.inventory(partial)
+        files = {name: integrity.entry_of(partial, name, found[name]) for name in sorted(found)}
+        manifest = integrity.sealed(json.loads(json.dumps(manifest | {"files": files}, allow_nan=False)))
         write_whole(partial / MANIFEST, json.dumps(manifest, indent=2, allow_nan=False))
         path = self.path(manifest["stage"], manifest["fingerprint"])
         path.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(path):
-            self._set_aside(path)
+            self._set_aside(path, f"{path} had no {MANIFEST}")
         os.rename(partial, path)
-        return Artifact(path, manifest)
+        artifact = Artifact(path, manifest)
+        Record(manifest[SEAL], manifest.get(LINKS, {}), integrity.marks_of(found)).write(self.record(path))
+        return artifact
 
     def _lease(self, stage: str, fingerprint: str) -> Lease:
         path = self.partial(stage, fingerprint).with_suffix(".lease")
         return self._leases.setdefault(path, Lease(path, self.beat, self.expiry))
 
-    def _set_aside(self, path: Path) -> None:
+    def places(self) -> list[Path]:
+        """Where an artifact lies, or should."""
+        return sorted(path for path in self.root.glob("[!.]*/*") if path.is_symlink() or path.is_dir())
+
+    def open(self, path: Path) -> tuple[Artifact, dict[str, File]] | None:
+        """Whatever artifact lies in a place, with its files; None where nothing was finished there.
+
+        Raises:
+            DamageError, StoreError: as `find`.
+        """
+        if path.is_symlink():
+            raise StoreError(
+                f"{path} is a link to {os.readlink(path)}, and an artifact lies in the store itself. Remove the link: "
+                f"rm {path}. To keep artifacts on another disk, put the whole store there: store=FOLDER"
+            )
+        try:
+            text = (path / MANIFEST).read_bytes()
+            artifact = Artifact(path, _parsed(text, path))
+            found = integrity.inventory(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except PermissionError as error:
+            raise StoreError(f"{error.filename} may not be read ({error.strerror}); give this user the right") from None
+        integrity.check_listed(path, artifact.manifest, found)
+        return artifact, found
+
+    def _look(self, stage: str, fingerprint: str) -> tuple[Artifact, dict[str, File]] | None:
+        return self.open(self.path(stage, fingerprint))
+
+    def _record(self, artifact: Artifact) -> Record | None:
+        return Record.read(self.record(artifact.path))
+
+    def _set_aside(self, path: Path, why: str) -> None:
         """Moves what lies in an artifact's place without being one; somebody may still want to look at it."""
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
         aside = self.root / ".quarantine" / f"{path.parent.name}-{path.name}-{now}"
         aside.parent.mkdir(exist_ok=True)
         os.rename(path, aside)
-        log.warning("%s had no %s: it was moved to %s and made again", path, MANIFEST, aside)
+        log.warning("%s: it was moved to %s and is made again", why, aside)
 
 
-def _parsed(text: bytes, path: Path, stage: str, fingerprint: str) -> dict[str, Any]:
-    """The manifest of this very artifact.
+def _check_record(artifact: Artifact, found: Mapping[str, File], known: Record) -> None:
+    """All is as when it was last found whole, or is read again.
 
     Raises:
-        StoreError: it is not JSON, lacks a key, has a value of another type, or is another artifact's.
+        DamageError: bytes differ, or a manifest of before there were seals was edited.
+    """
+    if SEAL not in artifact.manifest and known.seal != seal_of(artifact.manifest):
+        raise DamageError(f"{artifact.path / MANIFEST} was changed since it was written")
+    if known.marks != integrity.marks_of(found):
+        _check_all(artifact)
+
+
+def _check_all(artifact: Artifact) -> None:
+    for name, recorded in artifact.manifest["files"].items():
+        integrity.check_bytes(artifact.path, name, recorded)
+
+
+def _parsed(text: bytes, path: Path) -> dict[str, Any]:
+    """The manifest of the artifact that lies in this place.
+
+    Raises:
+        DamageError: it is not JSON, lacks a key, has a value of another type, was edited, or is another artifact's.
     """
     try:
         manifest = json.loads(text)
         _MANIFEST.validate_python(manifest)
-    except ValueError as error:  # of JSON, of Unicode and of pydantic alike
+    except (ValueError, RecursionError) as error:  # of JSON, of Unicode and of pydantic alike
         why = " ".join(str(error).split())
-        raise StoreError(f"{path / MANIFEST} is damaged: {why}. {_remedy(path)}") from None
-    if (manifest["stage"], manifest["fingerprint"]) != (stage, fingerprint):
-        raise StoreError(
-            f"{path / MANIFEST} is of {manifest['stage']} {manifest['fingerprint']}, expected {stage} {fingerprint}. "
-            f"{_remedy(path)}"
-        )
-    if not manifest["files"] and _contents(path):
-        raise StoreError(f"{path / MANIFEST} lists no files, and {_contents(path)[0]} is there. {_remedy(path)}")
-    return manifest
-
-
-def _contents(folder: Path) -> list[str]:
-    """The files of an artifact by name, its log and manifest left out."""
-    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    return [name for name in names if name not in (LOG, MANIFEST) and not name.startswith(f".{MANIFEST}.")]
-
-
-def _check_size(folder: Path, name: str, expected: int) -> None:
-    """Raises StoreError where a file is missing or of another size."""
-    try:
-        found = (folder / name).stat().st_size
-    except FileNotFoundError:
-        raise StoreError(f"{folder / name} is missing. {_remedy(folder)}") from None
+        raise DamageError(f"{path / MANIFEST} is damaged: {why}") from None
+    found, expected = f"{manifest['stage']} {manifest['fingerprint'][:20]}", f"{path.parent.name} {path.name}"
     if found != expected:
-        raise StoreError(f"{folder / name} has {found} bytes, its manifest says {expected}. {_remedy(folder)}")
-
-
-def _remedy(folder: Path) -> str:
-    return f"Remove the artifact to have it rebuilt: rm -r {folder}"
+        raise DamageError(f"{path / MANIFEST} is of {found}, expected {expected}")
+    if manifest.get(SEAL, seal_of(manifest)) != seal_of(manifest):
+        raise DamageError(f"{path / MANIFEST} was changed since it was sealed")
+    return manifest

@@ -1,5 +1,6 @@
 """The tables of conf/table: which runs each needs, and which cell each run fills."""
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,11 @@ def names() -> list[str]:
     """The tables there are, a YAML each in conf/table: the paper's tables, then figures."""
     found = (path.stem for path in (compose.CONF / "table").glob("*.yaml"))
     return sorted(found, key=lambda name: (not name.startswith("table"), len(name), name))
+
+
+def standard() -> list[Table]:
+    """The tables that a reproduction makes."""
+    return [table for table in map(load, names()) if not table.asked_only]
 
 
 def load(name: str) -> Table:
@@ -107,14 +113,24 @@ def as_asked(tables: Sequence[Table], overrides: Sequence[str], online: bool) ->
     asked = report(tables, overrides, online)
     keys = {word: parse(word).get_key_element() for word in overrides}
     standard = [word for word, key in keys.items() if key == "profile"]
-    if len(standard) == len(keys) or asked.key == report(tables, standard, online).key:
+    words = naming(overrides)
+    if not words or asked.key == report(tables, standard, online).key:
         return asked, ""
-    variant = tuple(word for word, key in keys.items() if key.partition(".")[0] not in _NAMELESS)
-    named = replace(asked, params=replace(asked.params, variant=variant))
-    name = _UNSAFE.sub("_", "+".join(["", *variant]))
-    if len(name) > _LONGEST_NAME:
-        name = f"{name[:_LONGEST_NAME]}-{asked.key[:8]}"
-    return named, "" if "results" in keys.values() else name
+    named = replace(asked, params=replace(asked.params, variant=words))
+    return named, "" if "results" in keys.values() else suffix(words)
+
+
+def naming(overrides: Sequence[str]) -> tuple[str, ...]:
+    """The overrides that say what is computed, and not where it is kept and how it is recorded."""
+    return tuple(word for word in overrides if parse(word).get_key_element().partition(".")[0] not in _NAMELESS)
+
+
+def suffix(words: Sequence[str]) -> str:
+    """What the folder of a command's results is called behind the profile's name; cut where it would be too long."""
+    name = _UNSAFE.sub("_", "+".join(["", *words]))
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[:_LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _check_columns(table: Table, config: Config) -> None:

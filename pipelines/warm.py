@@ -7,9 +7,16 @@ single-threaded process has the imports and nothing else: no state of an earlier
 import gc
 import os
 import platform
+from pathlib import Path
 
-from pipelines.environment import DEFAULTS
+from pipelines.environment import DEFAULTS, OUTPUT
 
+if OUTPUT in os.environ:  # what DeepSpeed and others print as they are imported is for a log, not for a screen
+    output = Path(os.environ[OUTPUT])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
 os.environ.update(DEFAULTS | os.environ)
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # else asking for CUDA here would forbid it in every fork
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

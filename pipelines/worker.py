@@ -30,6 +30,7 @@ from drift.processes import die_with_parent, guard
 from pipelines import job as jobs
 from pipelines.environment import set_defaults
 from pipelines.fingerprint import canonical
+from pipelines.integrity import LINKS
 from pipelines.job import Job
 from pipelines.stage import Runtime
 from pipelines.store import LOG, Artifact, Store
@@ -69,7 +70,7 @@ def work(job: Job, runtime: Runtime) -> int:
     try:
         with store.holding(job.stage.name, job.fingerprint):
             error_file.unlink(missing_ok=True)
-            if store.find(job.stage.name, job.fingerprint) is None:
+            if store.claim(job.stage.name, job.fingerprint, job.inputs) is None:
                 partial = store.partial(job.stage.name, job.fingerprint)
                 partial.mkdir(exist_ok=True)
                 _redirect_output(partial / LOG)
@@ -88,8 +89,9 @@ def work(job: Job, runtime: Runtime) -> int:
 
 def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
     """Runs the stage in this process and seals its artifact."""
+    store = Store(runtime.store)
     for artifact in job.inputs.values():
-        artifact.verify()
+        store.check(artifact)
     _set_threads(runtime.threads)
     started, clock = datetime.now(UTC), time.perf_counter()
     inputs = {name: artifact.path for name, artifact in job.inputs.items()}
@@ -101,6 +103,7 @@ def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
         "label": job.label,
         "params": canonical(job.params, whole=True),
         "inputs": {name: artifact.fingerprint for name, artifact in job.inputs.items()},
+        LINKS: {name: artifact.content for name, artifact in job.inputs.items()},
         "values": canonical(values),
         "started": started.isoformat(timespec="milliseconds"),
         "seconds": round(time.perf_counter() - clock, 2),
@@ -109,7 +112,7 @@ def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
         "place": {"host": platform.node(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", "")},
         **environment(),
     }
-    return Store(runtime.store).commit(partial, manifest)
+    return store.commit(partial, manifest)
 
 
 def environment() -> dict[str, Any]:

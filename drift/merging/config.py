@@ -9,12 +9,13 @@ Three variants stand side by side because the sources disagree: `br2v` is the co
 from (arXiv:2505.05464), `paper` is each method's own paper, `mergekit` is mergekit 0.1.5.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
+from typing import Annotated
 
+from drift.config import Natural, Range, Strength, faults
 from drift.errors import DriftError, closest
 
 Value = float | int | str
@@ -43,13 +44,13 @@ class Hyperparameters:
         t: place between MLLM (0) and expert (1) on the arc of SLERP.
     """
 
-    weight_mllm: float = 1.0
-    weight_expert: float = 0.0
-    density: float = 1.0
+    weight_mllm: Strength = 1.0
+    weight_expert: Strength = 0.0
+    density: Annotated[float, Range("a share kept in (0, 1]", low=0, high=1, has_low=False)] = 1.0
     rescale: str = "none"
-    keep_layers: int | str = -1
-    top_layers: int = 0
-    t: float = 0.0
+    keep_layers: Annotated[int, Range("the last layer kept, -1 for none", low=-1)] | str = -1
+    top_layers: Natural = 0
+    t: Annotated[float, Range("in [0, 1], from the MLLM to the expert", low=0, high=1)] = 0.0
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges.
@@ -57,22 +58,14 @@ class Hyperparameters:
         Raises:
             MergeError: a number that is not finite or is out of range, or an unknown rescale.
         """
-        for key in ("weight_mllm", "weight_expert"):
-            if not math.isfinite(getattr(self, key)):
-                raise MergeError(f"{key} is {getattr(self, key)!r}; it must be a finite number")
-        if not 0.0 < self.density <= 1.0:
-            raise MergeError(f"density is {self.density!r}; it is the share kept and must lie in (0, 1]")
-        if self.rescale not in RESCALES:
-            raise MergeError(f"unknown rescale {self.rescale!r}; {closest(self.rescale, RESCALES)}")
         keep = self.keep_layers
-        is_depth = keep >= -1 if isinstance(keep, int) else re.fullmatch(r"\d+/[1-9]\d*", keep) is not None
-        if not is_depth or self.top_layers < 0:
-            raise MergeError(
-                f"keep_layers is {self.keep_layers} and top_layers {self.top_layers}; keep_layers is the last layer "
-                "kept (-1 for none) or the like of '5/28' (5 in a model of 28 layers), top_layers a count from 0"
-            )
-        if not 0.0 <= self.t <= 1.0:
-            raise MergeError(f"t is {self.t!r}; it must lie in [0, 1], from the MLLM to the expert")
+        is_depth = not isinstance(keep, str) or re.fullmatch(r"\d+/[1-9]\d*", keep) is not None
+        expected = "the last layer kept (-1 for none) or the like of '5/28' (5 in a model of 28 layers)"
+        found = faults(self, ("keep_layers", is_depth, expected))
+        if self.rescale not in RESCALES:
+            found.append(f"unknown rescale {self.rescale!r}; {closest(self.rescale, RESCALES)}")
+        if found:
+            raise MergeError("; ".join(found))
 
     def kept_layers(self, layers: int) -> int:
         """k in a model of so many layers."""

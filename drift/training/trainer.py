@@ -29,7 +29,7 @@ from drift.injection.shards import rank, world_size
 from drift.prior import ReasoningPrior
 from drift.processing import load_processor, save_processor, set_pixel_limits, sizes_by_area
 from drift.training import distributed, kernels
-from drift.training.checkpoints import CHECKPOINTS, ResumePoint, find_resume_point
+from drift.training.checkpoints import CHECKPOINTS, find_resume_point
 from drift.training.config import TrainingJob, TrainingResult
 from drift.training.conversations import read_conversations
 from drift.training.data import ConversationDataset, collate, has_reply
@@ -157,7 +157,7 @@ def _run(job: TrainingJob, on_metrics: OnMetrics | None) -> TrainingResult:
     start = find_resume_point(job.out, job.training.zero_stage)
     set_seed(job.training.seed)
     # These come before the model: under ZeRO-3 from_pretrained asks them whether to partition what it loads.
-    arguments = _arguments(job, start)
+    arguments = _arguments(job, start.is_universal)
     processor = load_processor(job.model, job.training.image_backend)
     original_size = dict(processor.image_processor.size)
     if sizes_by_area(processor):  # the data set limits the pictures of other families
@@ -181,7 +181,7 @@ def _run(job: TrainingJob, on_metrics: OnMetrics | None) -> TrainingResult:
     return _finish(job, trainer, processor, observer, dataset, recorder)
 
 
-def _arguments(job: TrainingJob, start: ResumePoint) -> TrainingArguments:
+def _arguments(job: TrainingJob, is_universal: bool = False) -> TrainingArguments:
     """transformers' arguments; whatever they and DeepSpeed both hold is set here alone."""
     config, on_cpu = job.training, not torch.cuda.is_available()
     division = divide(config, job.processes)
@@ -200,7 +200,7 @@ def _arguments(job: TrainingJob, start: ResumePoint) -> TrainingArguments:
         optim="adamw_torch",
         bf16=config.precision == "bf16",
         activation_checkpointing=config.gradient_checkpointing,
-        deepspeed=distributed.zero_config(config, job.model, start.is_universal),
+        deepspeed=distributed.zero_config(config, job.model, is_universal),
         use_cpu=on_cpu,
         ddp_backend="gloo" if on_cpu else "nccl",
         dataloader_pin_memory=not on_cpu,

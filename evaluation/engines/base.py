@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from drift.config import RUNTIME, faults, identity_of
+from drift.config import RUNTIME, Count, Natural, NotNegative, Positive, SomeShare, faults, identity_of
 from drift.errors import DriftError
 
 FINISH_REASONS = ("stop", "length", "unknown")
@@ -72,16 +72,16 @@ class GenerationSettings:
         batch_size: requests computed together; not part of the hash.
     """
 
-    max_new_tokens: int = 2048
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    repetition_penalty: float = 1.0
-    seed: int = 0
-    min_pixels: int | None = None
-    max_pixels: int | None = None
+    max_new_tokens: Count = 2048
+    temperature: NotNegative = 0.0
+    top_k: Natural = 0
+    top_p: SomeShare = 1.0
+    repetition_penalty: Positive = 1.0
+    seed: Natural = 0
+    min_pixels: Count | None = None
+    max_pixels: Count | None = None
     system_prompt: str = ""
-    batch_size: int = field(default=16, metadata=RUNTIME)
+    batch_size: Count = field(default=16, metadata=RUNTIME)
 
     def __post_init__(self) -> None:
         """Refuse values that no engine can honour.
@@ -89,18 +89,8 @@ class GenerationSettings:
         Raises:
             EngineError: a count below one, a negative temperature or top_k, top_p outside (0, 1].
         """
-        refuse(
-            self,
-            ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
-            ("batch_size", self.batch_size >= 1, "at least 1"),
-            ("temperature", self.temperature >= 0, "0 (greedy) or more"),
-            ("top_k", self.top_k >= 0, "0 (all tokens) or more"),
-            ("top_p", 0 < self.top_p <= 1, "a share in (0, 1]"),
-            ("repetition_penalty", self.repetition_penalty > 0, "above 0; 1 is none"),
-            ("seed", self.seed >= 0, "0 or more"),
-            ("min_pixels", self.min_pixels is None or self.min_pixels >= 1, "at least 1, or null"),
-            ("max_pixels", self.max_pixels is None or self.max_pixels >= (self.min_pixels or 1), "at least min_pixels"),
-        )
+        fits = self.max_pixels is None or self.max_pixels >= (self.min_pixels or 1)
+        refuse(self, ("max_pixels", fits, "at least min_pixels"))
 
     @property
     def do_sample(self) -> bool:

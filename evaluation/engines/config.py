@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from drift.choices import ImageBackend
-from drift.config import RUNTIME
+from drift.config import RUNTIME, Count, Natural, NotNegative, Positive, SomeShare
 from evaluation.engines.base import Engine, EngineError, GenerationSettings, refuse
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -35,11 +35,11 @@ class Endpoint:
     url: str  # counts: one name may stand for different models on two servers
     model: str = ""
     key_env: str = field(default="OPENAI_API_KEY", metadata=RUNTIME)
-    concurrency: int = field(default=8, metadata=RUNTIME)
-    timeout: float = field(default=300.0, metadata=RUNTIME)
-    attempts: int = field(default=5, metadata=RUNTIME)
-    pause: float = field(default=1.0, metadata=RUNTIME)
-    failures_in_a_row: int = field(default=8, metadata=RUNTIME)
+    concurrency: Count = field(default=8, metadata=RUNTIME)
+    timeout: Positive = field(default=300.0, metadata=RUNTIME)
+    attempts: Count = field(default=5, metadata=RUNTIME)
+    pause: NotNegative = field(default=1.0, metadata=RUNTIME)
+    failures_in_a_row: Count = field(default=8, metadata=RUNTIME)
 
     def __post_init__(self) -> None:
         """Refuse an address without a scheme or host, and counts below one (EngineError)."""
@@ -47,14 +47,7 @@ class Endpoint:
 
     def _ranges(self) -> tuple[tuple[str, bool, str], ...]:
         parts = urlsplit(self.url)
-        return (
-            ("url", parts.scheme in ("http", "https") and bool(parts.netloc), "http(s)://host/v1"),
-            ("concurrency", self.concurrency >= 1, "at least 1"),
-            ("timeout", self.timeout > 0, "seconds above 0"),
-            ("attempts", self.attempts >= 1, "at least 1"),
-            ("pause", self.pause >= 0, "0 seconds or more"),
-            ("failures_in_a_row", self.failures_in_a_row >= 1, "at least 1"),
-        )
+        return (("url", parts.scheme in ("http", "https") and bool(parts.netloc), "http(s)://host/v1"),)
 
 
 @dataclass(frozen=True)
@@ -93,20 +86,14 @@ class VLLMConfig:
     name: Literal["vllm"]
     settings: GenerationSettings
     dtype: Dtype = "auto"
-    tensor_parallel: int = field(default=1, metadata=RUNTIME)
-    memory_share: float = field(default=0.9, metadata=RUNTIME)
-    max_model_len: int | None = None
-    images_per_prompt: int = field(default=1, metadata=RUNTIME)
+    tensor_parallel: Count = field(default=1, metadata=RUNTIME)
+    memory_share: SomeShare = field(default=0.9, metadata=RUNTIME)
+    max_model_len: Count | None = None
+    images_per_prompt: Natural = field(default=1, metadata=RUNTIME)
 
     def __post_init__(self) -> None:
         """Refuse an unknown choice, counts below one and a share outside (0, 1] (EngineError)."""
-        refuse(
-            self,
-            ("tensor_parallel", self.tensor_parallel >= 1, "at least 1 GPU"),
-            ("memory_share", 0 < self.memory_share <= 1, "a share in (0, 1]"),
-            ("max_model_len", self.max_model_len is None or self.max_model_len >= 1, "at least 1 token, or null"),
-            ("images_per_prompt", self.images_per_prompt >= 0, "0 or more"),
-        )
+        refuse(self)
 
 
 @dataclass(frozen=True, kw_only=True)

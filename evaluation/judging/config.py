@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from drift.config import RUNTIME
+from drift.config import RUNTIME, NotNegative
 from evaluation.engines.base import refuse
 from evaluation.engines.config import Endpoint
 
@@ -33,15 +33,13 @@ class OpenAIJudge(Endpoint):
 
     name: Literal["openai"]
     mode: Mode = "official"
-    prompt_price: float = field(default=0.0, metadata=RUNTIME)
-    completion_price: float = field(default=0.0, metadata=RUNTIME)
+    prompt_price: NotNegative = field(default=0.0, metadata=RUNTIME)
+    completion_price: NotNegative = field(default=0.0, metadata=RUNTIME)
 
     def _ranges(self) -> tuple[tuple[str, bool, str], ...]:
         return (
             *super()._ranges(),
             ("model", bool(self.model), "the judge's name"),
-            ("prompt_price", self.prompt_price >= 0, "0 or more"),
-            ("completion_price", self.completion_price >= 0, "0 or more"),
         )
 
 

@@ -2,12 +2,14 @@
 
 import multiprocessing
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.context import ForkServerProcess
 
 from pipelines import worker
+from pipelines.environment import OUTPUT
 from pipelines.errors import ConfigError
 from pipelines.job import Job
 from pipelines.stage import Needs, Runtime
@@ -34,6 +36,7 @@ class Local:
         self.runtime, self.width, self.gpus = runtime, workers, gpus
         self._free = _visible(gpus)
         self._running: list[_Running] = []
+        os.environ[OUTPUT] = str(runtime.store / ".jobs" / "warm.log")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["pipelines.warm"])
 
@@ -72,10 +75,11 @@ class Local:
 
     def cancel(self) -> None:
         """Asks every worker to end, and kills those that do not; their guardians end what they have started."""
+        until = time.monotonic() + _END_SECONDS
         for item in self._running:
             item.process.terminate()
         for item in self._running:
-            item.process.join(_END_SECONDS)
+            item.process.join(max(0.0, until - time.monotonic()))
             item.process.kill()
         self._running.clear()
 

@@ -27,7 +27,7 @@ class Ray:
         self._ray: Any = ray
         self.runtime, self.launcher, self.width = runtime, launcher, launcher.workers
         self._submitted: dict[Any, tuple[Job, Any]] = {}
-        options: dict[str, Any] = {"address": None, **launcher.options}
+        options: dict[str, Any] = {"address": None, "logging_level": "warning", **launcher.options}
         try:
             ray.init(**options, log_to_driver=False, ignore_reinit_error=True)
         except ConnectionError as error:

@@ -13,11 +13,10 @@ Differs from the recipe this world was designed with:
 """
 
 import hashlib
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from drift.config import Count, LessThanOne, Natural, NotNegative, Positive, Share, SomeShare, faults
 from drift.errors import DriftError
 
 SPLITS = ("validation", "test")
@@ -32,8 +31,8 @@ class Distance:
         permuted: share of each layer's MLP units that are then permuted, which moves the weights and not the function.
     """
 
-    rate: float = 1.0
-    permuted: float = 0.0
+    rate: SomeShare = 1.0
+    permuted: Share = 0.0
 
 
 # `far` and `farthest` are the near expert, permuted: one function at three distances.
@@ -49,43 +48,43 @@ DISTANCES = {
 class LanguageShape:
     """The LM of base, expert and MLLM. theta is small because a head of 16 at 1e4 has no frequency left for width."""
 
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    feed_forward: int
-    rope_theta: float
-    mrope_section: tuple[int, int, int]
+    hidden: Count
+    layers: Count
+    heads: Count
+    kv_heads: Count
+    feed_forward: Count
+    rope_theta: Positive
+    mrope_section: tuple[Natural, Natural, Natural]
 
 
 @dataclass(frozen=True)
 class VisionShape:
     """The vision tower: patches of 4 merged 2x2, so that one 8x8 cell is one token; every layer attends to all."""
 
-    hidden: int
-    depth: int
-    heads: int
-    feed_forward: int
+    hidden: Count
+    depth: Count
+    heads: Count
+    feed_forward: Count
 
 
 @dataclass(frozen=True)
 class Schedule:
     """AdamW with linear warm-up (a share of the steps) and a cosine to zero; gradients clipped to norm `clip`."""
 
-    steps: int
-    learning_rate: float
-    batch: int
-    weight_decay: float
-    betas: tuple[float, float]
-    warmup: float
-    clip: float
+    steps: Count
+    learning_rate: Positive
+    batch: Count
+    weight_decay: NotNegative
+    betas: tuple[LessThanOne, LessThanOne]
+    warmup: Share
+    clip: Positive
 
 
 @dataclass(frozen=True)
 class TunedSchedule(Schedule):
     """The MLLM's schedule: the vision tower has a learning rate of its own."""
 
-    vision_learning_rate: float
+    vision_learning_rate: Positive
 
 
 @dataclass(frozen=True)
@@ -97,15 +96,15 @@ class Gates:
     `suite_items` problems and `wemath_groups` groups, so that the size of a benchmark decides nothing about a model.
     """
 
-    expert_text: float
-    near_expert_text: float
-    cell_accuracy: float
-    reads_four: float
-    think_low: float
-    think_high: float
-    problems: int
-    suite_items: int
-    wemath_groups: int
+    expert_text: Share
+    near_expert_text: Share
+    cell_accuracy: Share
+    reads_four: Share
+    think_low: Share
+    think_high: Share
+    problems: Count
+    suite_items: Natural
+    wemath_groups: Natural
 
 
 @dataclass(frozen=True)
@@ -125,11 +124,11 @@ class WorldConfig:
     expert: Schedule
     cells: Schedule
     mllm: TunedSchedule
-    sft_items: int
-    suite_items: int
-    wemath_groups: int
+    sft_items: Natural
+    suite_items: Natural
+    wemath_groups: Natural
     gates: Gates
-    seed: int = 0
+    seed: Natural = 0
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range.
@@ -137,41 +136,14 @@ class WorldConfig:
         Raises:
             DriftError: every one of them, in one message.
         """
-        faults = list(_faults("world", asdict(self)))
-        if faults:
-            raise DriftError("\n".join(faults))
+        if found := faults(self):
+            raise DriftError("\n".join(f"world.{fault}" for fault in found))
 
     def counting(self, *sizes: str) -> "WorldConfig":
         """The world with, of its data sizes, only those named: changing another one then makes nothing anew."""
         names = ("sft_items", "suite_items", "wemath_groups")
         others: dict[str, Any] = {name: 0 for name in names if name not in sizes}
         return replace(self, **others)
-
-
-_COUNTS = ("steps", "batch", "hidden", "depth", "layers", "heads", "kv_heads", "feed_forward", "problems")
-_ABOVE_ZERO = ("learning_rate", "vision_learning_rate", "clip", "rope_theta")
-_SHARES = ("warmup", "expert_text", "near_expert_text", "cell_accuracy", "reads_four", "think_low", "think_high")
-
-
-def _faults(place: str, fields: Mapping[str, object]) -> Iterator[str]:
-    """What is out of range below one config, as `place.name is value; expected ...`."""
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            yield from _faults(f"{place}.{name}", value)
-        elif isinstance(value, int | float):
-            ok, expected = _range_of(name, value)
-            if not (ok and math.isfinite(value)):
-                yield f"{place}.{name} is {value}; expected {expected}"
-
-
-def _range_of(name: str, value: float) -> tuple[bool, str]:
-    if name in _COUNTS:
-        return value >= 1, "1 or more"
-    if name in _ABOVE_ZERO:
-        return value > 0, "a number above 0"
-    if name in _SHARES:
-        return 0 <= value <= 1, "a share in [0, 1]"
-    return value >= 0, "0 or more"
 
 
 def sub_seed(seed: int, purpose: str) -> int:

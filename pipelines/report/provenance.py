@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pipelines.integrity import content
 from pipelines.report.numbers import Evidence, Source
+from pipelines.report.spec import TIMES
 
 
 def provenance(tables: Sequence[Evidence]) -> dict[str, Any]:
@@ -11,7 +13,8 @@ def provenance(tables: Sequence[Evidence]) -> dict[str, Any]:
 
     Returns:
         `environments`, a list; `artifacts`, by their places in the store (`stage/fingerprint`), with the number of
-        the environment that made each; `cells`, the places by table, row, seed and role.
+        the environment that made each, the hash of what it holds and the values that tables take from it; `cells`,
+        the places by table, row, seed and role.
     """
     environments: list[dict[str, Any]] = []
     artifacts: dict[str, dict[str, Any]] = {}
@@ -35,4 +38,21 @@ def _record(source: Source, environments: list[dict[str, Any]]) -> dict[str, Any
     if environment not in environments:
         environments.append(environment)
     kept = {key: source.manifest[key] for key in ("fingerprint", "label")}
-    return kept | {"environment": environments.index(environment)}
+    return kept | {
+        "environment": environments.index(environment),
+        "content": content(source.manifest),
+        "values": values_of(source),
+    }
+
+
+def values_of(source: Source) -> dict[str, float]:
+    """What an artifact says for the columns of a table: its scores by column, or what its manifest measures."""
+    if not source.scores:
+        measured = {**source.manifest["values"], **{name: source.manifest[name] for name in TIMES}}
+        return {name: value for name, value in measured.items() if isinstance(value, int | float)}
+    found = {}
+    for column, scored in source.scores.items():
+        metrics = scored.score.metrics
+        found[column] = metrics[scored.score.headline].value
+        found |= {f"{column}_{name}": metric.value for name, metric in metrics.items() if name != scored.score.headline}
+    return found

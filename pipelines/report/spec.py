@@ -50,6 +50,7 @@ class Table:
         profiles: where the table is made; empty for everywhere.
         in_profile: profile -> overrides that every row gets there.
         answers: whether to print how the rows answered, from the scores' diagnostics.
+        asked_only: made by its name alone (`drift table NAME`), never by `drift reproduce`.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Table:
     profiles: tuple[str, ...] = ()
     in_profile: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     answers: bool = False
+    asked_only: bool = False
 
     def __post_init__(self) -> None:
         """Refuses labels that name two rows, or none.

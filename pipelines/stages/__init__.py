@@ -152,6 +152,25 @@ class ReportParams:
     variant: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A cell that has no number, and why."""
+
+    table: str
+    row: str
+    seed: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class PartialParams:
+    """The report as far as it could be made, all tables that were asked for, and the cells that failed."""
+
+    report: ReportParams
+    tables: tuple[Table, ...]
+    failed: tuple[Failed, ...]
+
+
 MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70, resources.fetching)
 DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3, resources.fetching)
 BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3, resources.fetching)
@@ -165,8 +184,9 @@ SECOND_OPINION = Stage(
     "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
 )
 CHOOSE = Stage("choose", 1, "pipelines.stages.evaluate:choose", 0.1)
-REPORT = Stage("report", 2, "pipelines.stages.report:report", 5)
+REPORT = Stage("report", 3, "pipelines.stages.report:report", 5)
+PARTIAL = Stage("partial", 1, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
-    MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, GENERATE, SCORE, SECOND_OPINION, CHOOSE, REPORT,
+    MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, GENERATE, SCORE, SECOND_OPINION, CHOOSE, REPORT, PARTIAL,
 )  # fmt: skip
 STAGES = {stage.name: stage for stage in _ALL}

@@ -11,7 +11,7 @@ import pytest
 from drift import words
 from drift.merging.config import get_method, resolve_hyperparameters
 from evaluation.toolkit import vlmevalkit
-from pipelines import cli, compose, effects, plan, reproduce, sensitivity, tables
+from pipelines import cli, compose, effects, plan, reproduce, sensitivity, sweep, tables
 from pipelines.overrides import parse
 
 ROOT = Path(__file__).parents[2]
@@ -84,15 +84,18 @@ def checked(name: str, rest: list[str]) -> None:
         composed([word for word in rest if "=" in word])
     elif name == "sensitivity":
         sensitivity.read(rest)
-    elif command.needs_checkout:
+    elif name == "sweep":
+        composed([word for word in rest if not word.startswith(("out=", "seeds="))])
+        sweep.read(rest)
+    elif command.keys:
+        parsed = words.parse(rest, cli._load(command.keys))
+        if name == "merge":
+            resolve_hyperparameters(get_method(parsed.method, parsed.variant), parsed.hyperparameters)
+    else:
         names = [f"--table={word}" for word in rest if word.isidentifier()] if name == "table" else []
         _, asked, _ = reproduce._asked(names or rest)
         assert all(tables.load(each) for each in asked)
         compose.load_fitting([], [word for word in rest if "=" in word])
-    else:
-        parsed = words.parse(rest, cli._load(command.keys))
-        if name == "merge":
-            resolve_hyperparameters(get_method(parsed.method, parsed.variant), parsed.hyperparameters)
 
 
 def made(target: str, rest: list[str]) -> None:

@@ -249,6 +249,11 @@ def test_heads_that_do_not_align_are_refused_though_shapes_agree(own_pair, tmp_p
     refuse(CheckpointError, "num_attention_heads is 4 in .*mllm and 8 in .*expert", own_pair, tmp_path)
 
 
+def test_key_value_heads_that_do_not_align_are_refused_though_shapes_agree(own_pair, tmp_path):
+    pico.edit_config(own_pair[1], num_key_value_heads=4)
+    refuse(CheckpointError, "num_key_value_heads is 2 in .*mllm and 4 in .*expert", own_pair, tmp_path)
+
+
 def test_another_rope_theta_is_a_warning_with_both_values(own_pair, tmp_path, caplog):
     pico.edit_config(own_pair[1], rope_parameters={"rope_type": "default", "rope_theta": 1000000.0})
     ReasoningPrior.extract(own_pair[0], own_pair[1], tmp_path / "prior")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from drift.choices import SCHEDULES as SCHEDULE_NAMES
 from drift.choices import Scale
 from drift.errors import DriftError
-from drift.scaling import SCALINGS, SCHEDULES, get_scaling, schedule_factor
+from drift.scaling import SCALINGS, SCHEDULES, cosine, get_scaling, schedule_factor
 
 SIZES = st.integers(min_value=1, max_value=40)
 ALPHAS = st.floats(min_value=-2.0, max_value=2.0)
@@ -60,6 +60,13 @@ def test_adaptive_is_zero_when_gradient_and_prior_oppose(size, seed, stretch):
 def test_adaptive_equals_gradnorm_when_gradient_and_prior_agree(size, seed, stretch):
     grad, _ = _pair(size, seed)
     assert float(adaptive(grad, stretch * grad, -1.0)) == pytest.approx(float(gradnorm(grad, stretch * grad, -1.0)))
+
+
+def test_rounding_never_takes_the_cosine_out_of_its_range():
+    one, beyond = torch.tensor([1.0]), torch.tensor([1.0 + 1e-6])  # sums over shards, each rounded on its own
+    assert cosine(one, beyond, one).item() == 1.0
+    assert cosine(one, -beyond, one).item() == -1.0
+    assert SCALINGS["adaptive"](one, -beyond, one).item() == 0.0, "a bias toward what gradient and prior both refuse"
 
 
 @pytest.mark.parametrize("scale", ["gradnorm", "adaptive"])

@@ -27,7 +27,7 @@ from drift.prior import ReasoningPrior
 from drift.processing import load_processor
 from drift.training import InjectionConfig, kernels, run_job
 from drift.training.division import identity
-from drift.training.trainer import GuardedTrainer
+from drift.training.trainer import GuardedTrainer, _arguments
 
 DRIFT = InjectionConfig(scale="adaptive", alpha=-0.5)
 
@@ -131,6 +131,17 @@ def test_training_twice_gives_the_same_bits(world, plain):
     run_job(again)
     assert_same_bits(weights(again), weights(plain[0]))
     assert lines(again) == lines(plain[0])
+
+
+def test_another_seed_shows_the_examples_in_another_order(world, plain):
+    other = tw.make_job(world, world / "seed43", prior=False, seed=43)
+    run_job(other)
+    assert [line["loss"] for line in lines(other)] != [line["loss"] for line in lines(plain[0])]
+
+
+def test_the_seed_of_the_data_is_the_trainings_own(world):
+    arguments = _arguments(tw.make_job(world, world / "unused", prior=False, seed=7))
+    assert (arguments.seed, arguments.data_seed) == (7, 7)
 
 
 def test_a_complete_folder_is_not_trained_again(drifted, monkeypatch):

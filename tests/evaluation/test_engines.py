@@ -181,7 +181,11 @@ def test_prompt_hash_covers_text_and_images(prompt, images):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"max_new_tokens": 0}, "max_new_tokens is 0"), ({"top_p": 0.0}, "top_p is 0.0"), ({"temperature": -1}, "greedy")],
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens is 0"),
+        ({"top_p": 0.0}, "top_p is 0.0"),
+        ({"temperature": -1}, "temperature is -1, expected at least 0"),
+    ],
 )
 def test_impossible_settings_are_refused(change, message):
     with pytest.raises(EngineError, match=message):

@@ -298,7 +298,7 @@ def test_a_key_is_sent_from_the_environment_and_an_address_is_checked(monkeypatc
         ChatClient(Endpoint(url, "m", key_env="")).complete([], {})
     assert seen == ["Bearer abc", None]
     with pytest.raises(
-        EngineError, match=r"url is 'localhost:8000', expected http\(s\)://host/v1; attempts is 0, expected"
+        EngineError, match=r"attempts is 0, expected at least 1; url is 'localhost:8000', expected http\(s\)://host/v1"
     ):
         Endpoint("localhost:8000", "m", attempts=0)
     with pytest.raises(EngineError, match=r"unknown mode 'oficial'; did you mean 'official'.*the judge's name"):

@@ -10,6 +10,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from drift.errors import DataError
 from evaluation.statistics import (
+    Interval,
     cluster_bootstrap,
     detectable_difference,
     holm,
@@ -48,6 +49,7 @@ def test_paired_bootstrap_covers_the_normal_interval_of_the_mean_difference_and_
     assert interval.mean == pytest.approx(np.mean(second - first))
     assert (interval.high - interval.low) / 2 == pytest.approx(half, rel=0.06)
     assert paired_bootstrap(list(first), list(second)) == interval
+    assert paired_bootstrap(list(first), list(second), seed=1) != interval
 
 
 def test_cluster_bootstrap_is_wider_when_the_items_of_a_group_share_their_verdict():
@@ -56,6 +58,17 @@ def test_cluster_bootstrap_is_wider_when_the_items_of_a_group_share_their_verdic
     clustered = cluster_bootstrap(groups, lambda drawn: float(verdicts[drawn].mean()))
     single = cluster_bootstrap([str(k) for k in range(400)], lambda drawn: float(verdicts[drawn].mean()))
     assert (clustered.high - clustered.low) / (single.high - single.low) == pytest.approx(2.0, rel=0.15)
+
+
+def test_the_bootstraps_draw_by_their_seed():
+    verdicts = np.random.default_rng(0).integers(0, 2, 60).astype(float)
+    groups = [str(k // 3) for k in range(60)]
+
+    def interval(seed: int) -> Interval:
+        return cluster_bootstrap(groups, lambda drawn: float(verdicts[drawn].mean()), 200, seed)
+
+    assert interval(1) == interval(1)
+    assert interval(1) != interval(2)
 
 
 def test_holm_of_a_worked_example():

@@ -147,7 +147,7 @@ def test_an_unknown_split_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_config_refuses_a_negative_seed() -> None:
-    with pytest.raises(DriftError, match=r"world\.seed is -1; expected 0 or more"):
+    with pytest.raises(DriftError, match=r"world\.seed is -1, expected at least 0"):
         dataclasses.replace(LAB, seed=-1)
 
 

@@ -48,6 +48,20 @@ def test_only_what_is_drawn_at_random_depends_on_the_seed_of_its_own() -> None:
     assert plan.prior(paper).key == plan.prior(replace(paper, seed=1)).key
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_each_world_draws_its_own_training_order_controls_and_masks(seed: int) -> None:
+    config = replace(compose.load(["method=drift", "prior=random", "prior.seed=5", "train.seed=42"]), seed=seed)
+    assert plan.train(config).params.training.seed == 42 + seed
+    assert plan.prior(config).params.prior.seed == 5 + seed
+    assert plan.prior(replace(config, prior=replace(config.prior, kind="shuffled"))).params.prior.seed == 5 + seed
+    assert plan.prior(replace(config, prior=replace(config.prior, kind="direct"))).params.prior.seed == 0
+    dare = replace(compose.load(["method=dare_ties", "merge.seed=3"]), seed=seed)
+    assert plan.merge(dare).params.merge.seed == 3 + seed
+    assert plan.model(config, "mllm").params.world.seed == seed
+    assert plan.data(config).params.world.seed == seed
+    assert plan.benchmarks(config).params.world.seed == seed
+
+
 def test_more_test_items_train_nothing_anew() -> None:
     small, large = compose.load([]), compose.load(["world.suite_items=200"])
     assert plan.train(small).key == plan.train(large).key

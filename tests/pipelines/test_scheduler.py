@@ -117,14 +117,6 @@ def _run_sleeper(store: Path) -> None:
     Scheduler(Runtime(store), Local(Runtime(store), 1), lambda artifact: None).execute([toy(1, behaviour="sleep")])
 
 
-def test_a_damaged_input_stops_the_stage_that_would_read_it(tmp_path: Path, execute: Callable[..., Outcome]) -> None:
-    source = toy(1)
-    path = execute(source)[source].path
-    (path / "sum.txt").write_text("9")
-    with pytest.raises(StageError, match="differs from its manifest"):
-        execute(toy(2, source))
-
-
 def test_a_failure_stops_what_needs_it_and_nothing_else(tmp_path: Path, execute: Callable[..., Outcome]) -> None:
     bad, worse = toy(1, behaviour="fail"), toy(2, behaviour="crash")
     good = toy(5, toy(3, behaviour="slow"), toy(4))
@@ -146,14 +138,6 @@ def test_the_outcome_holds_failures_by_call(tmp_path: Path) -> None:
     assert outcome[good].values == {"total": 2.0}
     assert outcome.failures[bad.key].reason.startswith(": found 0 rows")
     assert outcome.blocked == 1
-
-
-def test_a_damaged_artifact_is_a_failure_of_its_own_call(execute: Callable[..., Outcome]) -> None:
-    broken = toy(1)
-    (execute(broken)[broken].path / "manifest.json").write_text("{")
-    with pytest.raises(StageError, match=r"stage toy \(toy 1\): .*manifest\.json is damaged.*rm -r"):
-        execute(toy(2, broken), toy(3))
-    assert execute(toy(3)).executed == 0
 
 
 def test_what_may_be_retried_is_and_goes_on_where_it_was(execute: Callable[..., Outcome]) -> None:

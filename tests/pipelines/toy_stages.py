@@ -46,7 +46,8 @@ def run(params: Toy, runtime: Runtime, inputs: Mapping[str, Path], out: Path) ->
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *ranks]
         with open(out / "ranks.log", "w") as log:
             run_guarded(torchrun, os.environ, log)
-    total = params.value + sum(float((path / "sum.txt").read_text()) for path in inputs.values())
+    drawn = float((runtime.store / "drawn.txt").read_text()) if params.behaviour == "drawn" else 0.0
+    total = params.value + drawn + sum(float((path / "sum.txt").read_text()) for path in inputs.values())
     (out / "sum.txt").write_text(str(total))
     with open(runtime.store / "runs.log", "a") as log:
         log.write(f"{params.value}\n")

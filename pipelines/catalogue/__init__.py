@@ -1,0 +1,1 @@
+"""What a store holds, found by its settings: `drift ls`, `drift show`."""

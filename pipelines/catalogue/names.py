@@ -1,0 +1,96 @@
+"""A run's name is its method and what it differs in from that method's default: `drift alpha=-0.3 lr=0.0005 zero=3`.
+
+Computed from the typed config, and complete by construction: what a name leaves out was set back to its default with
+nothing changed in the plan, so two runs that are not one artifact have two names.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from functools import cache
+from typing import Any
+
+import yaml
+
+from pipelines import compose, plan
+from pipelines.catalogue.query import Names
+from pipelines.overrides import known_keys
+from pipelines.schema import Config
+from pipelines.stage import with_value
+
+_GROUPS = ("pair", "suite", "data", "engine", "judge")  # named whole where they are not the profile's
+_ELSEWHERE = ("launcher.", "tracker.", "evaluator.")  # how it runs, and what else is recorded
+
+
+def name(config: Config) -> str:
+    """The name of a run; its seed comes last, and only where it is not 0."""
+    profile, method = config.profile, config.method.name
+    standard = _composed(profile, method)
+    chosen: list[str] = []
+    for group in _GROUPS:
+        if getattr(config, group).name != getattr(standard, group).name:
+            chosen += _chosen(config, group)
+    default = replace(_composed(profile, method, *chosen), seed=config.seed, seeds=config.seeds)
+    words = [_word(key, value) for key, value in _differences(config, default).items()]
+    return " ".join([method, *chosen, *words, *([f"seed={config.seed}"] if config.seed else [])])
+
+
+def _chosen(config: Config, group: str) -> list[str]:
+    """The group's choice, and what had to be given for it: a folder, an endpoint."""
+    own = getattr(config, group)
+    stated = yaml.safe_load((compose.CONF / group / f"{own.name}.yaml").read_text())
+    required = [key for key, value in stated.items() if value == "???"]
+    return [f"{group}={own.name}", *(f"{group}.{key}={getattr(own, key)}" for key in required)]
+
+
+@cache
+def _composed(profile: str, method: str, *words: str) -> Config:
+    return compose.load([f"profile={profile}", f"method={method}", *words])
+
+
+def _differences(config: Config, default: Config) -> dict[str, Any]:
+    """What of the config differs from the default and matters, by dotted key."""
+    usual = dict(_leaves(default))
+    key = plan.score(config).key
+    found = {}
+    for place, value in _leaves(config):
+        if _is_elsewhere(place) or value == usual[place]:
+            continue
+        reset = with_value(config, place, usual[place])
+        if plan.score(reset).key == key:
+            config = reset
+        else:
+            found[place] = value
+    return found
+
+
+def _is_elsewhere(place: str) -> bool:
+    return place.startswith(_ELSEWHERE) and place != "launcher.processes"
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The fields of a config that are no dataclasses, by dotted name."""
+    for item in fields(node):
+        value = getattr(node, item.name)
+        if is_dataclass(value):
+            yield from _leaves(value, f"{prefix}{item.name}.")
+        else:
+            yield f"{prefix}{item.name}", value
+
+
+@cache
+def _short() -> Names:
+    return Names(known_keys())
+
+
+def _word(key: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return (
+            " ".join(f"{key.rpartition('.')[2]}.{name}={_text(item)}" for name, item in value.items()) or f"{key}={{}}"
+        )
+    return f"{_short().short(key)}={_text(value)}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{','.join(map(_text, value))}]"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

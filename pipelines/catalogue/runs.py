@@ -1,0 +1,156 @@
+"""Every score of a store as a run: all settings of everything that it was made from, by their names in the config.
+
+Settings are read from the manifests, the run's own and those of its inputs, so they are what was computed, whatever a
+label says. A setting that no manifest holds changed nothing: two scores with equal settings are one artifact.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import StoreError
+from pipelines.store import MANIFEST
+
+Manifest = Mapping[str, Any]
+Value = str | int | float | bool | None
+
+# The config's name for what a stage calls otherwise.
+_SECTIONS = {"training": "train", "benchmarks": "suite", "generate": "suite"}
+_WORLD_SIZES = ("sft_items", "suite_items", "wemath_groups")  # 0 where a world's size does not count
+
+
+@dataclass(frozen=True)
+class Run:
+    """A score and its lineage.
+
+    Attributes:
+        lineage: the manifests that it was made from, its own first, by the way from it: `responses.model.prior`.
+    """
+
+    path: Path
+    lineage: Mapping[str, Manifest]
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.lineage[""]
+
+    @property
+    def fingerprint(self) -> str:
+        return str(self.manifest["fingerprint"])
+
+    @cached_property
+    def scores(self) -> dict[str, float]:
+        """Percent by column, and their mean as `average`."""
+        found = dict(self.manifest["values"]["scores"])
+        return found | {"average": sum(found.values()) / len(found)}
+
+    @cached_property
+    def known(self) -> Mapping[str, Value]:
+        """Settings and scores."""
+        return {**self.settings, **self.scores}
+
+    @cached_property
+    def settings(self) -> dict[str, Value]:
+        """Every setting by its name (`settings_of`)."""
+        return settings_of(self.lineage)
+
+
+def runs(store: Path) -> list[Run]:
+    """Every score of the store, the oldest first.
+
+    Raises:
+        StoreError: no store, a manifest that can't be read, or an input that is not there.
+    """
+    if not store.is_dir():
+        raise StoreError(f"{store} is no store of artifacts; `make reproduce` fills one, store=FOLDER names another")
+    manifests = {}
+    for path in store.glob(f"[!.]*/*/{MANIFEST}"):
+        manifest = _read(path)
+        manifests[manifest["fingerprint"]] = (path.parent, manifest)
+    scores = [item for item in manifests.values() if item[1]["stage"] == "score"]
+    scores.sort(key=lambda item: (item[1]["started"], item[1]["fingerprint"]))
+    known = {fingerprint: manifest for fingerprint, (_, manifest) in manifests.items()}
+    return [Run(path, dict(_lineage(manifest, known))) for path, manifest in scores]
+
+
+def settings_of(lineage: Mapping[str, Manifest]) -> dict[str, Value]:
+    """`method`, `seed`, and every parameter of a score and of what it is made from, by its dotted name.
+
+    Where artifacts of one lineage differ in a parameter, what is nearest to the score has the name, and the others have
+    it behind the way to them.
+
+    Args:
+        lineage: `stage` and `params` by the way from the score.
+    """
+    places: dict[str, dict[str, Value]] = defaultdict(dict)
+    for way, manifest in lineage.items():
+        for key, value in _parameters(manifest):
+            places[key][way] = value
+    named: dict[str, Value] = {}
+    for key, found in places.items():
+        named |= _apart(key, found)
+    # The seed is the world's; a published pair has the training's.
+    seed = named.get("world.seed", named.get("train.seed"))
+    return {"method": _method(lineage), "seed": seed} | named
+
+
+def _method(lineage: Mapping[str, Manifest]) -> str:
+    made = lineage["responses.model"]
+    if made["stage"] == "merge":
+        return str(made["params"]["merge"]["method"])
+    if made["stage"] != "train":
+        return "baseline"
+    if lineage["responses.model.model"]["stage"] == "merge":
+        return "merge_sft"
+    return "sft" if made["params"]["injection"]["scale"] == "none" else "drift"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged: {error}. The command that made it makes it again") from None
+
+
+def _lineage(manifest: Manifest, known: Mapping[str, Manifest], way: str = "") -> Iterator[tuple[str, Manifest]]:
+    yield way, manifest
+    for name, fingerprint in manifest["inputs"].items():
+        if fingerprint not in known:
+            raise StoreError(f"{manifest['label']}: its {name} {fingerprint[:20]} is not in the store")
+        yield from _lineage(known[fingerprint], known, f"{way}.{name}".lstrip("."))
+
+
+def _parameters(manifest: Manifest) -> Iterator[tuple[str, Value]]:
+    """A stage's parameters by their dotted names; a model's go by its role, as its pair has them."""
+    params = manifest["params"]
+    stage = manifest["stage"]
+    section = params["role"] if stage == "model" else _SECTIONS.get(stage, stage)
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"suite.{name}" if name == "benchmarks" else _SECTIONS.get(name, name))
+        else:
+            yield f"{section}.{name}", _plain(value)
+
+
+def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Value]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}.{name}")
+        elif not (prefix == "world" and name in _WORLD_SIZES and value == 0):
+            yield f"{prefix}.{name}", _plain(value)
+
+
+def _plain(value: Any) -> Value:
+    return "+".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _apart(key: str, found: Mapping[str, Value]) -> dict[str, Value]:
+    """The name for the value that is nearest to the score, and the way before it for those that differ from it."""
+    ways = sorted(found, key=lambda way: (way.count("."), way))
+    first = found[ways[0]]
+    others = {f"{way}.{key}": found[way] for way in ways if repr(found[way]) != repr(first)}
+    return {key: first} | others
