@@ -7,6 +7,7 @@ queue and are asked of a cluster, and no result depends on them.
 from functools import cache
 
 from evaluation.engines.config import OpenAIConfig
+from evaluation.judging.config import LocalJudge
 from pipelines.stage import Call, Needs
 
 _DOWNLOAD_RETRIES = 2
@@ -70,7 +71,10 @@ def comparing(call: Call) -> Needs:
 
 
 def judging(call: Call) -> Needs:
-    """Rules take no time; a judge's endpoint takes some, and may be away for a while."""
-    if call.params.judge.name in ("rules", "published"):
+    """Rules take no time; a judge of one's own takes a GPU, and an endpoint may be away for a while."""
+    judge = call.params.judge
+    if call.stage.name == "score":
         return _lab(call) if is_lab(call) else Needs(seconds=30)
+    if isinstance(judge, LocalJudge):
+        return Needs(gpus=judge.vllm.gpus, cores=8, memory_gb=24, seconds=600)
     return Needs(seconds=600, retries=_DOWNLOAD_RETRIES)

@@ -20,6 +20,7 @@ from pipelines.report.render import BLANK
 from pipelines.report.sources import Source
 
 PUBLISHED, LAYERS = "published", ("official", "semantic", "judged")
+_RESAMPLES = 2_000
 READING = (
     "`published` is the publisher's own verdict, [brackets] the score that it states. `official` are the benchmark's "
     "published rules and `semantic` what a careful reader would say, both without a judge; `judged` is the configured "
@@ -68,7 +69,7 @@ class File:
 
     def bias(self, layer: str) -> Interval:
         """A layer's share minus the publisher's."""
-        return paired_bootstrap(self.right[PUBLISHED], self.right[layer])
+        return paired_bootstrap(self.right[PUBLISHED], self.right[layer], _RESAMPLES)
 
     @cached_property
     def _lines(self) -> dict[str, list[dict[str, bool | None]]]:
@@ -186,13 +187,13 @@ def _pairs(evidence: Evidence, files: Sequence[File]) -> Iterator[tuple[File, Fi
 
 def _differences(first: File, second: File) -> Iterator[list[str]]:
     """A line a scorer: the publisher's, then each of ours with its bias."""
-    gains = {layer: paired_bootstrap(first.right[layer], second.right[layer]) for layer in (PUBLISHED, *second.mine)}
+    gains = {layer: paired_bootstrap(first.right[layer], second.right[layer], _RESAMPLES) for layer in (PUBLISHED, *second.mine)}
     for layer, gain in gains.items():
         name = [f"{second.row} minus {first.row}", first.column, str(len(first.right[layer])), layer]
         if layer == PUBLISHED:
             yield [*name, _text(gain), BLANK]
             continue
-        bias = paired_bootstrap(first.errors(layer), second.errors(layer))
+        bias = paired_bootstrap(first.errors(layer), second.errors(layer), _RESAMPLES)
         is_open = abs(gain.mean) <= max(abs(bias.low), abs(bias.high))
         yield [*name, _text(gain) + (" ‡" if is_open else ""), _text(bias)]
 

@@ -13,7 +13,7 @@ from drift.training.config import InjectionConfig, TrainingConfig
 from drift.training.division import divide, identity
 from evaluation.data.published import Format
 from evaluation.engines.config import EngineConfig, TransformersConfig, VLLMConfig
-from evaluation.judging.config import JudgeConfig
+from evaluation.judging.config import AskedJudge, JudgeConfig
 from pipelines import resources
 from pipelines.lab.config import WorldConfig
 from pipelines.report.spec import Cell, Table
@@ -149,6 +149,14 @@ class AgreementParams:
 
 
 @dataclass(frozen=True)
+class JudgeParams:
+    """A judge's replies on what the rules leave open."""
+
+    benchmarks: tuple[str, ...]
+    judge: AskedJudge
+
+
+@dataclass(frozen=True)
 class ScoreParams:
     """Verdicts and scores of responses, by column."""
 
@@ -224,6 +232,7 @@ MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1, resources.
 TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13, resources.training)
 GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2, resources.answering)
 AGREEMENT = Stage("agreement", 1, "pipelines.stages.agreement:check_agreement", 2, resources.answering)
+JUDGE = Stage("judge", 1, "pipelines.stages.judge:judge_responses", 600, resources.judging)
 SCORE = Stage("score", 4, "pipelines.stages.evaluate:score_responses", 0.2, resources.judging)
 SECOND_OPINION = Stage(
     "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
@@ -232,8 +241,8 @@ CHOOSE = Stage("choose", 2, "pipelines.stages.evaluate:choose", 0.1)
 REPORT = Stage("report", 4, "pipelines.stages.report:report", 5)
 PARTIAL = Stage("partial", 2, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
-    MODEL, DATA, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, AGREEMENT, GENERATE, SCORE, SECOND_OPINION,
-    CHOOSE, REPORT,
+    MODEL, DATA, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, AGREEMENT, GENERATE, JUDGE, SCORE,
+    SECOND_OPINION, CHOOSE, REPORT,
     PARTIAL,
 )  # fmt: skip
 STAGES = {stage.name: stage for stage in _ALL}
