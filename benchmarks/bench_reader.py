@@ -1,4 +1,4 @@
-"""Measures each reading rule on published verdicts: `python benchmarks/bench_reader.py [DRIFT_BENCHMARKS folder] [out.md]`.
+"""Measures each reading rule on published verdicts: `python benchmarks/bench_reader.py [benchmarks folder] [out.md]`.
 
 Sources are the benchmarks' own published outputs (MathVista, MATH-V, LogicVista) and the answers that VLMEvalKit's
 judges judged. Per rule: how many responses it decided, how often the verdict is the published one, and how often the
@@ -236,7 +236,7 @@ def main(words: Sequence[str]) -> int:
     text = "\n\n".join(
         (
             "# Reading rules against published verdicts",
-            "`python benchmarks/bench_reader.py`, mode semantic. MATH-V's verdicts are its published rule's, defects included.",
+            "`python benchmarks/bench_reader.py`, mode semantic. MATH-V's verdicts are its published rule's.",
             markdown(rules_table([*published, *asked], "semantic")),
             markdown(files_table([*published, *asked], "semantic")),
             markdown(bias_table(asked, "semantic")),

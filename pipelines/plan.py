@@ -27,6 +27,7 @@ from pipelines.stage import Bind, Call
 
 _CHOICES: dict[str, Call] = {}
 _DRIFT = Method(name="drift", stage="train")
+_BASELINE = Method(name="baseline", stage="none")
 _NO_INJECTION = InjectionConfig()
 
 
@@ -139,7 +140,7 @@ def merge(config: Config) -> Call:
     roles = ("mllm", "expert", "base") if row.needs_base else ("mllm", "expert")
     inputs = {role: model(config, role) for role in roles}
     label = f"{_pair(config)}{chosen.method} {chosen.variant} {chosen.coefficient} seed={config.seed}"
-    return Call(stages.MERGE, stages.MergeParams(merged), inputs, binds, label)
+    return Call(stages.MERGE, stages.MergeParams(merged), inputs, binds, label, gates(config))
 
 
 def _settled(merge: MergeConfig, candidate: Mapping[str, Value], seed: int) -> MergeConfig:
@@ -168,7 +169,8 @@ def matched_merge(config: Config) -> Call:
     run = train(replace(config, method=_DRIFT))
     params = stages.MergeParams(MergeConfig("task_arithmetic"), matched=0.0)
     inputs = {role: model(config, role) for role in ("mllm", "expert")}
-    return Call(stages.MERGE, params, inputs, {"matched": Bind(run, "w_eff")}, f"matched merge seed={config.seed}")
+    label = f"matched merge seed={config.seed}"
+    return Call(stages.MERGE, params, inputs, {"matched": Bind(run, "w_eff")}, label, gates(config))
 
 
 def train(config: Config) -> Call:
@@ -192,7 +194,21 @@ def train(config: Config) -> Call:
     label = f"{label} on {config.data.name} seed={config.seed}"
     training = replace(config.train, seed=config.train.seed + config.seed)
     params = stages.TrainParams(training, injection, config.launcher.ranks, config.launcher.nodes)
-    return Call(stages.TRAIN, params, inputs, binds, label)
+    return Call(stages.TRAIN, params, inputs, binds, label, gates(config))
+
+
+def gates(config: Config) -> tuple[Call, ...]:
+    """What must hold before anything is built on the pair's MLLM: that it scores as published, where that is known.
+
+    It is the MLLM's own row on the main suite, whatever suite this config is tested on, so that it is run once.
+    """
+    gate, suite = config.gate, replace(config.validation, split="test")
+    published = {name: gate.published[name] for name in gate.published if name.partition("_")[0] in suite.benchmarks}
+    if config.pair.source != "hub" or gate.mode == "none" or not published:
+        return ()
+    scores = score(replace(config, method=_BASELINE, suite=suite))
+    params = stages.GateParams(published, gate.points, gate.mode)
+    return (Call(stages.GATE, params, {"scores": scores}, label=f"{config.pair.mllm.repo} as published"),)
 
 
 def alpha_choice(config: Config) -> Call | float:
@@ -338,9 +354,10 @@ def _of_all(config: Config) -> Config | None:
 
 def score_by_rules(config: Config) -> Call | None:
     """The same responses scored without a judge; None where there is none."""
-    return (
-        None if config.judge.name == "rules" else _score(replace(config, judge=RulesJudge("rules", config.judge.mode)))
-    )
+    if config.judge.name == "rules":
+        return None
+    judged = _score(config)
+    return replace(judged, params=replace(judged.params, judge=RulesJudge("rules", config.judge.mode)))
 
 
 def published_score(config: Config) -> Call:
@@ -361,6 +378,11 @@ def semantic_score(config: Config) -> Call:
 def judged_score(config: Config) -> Call | None:
     """The same responses by the configured judge; None where rules alone decide."""
     return score(config) if isinstance(config.judge, AskedJudge) else None
+
+
+def judging(config: Config) -> Call | None:
+    """The judge's replies behind a score; None where nobody is asked."""
+    return score(config).inputs.get("judged")
 
 
 def second_opinion(config: Config) -> Call | None:

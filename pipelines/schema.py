@@ -189,6 +189,19 @@ class VLMEvalKit:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Gate:
+    """What follows where an untouched, published MLLM does not score as published (pipelines.stages.gate).
+
+    It may lie `points` beside, or the interval of so many items where that is larger. `published` is by column; the
+    tables know theirs. `stop` builds nothing on it, `warn` writes it down, `none` asks nothing.
+    """
+
+    mode: Literal["stop", "warn", "none"]
+    points: Annotated[float, Field(ge=0)]
+    published: Mapping[str, tuple[float, ...]] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=STRICT)
 class NoTracker:
     """Nothing is recorded."""
 
@@ -230,8 +243,10 @@ class Launcher:
 
     @model_validator(mode="after")
     def _nodes_can_be_reached(self) -> Self:
-        if self.nodes > 1 and (self.engine, self.kind) != ("slurm", "torchrun"):
-            raise ValueError(f"{self.nodes} nodes in one training need launcher=slurm with launcher.kind=torchrun")
+        if self.nodes > 1 and (self.engine == "local" or self.kind != "torchrun"):
+            raise ValueError(
+                f"{self.nodes} nodes in one training need launcher=slurm or launcher=ray, with launcher.kind=torchrun"
+            )
         return self
 
 
@@ -242,7 +257,8 @@ class Config:
     `validation` is the suite whose validation draw hyper-parameters are chosen on, whatever `suite` is.
     `tables` are those that the profile makes unless others are named, none of them all that there are.
     `image_backend` and `dtype` are one word for the components that the YAML hands them to. `preflight` says what
-    follows where this machine lacks what the run wants (pipelines.preflight).
+    follows where this machine lacks what the run wants (pipelines.preflight), `keep` whose weights stay in the store
+    once nothing of the plan reads them (pipelines.retention).
     """
 
     profile: Literal["smoke", "lab", "small", "paper", "published"]
@@ -272,6 +288,8 @@ class Config:
     tracker: Annotated[NoTracker | Wandb, Field(discriminator="mode")]
     launcher: Launcher
     preflight: Literal["refuse", "warn"]
+    keep: Literal["all", "weights", "scores"]
+    gate: Gate
 
     @property
     def columns(self) -> Mapping[str, str]:

@@ -42,7 +42,7 @@ def evaluate(text: str, mixed: bool = False) -> float | None:
 
 
 def exact(text: str) -> Number | None:
-    r"""As `evaluate` with mixed numbers, but a value that is rational comes as a Fraction: `1/3`, `0.1`, `2\frac{1}{2}`."""
+    r"""As `evaluate` with mixed numbers, but rational values come as Fractions: `1/3`, `0.1`, `2\frac{1}{2}`."""
     if len(text) > MAX_LENGTH:
         return None
     for written, meant in SYNONYMS.items():
@@ -172,9 +172,10 @@ class _Parser:
         if not self.accept("^"):
             return base
         exponent = self.signed(depth + 1)
-        if abs(exponent) > _MAX_EXPONENT or _bits(base) * abs(exponent) > _MAX_BITS:
+        size = exponent if exponent >= 0 else -exponent
+        if size > _MAX_EXPONENT or _bits(base) * size > _MAX_BITS:
             raise NoValueError
-        value = base**exponent
+        value: Number | complex = base**exponent
         if isinstance(value, complex):
             raise NoValueError
         return value
@@ -202,7 +203,7 @@ class _Parser:
             raise NoValueError
         value = self.expression(depth + 1)
         self.expect(closing)
-        return abs(value) if token.text == "|" else value
+        return -value if token.text == "|" and value < 0 else value
 
     def command(self, name: str, depth: int) -> Number:
         if name in ("frac", "dfrac", "tfrac", "cfrac"):
@@ -210,7 +211,7 @@ class _Parser:
         if name == "pi":
             return math.pi
         if name == "sqrt" and self.accept("["):
-            degree = self.expression(depth + 1)
+            degree = float(self.expression(depth + 1))
             self.expect("]")
             value = self.argument(depth)
             if value < 0:
@@ -218,9 +219,9 @@ class _Parser:
             return float(value) ** (1 / degree)
         if name == "log":
             base = self.argument(depth) if self.accept("_") else 10.0
-            return math.log(self.argument(depth)) / math.log(base)
+            return math.log(float(self.argument(depth))) / math.log(float(base))
         if name in _FUNCTIONS:
-            return _FUNCTIONS[name](self.argument(depth))
+            return _FUNCTIONS[name](float(self.argument(depth)))
         raise NoValueError
 
     def argument(self, depth: int) -> Number:

@@ -5,10 +5,12 @@ import re
 from evaluation.answers.numerals import WORDS
 
 _NUMBER = rf"(?P<value>\d+(?:,\d{{3}})*(?:\.\d+)?|\b(?:{'|'.join(sorted(WORDS, key=len, reverse=True))}|no)\b)"
-_HOW_MANY = re.compile(r"how many (?P<nouns>[a-z' -]{3,60})|number of (?P<others>[a-z' -]{3,60})", re.I)
+_HOW_MANY = re.compile(r"(?:how many|number of)\s(?P<phrase>[a-z' -]{3,60})", re.I)
 _LONG = re.compile(r"[^\W\d_]{4,}")
-_STOP = frozenset(
-    "more less fewer than that does have were there will would could should must this these those with".split()
+_END = re.compile(
+    r"\s(?:are|is|do|does|did|have|has|had|were|was|can|could|will|would|must|in|of|on|that|which|there|with|from|left|to|than|"
+    r"lower|higher|more|less|preferred|sold|you|we|he|she|they|the|this|these)\b.*",
+    re.I,
 )
 
 
@@ -17,15 +19,12 @@ def counted(sentence: str, question: str) -> str | None:
     asked = _HOW_MANY.search(_own(question))
     if asked is None or sentence.endswith("?"):
         return None
-    nouns = [
-        word for word in _LONG.findall((asked.group("nouns") or asked.group("others")).casefold()) if word not in _STOP
-    ]
-    for noun in nouns[:3]:
-        stem = re.escape(noun[:-1] if noun.endswith("s") else noun)
-        found = re.findall(rf"{_NUMBER}\s(?:[a-z-]+\s){{0,2}}{stem}(?:s|es)?\b", sentence, re.I)
-        if len(set(found)) == 1:
-            return str(found[0])
-    return None
+    noun = _END.sub("", asked.group("phrase")).split()[-1:] or [""]
+    if len(noun[0]) < 3:
+        return None
+    stem = re.escape(noun[0].removesuffix("s"))
+    found = re.findall(rf"{_NUMBER}\s(?:[a-z-]+\s){{0,3}}{stem}(?:s|es)?\b", sentence, re.I)
+    return str(found[0]) if len(set(found)) == 1 else None
 
 
 def repeats(sentence: str, question: str) -> bool:

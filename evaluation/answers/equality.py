@@ -1,9 +1,9 @@
 r"""Whether two short answers mean the same: reflexive, symmetric, and without tolerance.
 
-Both are typed (evaluation.answers.typed) and compared by kind: quantities by value and dimension, lists entry by entry,
-and what only a computer algebra system can read by math-verify, in another process that is killed when it takes too long
-(evaluation.answers.symbolic). Never eval. A missing unit makes no difference, a contradicting one does. The one rounding
-that is accepted is that of a value without an end, written out to six decimals or more.
+Both are typed (evaluation.answers.typed) and compared by kind: quantities by value and dimension, lists entry by
+entry, and what only a computer algebra system can read by math-verify, in another process that is killed when it takes
+too long (evaluation.answers.symbolic). Never eval. A missing unit makes no difference, a contradicting one does. The
+one rounding that is accepted is that of a value without an end, written out to six decimals or more.
 """
 
 import re

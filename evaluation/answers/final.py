@@ -1,7 +1,8 @@
 """Reads the closing answer of a free-form response: what it marks, what it states, what its last sentence comes to.
 
 Readings are candidates with the words that they go by. The first that is found decides, in the order of how explicit
-it is: a box or a tag, a stated answer ("the final answer is"), a short response as a whole, the end of the last sentence.
+it is: a box or a tag, a stated answer ("the final answer is"), a short response as a whole, the end of the last
+sentence.
 """
 
 import re
@@ -17,7 +18,7 @@ _SHORT = 60
 _LONGEST = 160
 _NUMBER = r"[-−]?[$€£¥]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s?/\s?\d+)?|[-−]?\.\d+"
 _LINK = (
-    r"(?:\s{1,3}(?:is|are|was|equals?|would be|should be|will be|must be|has to be|comes (?:out )?to(?: be)?|comes to be)\b"
+    r"(?:\s{1,3}(?:is|are|was|equals?|(?:would|should|will|must|has to) be|comes (?:out )?to(?: be)?)\b"
     r"|\s{0,3}[:：=≈]|\s{0,3}(?:是|为|等于|应为|应该是)|\s{1,2}-{1,2}\s)"
 )
 _ANSWER = r"(?:\b(?:answers?|ans|solution|result)\b|答案|结果)"
@@ -29,30 +30,37 @@ _EMPTY = re.compile(
     r"(?:(?:in)?correct|wrong|right|not|as follows|below|above|unknown|unclear|because|that|clear)\b", re.I
 )
 _REVERSED = re.compile(
-    r"(?:^|[,:]\s|\b(?:so|therefore|thus|hence|that|is)\s)(?P<answer>[^,.\n]{1,80}?)\s(?:is|are|must be|should be)\s(?:the|our|my)\s"
-    r"(?:\w+\s)?(?:answer|solution|result)\b",
+    r"(?:^|[,:]\s|\b(?:so|therefore|thus|hence|that|is)\s)(?P<answer>(?:[^,.\n]|[.,](?=\d)){1,80}?)"
+    r"\s(?:is|are|must be|should be)\s(?:the|our|my)\s(?:\w+\s)?(?:answer|solution|result)\b",
     re.I,
 )
 _HEDGE = re.compile(
-    r"(?:[\s:：*_>]|approximately|about|around|roughly|nearly|almost|simply|just|only|exactly|precisely|therefore|thus|then"
-    r"|indeed|equal to|equals|given by|found to be|estimated (?:to be|at)|likely|probably|actually|also|still|now|a total of"
+    r"(?:[\s:：*_>}]|so|hence|we (?:get|have|obtain|find|conclude|see)(?: that)?|in total there (?:are|is)"
+    r"|approximately|about|around|roughly|nearly|almost|simply|just|only"
+    r"|exactly|precisely|therefore|thus|then|indeed|equal to"
+    r"|equals|given by"
+    r"|found to be|estimated (?:to be|at)|likely|probably|actually|also|still|now|a total of"
     r"|in total|at least|is|are|be|to be|≈|~|=|\\approx|\\sim|约为|大约|约|是|为|等于|共有|共|有)(?![A-Za-z])\s{0,3}",
     re.I,
 )
 _CUT = re.compile(
-    r"\s{1,2}(?:because|since|which|where|when|if|so that|so|as (?:shown|given|the|we|it)|based on|according|after|given)\b"
+    r"\s{1,2}(?:because|since|which|where|when|if|so that|so|as (?:shown|given|the|we|it)|based on|according|after"
+    r"|given)\b"
     r"|\s[—–]{1,2}\s|\s-{1,2}\s(?=[A-Za-z]{3})|\s?[（(](?:approx|about|or|rounded|since|because|as|i\.e|option)|,\s(?:so|which|where|because|since|as|"
     r"not|but|making|given)\b|，|<\|",
     re.I,
 )
+_JSON_END = re.compile(r"[\"']\s?\}.{0,3}$")
 _ENDING = re.compile(
-    r"(?:,?\s(?:in total|in all|total|altogether|respectively|approximately|or so|left|remaining|overall))+$", re.I
+    r"(?:,?\s(?:of them|in total|in all|total|altogether|respectively|approximately|or so|left|remaining|overall))+$",
+    re.I,
 )
 _END = re.compile(r"[.!?](?=\s|$|[\"'”)*])|[。！？]")
 _DISPLAYS = tuple(
     re.compile(pattern, re.S)
     for pattern in (
-        r"\\\[(.{1,300}?)\\\]", r"\$\$([^$]{1,300})\$\$", r"\\\(([^\n]{1,300}?)\\\)", r"\$([^$\n]{1,300})\$",
+        r"\\\[(.{1,300}?)\\\]", r"\$\$((?:\\.|[^$\\]){1,300})\$\$", r"\\\(([^\n]{1,300}?)\\\)",
+        r"\$((?:\\.|[^$\\\n]){1,300})\$",
         r"\*\*([^*\n]{1,160})\*\*", r"\\begin\{(?:align|equation|gather)\*?\}(.{1,300}?)\\end\{",
     )
 )  # fmt: skip
@@ -61,13 +69,16 @@ _THERE = re.compile(
 )
 _RELATION = re.compile(r"(?:=|≈|\\approx|\w\s?:)\s?(?P<answer>[^=≈:\n]{1,100})$")
 _COPULA = re.compile(
-    r"(?:\b(?:is|are|equals|was|were|be|gives?|gets?|get|obtain|yields?|have|has|at|of|to|by|find that)\s|\b\w+[\'’]s\s|等于|共有|应有|是|为|有)"
+    r"(?:\b(?:is|are|equals|was|were|be|gives?|gets?|obtain|yields?|have|has|at|of|to|by|find that)\s|\b\w+[\'’]s\s"
+    r"|等于|共有|应有|是|为|有)"
     r"(?P<answer>[^\n]{1,100})$",
     re.I,
 )
 _LEADING = re.compile(rf"(?:\W{{0,3}})(?P<value>(?:{_NUMBER})(?:\s?(?:{UNIT}))?|[A-Za-z]+(?:-[a-z]+)?)(?![\w.])")
 _FORMULA = re.compile(
-    r"(?:\$\$?|\\[(\[])(?P<answer>[^$]{1,200}?)(?:\$\$?|\\[)\]])\W{0,3}(?:\s[a-z]{1,12}){0,4}\W{0,3}$", re.S
+    r"(?:\$\$?|\\[(\[])(?P<answer>(?:\\[$]|[^$]){1,200}?)(?:(?<!\\)\$\$?|\\[)\]])\W{0,3}"
+    r"(?:\s[a-z]{1,12}){0,4}\W{0,3}$",
+    re.S,
 )
 _OPEN_MATH = re.compile(r"^[^$\n]{0,200}(?:\$[^$\n]{0,200}\$[^$\n]{0,200})?(?:(?<!\$)\$|\\\()\s{0,3}$", re.M)
 
@@ -132,7 +143,7 @@ def value_after(text: str, start: int) -> str | None:
 
 def trimmed(clause: str) -> str:
     """A clause up to its end, without hedges before it and remarks after it."""
-    text = plain(clause).strip()
+    text = _JSON_END.sub("", plain(clause).strip())
     while (hedge := _HEDGE.match(text)) and hedge.end():
         text = text[hedge.end() :]
     text = _END.split(text.strip(), maxsplit=1)[0].strip(" :*\"'“”")
@@ -143,9 +154,12 @@ def trimmed(clause: str) -> str:
 def _whole(text: str) -> Closing | None:
     if not text or len(text) > _SHORT or "\n" in text or _prose(text):
         return None
+    value = trimmed(text) or text
+    if isinstance(typed(normal(value)), Text) and any(pattern.search(value) for pattern in (_THERE, _COPULA)):
+        return None  # a short sentence, which ends in its answer
     if (formula := _FORMULA.search(text.rstrip(". "))) and formula.start() and "=" not in text[: formula.start()]:
         return Closing(trimmed(formula.group("answer")), "formula", text)
-    return Closing(trimmed(text) or text, "whole", text)
+    return Closing(value, "whole", text)
 
 
 def _from_end(text: str) -> Closing | None:

@@ -1,8 +1,8 @@
 """The toolkit's `can_infer`, restated: which option a text names, by VLMEvalKit's letter and text rules at one commit.
 
 The commit is evaluation.judging.protocols.TOOLKIT_COMMIT (vlmeval/utils/matching_util.py). Its oddities are kept: a
-letter must stand among the last four words or be the only thing that `answer is` names, in any case, so that "the answer
-is between" names B; a letter of refusal is NONE_OF_THEM; an option's text counts wherever it stands in a short answer.
+letter must stand among the last four words, or follow `answer is` in any case, so that "the answer is between" names B;
+a refusal is NONE_OF_THEM; an option's text counts wherever it stands in a short answer.
 """
 
 import re

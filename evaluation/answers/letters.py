@@ -17,8 +17,8 @@ _VERB = (
     r"是|为|应为|应该是|选|[-–—]{1,2}|→|⇒|=>))"
 )
 _FILLER = (
-    r"(?:[\s\"'*(]{0,3}(?:therefore|thus|indeed|likely|most likely|probably|clearly|closest to|option|choice|letter|answer|"
-    r"labell?ed|given by|the|as|:|：|选项|is|>|：))"
+    r"(?:[\s\"'*(]{0,3}(?:therefore|thus|indeed|likely|most likely|probably|clearly|closest to|option|choice|letter|"
+    r"answer|labell?ed|given by|the|as|:|：|选项|is|>|：))"
 )
 _NO_LIST = r"(?![)\]）】}\"'*]{0,2}\s{0,3}(?:[,/&、]|and\b|or\b|和|或)\s{0,3}(?:and |or )?[(\[（]?[A-Z]\b(?!['’]))"
 _LETTER = rf"[\s\"'“*$_]{{0,6}}[(\[（【{{]?\s?([A-Z])(?![A-Za-z'’_]|\s?[=+<>≠]|\s[a-z]|-\w){_NO_LIST}"
@@ -28,8 +28,8 @@ _STATED = tuple(
     for pattern in (
         rf"(?i:{_WHO})(?i:[^.\n。]{{0,40}}?{_VERB}){{1,2}}(?i:{_FILLER}){{0,3}}(?:{_LOOSE}|{_LETTER})",
         rf"(?i:\banswer|\bans|答案)(?i:{_FILLER}){{0,2}}(?:{_LOOSE}|{_LETTER})",
-        rf"(?i:choose|chose|selects?|selected|pick(?:ed)?|go(?:ing)? with|corresponds? to|matches|故?选择?)(?i:{_FILLER}){{0,3}}"
-        rf"(?:{_LOOSE}|{_LETTER})",
+        rf"(?i:choose|chose|selects?|selected|pick(?:ed)?|go(?:ing)? with|corresponds? to|matches|故?选择?)"
+        rf"(?i:{_FILLER}){{0,3}}(?:{_LOOSE}|{_LETTER})",
         rf"(?:{_LOOSE}|\b([A-Z])\b)[^.\n。]{{0,80}}?\s(?i:is|as|seems|looks)\s(?i:the |therefore the |my |our )?\s?"
         rf"(?i:correct|right|best|final|answer|choice)\b",
         rf"(?:\b([A-Z])|{_LOOSE})\s?(?:是|为)?正确",
@@ -37,8 +37,9 @@ _STATED = tuple(
 )  # fmt: skip
 _NAMED = re.compile(rf"(?i:{_WHO})(?i:{_FILLER}){{0,2}}(?:{_LOOSE}|{_LETTER})")
 _CONCLUDED = re.compile(
-    r"(?i:(?:^|\b)(?:so|thus|therefore|hence|it'?s|it is|that'?s|this is|must be|i (?:say|think|believe|guess)|因此|所以|故|选)|∴|→|⇒|=>)"
-    r"[\s,:：*(]{0,4}(?i:it'?s |it is |it must be |option |choice |选项)?[\s*(\[$\"]{0,3}([A-Z])[)\]*$\"]{0,3}\s?[.!。]?\s*$"
+    r"(?i:(?:^|\b)(?:so|thus|therefore|hence|it'?s|it is|that'?s|this is|must be|i (?:say|think|believe|guess)|因此"
+    r"|所以|故|选)|∴|→|⇒|=>)[\s,:：*(]{0,4}(?i:it'?s |it is |it must be |option |choice |选项)?"
+    r"[\s*(\[$\"]{0,3}([A-Z])[)\]*$\"]{0,3}\s?[.!。]?\s*$"
 )
 _PARENTHESISED = re.compile(r"[(（\[]\s?([A-Z])\s?[)）\]]")
 _WORDS = re.compile(r"[^\W\d_]+")
@@ -57,7 +58,7 @@ def label(text: str, letters: Sequence[str]) -> tuple[str, str] | None:
     """(letter, what follows) of a text that opens with a label: `B. text`, `(B) text`, `B: text`."""
     match = _LABEL.match(text)
     letter = (match.group(1) or match.group(2)) if match else None
-    return (letter, text[match.end() :].strip()) if match and letter in letters else None
+    return (letter, text[match.end() :].strip()) if match and letter and letter in letters else None
 
 
 def stated_letter(text: str, letters: Sequence[str]) -> tuple[str, str] | None:
@@ -91,9 +92,12 @@ def standing_letter(text: str, letters: Sequence[str]) -> str | None:
 
 def option_exact(text: str, options: Mapping[str, str]) -> str | None:
     """The option whose text is the whole answer."""
-    answer = fold(text).replace(" ", "")
-    found = [letter for letter, option in options.items() if answer and fold(option).replace(" ", "") == answer]
-    return found[0] if found and len({options[letter] for letter in found}) == 1 else None
+    for key in (_squeezed, _singular):
+        answer = key(text)
+        found = [letter for letter, option in options.items() if answer and key(option) == answer]
+        if found:
+            return found[0] if len({options[letter] for letter in found}) == 1 else None
+    return None
 
 
 def options_mentioned(text: str, options: Mapping[str, str]) -> list[str]:
@@ -176,6 +180,16 @@ def _last(patterns: Sequence[re.Pattern[str]], text: str, letters: Sequence[str]
 
 def _decimal(text: str) -> float:
     return float(text.replace(",", ""))
+
+
+def _squeezed(text: str) -> str:
+    return fold(text).replace(" ", "")
+
+
+def _singular(text: str) -> str:
+    words = fold(text).split()
+    words = words[1:] if words[:1] in (["the"], ["a"], ["an"]) and len(words) > 1 else words
+    return "".join(_stem(word) for word in words) if all(word.isalpha() for word in words) else ""
 
 
 def _stem(word: str) -> str:

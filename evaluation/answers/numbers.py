@@ -27,7 +27,7 @@ _ANSWER = re.compile(
 _THERE_ARE = re.compile(rf"{_THERE}{_ABOUT}{{0,3}}\s{{0,3}}[*]{{0,2}}{_VALUE}", re.I)
 _EVIDENCE = 200
 _COPULA = re.compile(
-    rf"(?:\b(?:is|was|are|were|be|equals?|to|of|has|have|=|≈|:)|=|≈|:){_ABOUT}{{0,3}}\s{{0,3}}[*(]{{0,3}}\s?{_VALUE}",
+    rf"(?:\b(?:is|was|are|were|be|equals?|to|of|has|have|needs?|costs?|gets?|spends?|pays?|=|≈|:)|=|≈|:){_ABOUT}{{0,3}}\s{{0,3}}[*(]{{0,3}}\s?{_VALUE}",
     re.I,
 )
 _CONCLUSION = re.compile(r"\W{0,4}(?:so|thus|therefore|hence|in total|in conclusion|overall)\b", re.I)
@@ -98,7 +98,7 @@ def _stated(response: str, parts: list[str], question: str) -> Found | None:
         if (value := _last(_ANSWER, part)) is not None and (not asks_year or _is_year(value)):
             return Found(value, "phrase", part[:_EVIDENCE])
     places = parts[-1:] if len(parts) > 1 and _CONCLUSION.match(parts[-1]) else []
-    for part in (*places, *parts[:1], *parts[-1:]):
+    for part in (*parts[-1:], *parts[:1]):
         if not asks_year and (count := counted(part, question)) and (value := parse_number(count)) is not None:
             return Found(value, "counted", part[:_EVIDENCE])
     for part in () if places else parts[:1]:

@@ -1,9 +1,9 @@
-"""The one reader of multiple-choice answers: which option a response settles on, by which words, and when it can't tell.
+"""The one reader of multiple-choice answers: which option a response settles on, by which words, or that it can't tell.
 
 Rules run from the explicit to the implied, and the first that fires decides: a mark, a letter alone, a label, a stated
 letter, a letter alone on the last line, a stated value that means one option, the only letter in parentheses, the only
-option that is mentioned. What rules have read with less than 95% of their verdicts right (benchmarks/bench_reader.py) is
-left unmatched, for a judge; `commits` reads on, as a published extraction does that must name an option.
+option that is mentioned. What rules get right in less than 95% of their verdicts (benchmarks/bench_reader.py) is left
+unmatched, for a judge; `commits` reads on, as a published extraction does that must name an option.
 """
 
 import re
@@ -79,6 +79,8 @@ def read_option(text: str, options: Mapping[str, str], question: str = "", *, co
     value = closing(text)
     if value and (letter := _by_value(value.text, options)):
         return Reading(letter, letter, f"{value.rule}_value", value.evidence)
+    if value and value.rule == "phrase" and (labelled := found_by.label(value.text, list(options))):
+        return Reading(labelled[0], labelled[0], "phrase", value.evidence)
     for reading in _implied(said, {} if is_yes_no else options):
         return reading
     if commits:

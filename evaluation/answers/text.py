@@ -28,14 +28,17 @@ _REFUSAL = re.compile(
     re.I,
 )
 _REFUTED = re.compile(
-    r"\b(?:incorrect|wrong|not (?:the |a |an )?(?:correct|right|valid|viable|applicable|possible|likely|answer)|ruled? out"
-    r"|eliminated?)\b|不正确|错误",
+    r"\b(?:incorrect|wrong|not (?:the |a |an )?(?:correct|right|valid|viable|applicable|possible|likely|answer)"
+    r"|ruled? out|eliminated?)\b|不正确|错误",
     re.I,
 )
 _LATEX_TEXT = re.compile(
     r"\\(?:text|textnormal|mathrm|mathbf|textbf|mathsf|textit|mbox|operatorname)\s{0,3}\{([^{}]{0,200})\}"
 )
-_SPACES = re.compile(r"</s>|<<[^<>\n]{0,60}>>|<\|[a-z_]{1,20}\|>|~|(?<!\\)\\[,;: ]|\\q?quad\b|[\u00a0\u202f]")
+_SPACES = re.compile(
+    r"</s>|<<[^<>\n]{0,60}>>|<\|[a-z_]{1,20}\|>|~|(?<!\\)\\[,;: ]|\\q?quad\b|\\(?:left|right)\s?\.|\\displaystyle\b"
+    r"|[\u00a0\u202f]"
+)
 _HEDGE = re.compile(r"\*\*|__|`")
 
 
@@ -81,11 +84,11 @@ def last_boxed(text: str) -> str | None:
 
 
 def plain(text: str) -> str:
-    r"""The text without LaTeX text commands and spaces, math delimiters, Markdown emphasis and end-of-sequence marks."""
-    text = _SPACES.sub(" ", _HEDGE.sub("", text))
+    r"""The text without LaTeX text commands and spaces, math delimiters, emphasis and end-of-sequence marks."""
+    text = _SPACES.sub(" ", _HEDGE.sub("", text)).replace("\\$", "\0")
     for _ in range(3):
         text = _LATEX_TEXT.sub(r" \1 ", text)
-    return text.replace("\\(", " ").replace("\\)", " ").replace("$", "")
+    return text.replace("\\(", " ").replace("\\)", " ").replace("$", "").replace("\0", "\\$")
 
 
 def own_answer(text: str) -> str:

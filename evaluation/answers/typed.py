@@ -14,14 +14,15 @@ from evaluation.answers.numerals import scale_of, word_value
 from evaluation.answers.units import BLANK, CURRENCY, UNIT, Unit, unit_of
 
 _SPELLINGS = (
-    ("\\left", ""), ("\\right", ""), ("\\!", ""), ("\\displaystyle", ""), ("\\limits", ""), ("{,}", ","), ("{, }", ","),
-    ("!=", "\\neq "), ("\\quad", " "), ("\\qquad", " "), ("~", " "), ("\u00a0", " "),
-    ("\u202f", " "), ("\u200b", ""), ("^{\\circ}", "°"), ("^\\circ", "°"), ("^{°}", "°"), ("\\circ", "°"),
-    ("\\degree", "°"), ("\\%", "%"), ("，", ","), ("：", ":"), ("（", "("), ("）", ")"), ("；", ";"), ("−", "-"), ("–", "-"),
-    ("％", "%"), ("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"), ("\\infin", "\\inf"), ("∞", "\\infty"),
-    ("+\\infty", "\\infty"), ("\\\\left", ""), ("\\\\right", ""),
-    ("\\lt", "<"), ("\\gt", ">"), ("\\leq", "≤"), ("\\geq", "≥"), ("\\le", "≤"), ("\\ge", "≥"), ("<=", "≤"), (">=", "≥"),
-    ("\\approx", "≈"), ("\\mathrm{e}", "e"), ("\\mathbf", ""), ("\\euro", "€"), ("\\pounds", "£"), ("\\cdot", "*"),
+    ("\\left.", ""), ("\\right.", ""), ("\\left", ""), ("\\right", ""), ("\\!", ""), ("\\displaystyle", ""),
+    ("\\limits", ""), ("{,}", ","), ("{, }", ","), ("!=", "\\neq "), ("\\quad", " "), ("\\qquad", " "), ("~", " "),
+    ("\u00a0", " "), ("\u202f", " "), ("\u200b", ""), ("^{\\circ}", "°"), ("^\\circ", "°"), ("^{°}", "°"),
+    ("\\circ", "°"), ("\\degree", "°"), ("\\%", "%"), ("，", ","), ("：", ":"), ("（", "("), ("）", ")"), ("；", ";"),
+    ("−", "-"), ("–", "-"), ("％", "%"), ("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"),
+    ("\\infin", "\\inf"), ("∞", "\\infty"), ("+\\infty", "\\infty"), ("\\\\left", ""), ("\\\\right", ""),
+    ("\\lt", "<"), ("\\gt", ">"), ("\\leq", "≤"), ("\\geq", "≥"), ("\\le", "≤"), ("\\ge", "≥"), ("<=", "≤"),
+    (">=", "≥"), ("\\approx", "≈"), ("\\mathrm{e}", "e"), ("\\mathbf", ""), ("\\euro", "€"), ("\\pounds", "£"),
+    ("\\cdot", "*"),
 )  # fmt: skip
 _TEXT = re.compile(r"\\(?:text|textnormal|mathrm|textbf|mathsf|textit|mbox|operatorname|rm)\s{0,3}\{([^{}]{0,200})\}")
 _THIN = re.compile(r",\s?\\!\s?|(?<!\\)\\[,;: ]")
@@ -113,7 +114,7 @@ def normal(text: str) -> str:
     text = text.replace("\0", "$").strip().strip('"“”').rstrip(".。").strip()
     if match := _BOX.fullmatch(text):
         return normal(match.group(1))
-    if text.startswith("{") and text.endswith("}") and text.count("{") == 1 and "," not in text:
+    if text.startswith("{") and text.endswith("}") and "," not in text and _is_wrapped(text):
         text = text[1:-1].strip()
     return re.sub(r"\s+", " ", text)
 

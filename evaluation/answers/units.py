@@ -1,7 +1,7 @@
 """Units with their dimension and an exact factor to its base: a closed vocabulary, in words, symbols and Chinese.
 
-A table of our own instead of pint: these few spellings are all that answers use, factors are exact fractions, nothing is
-guessed from prefixes ("min" is no milli-inch), and reading a unit costs one look-up whatever the text is.
+A table of our own instead of pint: these few spellings are all that answers use, factors are exact fractions, nothing
+is guessed from prefixes ("min" is no milli-inch), and reading a unit costs one look-up whatever the text is.
 """
 
 import re
@@ -37,6 +37,7 @@ _TABLE: dict[str, dict[str, str]] = {
     "angle": {"1": "° deg degree 度"},
     "celsius": {"1": "°C celsius ℃"},
     "fahrenheit": {"1": "°F fahrenheit ℉"},
+    "count": {"1": "个 只 条 人 本 次 种 张 颗 块"},
     "percent": {"1": "% percent percentage pct"},
     "dollar": {"1": "$ dollar USD US$", "1/100": "cent ¢"},
     "euro": {"1": "€ euro EUR"},

@@ -4,7 +4,34 @@ import re
 
 _WORD = re.compile(r"[a-z]+")
 _AUXILIARY = frozenset(
-    "is are was were do does did has have had can could will would a an the any there it to be in of at on".split()
+    [
+        "is",
+        "are",
+        "was",
+        "were",
+        "do",
+        "does",
+        "did",
+        "has",
+        "have",
+        "had",
+        "can",
+        "could",
+        "will",
+        "would",
+        "a",
+        "an",
+        "the",
+        "any",
+        "there",
+        "it",
+        "to",
+        "be",
+        "in",
+        "of",
+        "at",
+        "on",
+    ]
 )
 _QUESTION = re.compile(r"[^.!?\n]{0,400}\?|\(?\b(?:yes or no|yes/no|no or yes)\b\)?", re.I)
 _LEADING = re.compile(
@@ -31,7 +58,7 @@ def yes_or_no(text: str) -> str | None:
 
 
 def stated_yes_or_no(text: str) -> str | None:
-    """ "Yes" or "No" where the text opens with it, ends with it, or says that the answer is so; questions don't count."""
+    """ "Yes" or "No" where the text opens or ends with it, or says that the answer is so; questions don't count."""
     own = _QUESTION.sub("", text).strip()
     if match := _LEADING.match(own):
         return match.group(1).capitalize()

@@ -29,6 +29,7 @@ from evaluation.judging.verdicts import UNMATCHED, Outcome
 _MARKED = re.compile(r"\(([a-zA-Z])\)")
 _LABEL = re.compile(r"\(?[A-Z]\)")
 _LIST = re.compile(r"\[[^\[\]]{1,200}\]")
+_OPEN = re.compile(r"\b(?:if|whether|determine|may|might|could)\b", re.I)
 _TEXT_LIMIT = 2_000
 # A longer text than this argues both ways; its first sentence no longer tells its stance.
 _STANCE_SENTENCES = 6
@@ -161,7 +162,10 @@ def _restated_yes_or_no(item: Item, text: str) -> tuple[str, str] | None:
     if set(by_text) != {"yes", "no"}:
         return None
     asked = item.question.rpartition("Question:")[2].partition("Choices:")[0]
-    parts = [part for part in sentences(own_answer(plain(text))) if repeats_in_order(part, asked)]
+    said = sentences(own_answer(plain(text)))
+    parts = [part for part in said if repeats_in_order(part, asked) and not _OPEN.search(part)]
+    if any(is_refusal(part) for part in said):
+        return None
     return (by_text[stance(parts[0]).casefold()], "restated") if parts else None
 
 

@@ -12,7 +12,7 @@ from evaluation.judging.judge import JudgeRequest
 
 if TYPE_CHECKING:
     from evaluation.benchmarks import Benchmark
-    from evaluation.judging.config import OpenAIJudge
+    from evaluation.judging.config import AskedJudge
 
 # Of items, by what the protocol asks. Measured on results/published_answers: `semantic` leaves 7% unmatched over all
 # files, up to 30% in one.
@@ -32,7 +32,7 @@ class Estimate:
 
 
 def estimate(
-    benchmark: "Benchmark", judge: "OpenAIJudge", items: int, response_tokens: int, question_tokens: int = 120
+    benchmark: "Benchmark", judge: "AskedJudge", items: int, response_tokens: int, question_tokens: int = 120
 ) -> Estimate:
     """The judging of so many items of a benchmark.
 
@@ -45,7 +45,8 @@ def estimate(
     calls = min(items, calls + judge.audit) if protocol.asks != "never" else 0
     prompt = _frame(benchmark) + question_tokens + response_tokens
     replies = calls * (2 if benchmark.protocol.compare is not None else 1)  # MathVerse asks about equality too
-    cost = replies * (prompt * judge.prompt_price + _REPLY_TOKENS * judge.completion_price) / 1e6
+    asked, said = (0.0, 0.0) if judge.name == "local" else (judge.prompt_price, judge.completion_price)
+    cost = replies * (prompt * asked + _REPLY_TOKENS * said) / 1e6
     return Estimate(replies, replies * prompt, replies * _REPLY_TOKENS, cost)
 
 

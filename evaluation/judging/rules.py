@@ -52,7 +52,7 @@ def read_free(text: str, is_gold: Callable[[str], bool], question: str = "") -> 
         found = count
     if found is None:
         return UNMATCHED
-    is_right = is_gold(found.text)
+    is_right = is_gold(found.text) or ("=" in found.text and is_gold(found.text.rpartition("=")[2]))
     is_prose = found.rule in _IMPLIED and not is_right and isinstance(typed(normal(found.text)), Text)
     return Outcome(is_right, found.text[:LONGEST], found.rule, found.evidence, unmatched=is_prose)
 

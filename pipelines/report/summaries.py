@@ -43,12 +43,15 @@ def answers(evidence: Evidence) -> list[str]:
 
 
 def on_all_items(evidence: Evidence) -> pandas.DataFrame | None:
-    """The table on all items, with a mark where a choice has seen some; None where nothing was left out."""
+    """The table on all items, with a mark where a choice has seen some; None where nothing was left out.
+
+    A row under its second name has a line of its own: only one of the two may have been chosen.
+    """
     numbers, seen = evidence.scores("all"), seen_of_all(evidence)
     if not numbers:
         return None
     lines = []
-    for row in (row for row in evidence.table.rows if row.label in numbers and row.label not in evidence.twins):
+    for row in (row for row in evidence.table.rows if row.label in numbers):
         count, of = seen[row.label]
         label = f"{row.label} † ({count} of {of} seen)" if count else row.label
         lines.append([label, *(cell_text(number) for number in numbers[row.label])])
@@ -60,7 +63,7 @@ def runs(tables: Sequence[Evidence]) -> pandas.DataFrame:
     lines: dict[str, list[str]] = {}
     for evidence in tables:
         for label in dict.fromkeys(cell.row for cell in evidence.cells if "score" in cell.artifacts):
-            if label not in lines:
+            if label not in lines and evidence.by_row("checkpoint")[label][0].manifest["stage"] != "answers":
                 lines[label] = _run(label, evidence.by_row("checkpoint")[label], evidence.by_row("score")[label])
     columns = ["row", "made by", "w_eff", "covered", "transcription", "closed"]
     return pandas.DataFrame(list(lines.values()), columns=columns)

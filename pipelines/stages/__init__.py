@@ -189,6 +189,15 @@ class ChooseParams:
 
 
 @dataclass(frozen=True)
+class GateParams:
+    """An untouched MLLM's scores beside the published ones, by column; `mode` is what follows outside the band."""
+
+    published: Mapping[str, tuple[float, ...]]
+    points: float
+    mode: str
+
+
+@dataclass(frozen=True)
 class ReportParams:
     """The tables of a profile; `published` holds the text of each CSV of the paper's numbers by file name.
 
@@ -222,13 +231,13 @@ class PartialParams:
     failed: tuple[Failed, ...]
 
 
-MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70, resources.fetching)
-ANSWERS = Stage("answers", 1, "pipelines.stages.published:take_answers", 3, resources.fetching)
-DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3, resources.fetching)
-BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3, resources.fetching)
-PRIOR = Stage("prior", 1, "pipelines.stages.weights:extract_prior", 1, resources.streaming)
-GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1, resources.streaming)
-MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1, resources.streaming)
+MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70, resources.fetching_model)
+ANSWERS = Stage("answers", 1, "pipelines.stages.published:take_answers", 3, resources.fetching_answers)
+DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3, resources.fetching_data)
+BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3, resources.fetching_tables)
+PRIOR = Stage("prior", 1, "pipelines.stages.weights:extract_prior", 1, resources.extracting)
+GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1, resources.measuring)
+MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1, resources.merging)
 TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13, resources.training)
 GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2, resources.answering)
 AGREEMENT = Stage("agreement", 1, "pipelines.stages.agreement:check_agreement", 2, resources.answering)
@@ -238,11 +247,12 @@ SECOND_OPINION = Stage(
     "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
 )
 CHOOSE = Stage("choose", 2, "pipelines.stages.evaluate:choose", 0.1)
+GATE = Stage("gate", 1, "pipelines.stages.gate:check_baseline", 0.1)
 REPORT = Stage("report", 4, "pipelines.stages.report:report", 5)
 PARTIAL = Stage("partial", 2, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
     MODEL, DATA, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, AGREEMENT, GENERATE, JUDGE, SCORE,
-    SECOND_OPINION, CHOOSE, REPORT,
+    SECOND_OPINION, CHOOSE, GATE, REPORT,
     PARTIAL,
 )  # fmt: skip
 STAGES = {stage.name: stage for stage in _ALL}

@@ -42,8 +42,16 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
     counts = summary(fits) if fits else None
     text = page(params.profile, params.variant, params.seeds, sections, runs(tables), choices(tables), counts)
     (out / "report.md").write_text(text, encoding="utf-8")
-    (out / "provenance.json").write_text(json.dumps(provenance(tables), indent=1) + "\n", encoding="utf-8")
+    traced = provenance(tables) | _gates(sources)
+    (out / "provenance.json").write_text(json.dumps(traced, indent=1) + "\n", encoding="utf-8")
     return {"numbers": sum(len(row) for section in sections for row in section.numbers.values())}
+
+
+def _gates(sources: Mapping[str, Source]) -> dict[str, Any]:
+    """What each untouched, published MLLM was asked before anything was built on it (pipelines.stages.gate)."""
+    asked = [source.manifest for name, source in sources.items() if name.startswith("gate-")]
+    gates = [{key: manifest[key] for key in ("label", "fingerprint", "params", "values")} for manifest in asked]
+    return {"gates": gates} if gates else {}
 
 
 def _section(evidence: Evidence, out: Path) -> Section:

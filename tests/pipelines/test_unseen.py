@@ -173,3 +173,15 @@ def test_a_published_suite_is_answered_once_and_reported_on_twice() -> None:
     assert whole is not None
     assert test.inputs["responses"].key == whole.inputs["responses"].key
     assert [call.inputs["benchmarks"].params.split for call in (test, whole)] == ["test", "all"]
+
+
+def test_what_a_judge_decides_is_also_scored_by_rules_and_nothing_else_is_made_for_it() -> None:
+    from pipelines import plan
+
+    config = compose.load(["profile=paper", "method=ties", "merge.coefficient=auto", "judge=openai"])
+    judged, by_rules = plan.score(config), plan.score_by_rules(config)
+    assert by_rules is not None
+    assert by_rules.inputs["responses"].key == judged.inputs["responses"].key
+    assert (judged.params.judge.name, by_rules.params.judge.name) == ("openai", "rules")
+    assert by_rules.params.judge.mode == judged.params.judge.mode
+    assert plan.score_by_rules(compose.load(["profile=paper", "method=ties"])) is None

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from drift.files import write_jsonl
 from evaluation.benchmarks import get_benchmark
+from evaluation.data.splits import contents
 from evaluation.data.tsv import load_items, write_rows
 from evaluation.judging.scoring import summarise
 from evaluation.judging.verdicts import Verdict
@@ -19,6 +21,7 @@ from pipelines.report.page import Section, page
 from pipelines.report.render import wide_frame
 from pipelines.report.sources import Source
 from pipelines.report.spec import Cell, Row, Table
+from pipelines.report.summaries import on_all_items
 from pipelines.scored import Scored, read_scores, write_scores
 
 ITEMS = 200
@@ -170,3 +173,18 @@ def test_a_gain_that_the_rules_and_the_judge_see_apart_is_unresolved_by_the_scor
     assert "Unresolved by the scorer (‡): Merge, MathVista" in text(found)
     alike = evidence(tables, by_judge, by_judge)
     assert not gains(alike)["Merge"][0].is_the_scorers
+
+
+def test_beside_the_test_items_stands_the_table_on_all_with_a_mark_where_a_choice_has_seen_some(tables: Source) -> None:
+    run = scored(tables, "run", sheet(1, 0.5))
+    found = evidence(tables, {"MLLM": [run], "Tuned": [run]})
+    (choice := tables.path.parent / "choose").mkdir()
+    items = load_items(tables.path / "LogicVista.tsv", get_benchmark("LogicVista"))
+    (choice / "seen.json").write_text(json.dumps(sorted(contents(items[:40]))))
+    cells = [replace(cell, artifacts=cell.artifacts | {"all": "s-run", "all_items": "i"}) for cell in found.cells]
+    cells[1] = replace(cells[1], artifacts=cells[1].artifacts | {"choice": "c"})
+    chosen = Source(choice, {"fingerprint": "c", "label": "alpha"}, {})
+    whole = on_all_items(replace(found, cells=cells, sources={**found.sources, "c": chosen}))
+    assert whole is not None
+    assert list(whole["row"]) == ["MLLM", "Tuned † (40 of 200 seen)"]
+    assert on_all_items(found) is None
