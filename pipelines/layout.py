@@ -6,6 +6,7 @@ TRAIN_FILE = "train.json"
 PRIOR = "prior"
 GEOMETRY = "geometry.json"
 SCORES = "scores.json"
+REPLIES = ".replies.jsonl"  # behind a benchmark's name: what a judge said of the items that were open to it
 PUBLISHED = ".published.jsonl"  # behind a benchmark's name: the verdicts of whoever published its answers
 TABLES = "tables"
 FIGURES = "figures"

@@ -16,7 +16,7 @@ from drift.selection import GEOMETRY_GROUPS
 from drift.training.config import AUTO, InjectionConfig
 from evaluation.data.splits import RULE
 from evaluation.engines.config import TransformersConfig, VLLMConfig
-from evaluation.judging.config import OpenAIJudge, PublishedJudge, RulesJudge
+from evaluation.judging.config import AskedJudge, PublishedJudge, RulesJudge
 from evaluation.toolkit.job import check_comparable
 from pipelines import stages
 from pipelines.errors import ConfigError
@@ -326,7 +326,12 @@ def _score(config: Config) -> Call:
     label = f"{checkpoint(config).label} on {config.suite.name} {config.suite.split}"
     if config.answers.files:
         label = f"{responses.label} {config.judge.name} {config.judge.mode}"
-    return Call(stages.SCORE, params, {"responses": responses, "benchmarks": asked}, label=label)
+    inputs = {"responses": responses, "benchmarks": asked}
+    if isinstance(config.judge, AskedJudge):
+        names = tuple(config.columns.values())
+        judged = Call(stages.JUDGE, stages.JudgeParams(names, config.judge), dict(inputs), label=label)
+        inputs["judged"] = judged
+    return Call(stages.SCORE, params, inputs, label=label)
 
 
 def score_of_all(config: Config) -> Call | None:
@@ -372,7 +377,12 @@ def semantic_score(config: Config) -> Call:
 
 def judged_score(config: Config) -> Call | None:
     """The same responses by the configured judge; None where rules alone decide."""
-    return score(config) if isinstance(config.judge, OpenAIJudge) else None
+    return score(config) if isinstance(config.judge, AskedJudge) else None
+
+
+def judging(config: Config) -> Call | None:
+    """The judge's replies behind a score; None where nobody is asked."""
+    return score(config).inputs.get("judged")
 
 
 def second_opinion(config: Config) -> Call | None:

@@ -73,7 +73,6 @@ STANDARD = Rates(
         "model/cpu": Rate(start=1.0, step=0.02, flop=2e-11, byte=_DOWNLOAD),
         "data/cpu": Rate(start=0.1, byte=_DOWNLOAD),
         "benchmarks/cpu": Rate(start=0.1, byte=_DOWNLOAD),
-        "answers/cpu": Rate(start=1.0, step=0.5),
         "prior/cpu": Rate(start=0.01, byte=_HASHING),
         "geometry/cpu": Rate(start=0.01, byte=_HASHING),
         "merge/cpu": Rate(start=0.02, flop=2e-11, byte=_HASHING),

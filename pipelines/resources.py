@@ -14,7 +14,8 @@ from functools import cache
 
 from evaluation.benchmarks import get_benchmark
 from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
-from evaluation.judging.config import OpenAIJudge
+from evaluation.judging.config import LocalJudge
+from evaluation.judging.cost import estimate
 from pipelines.rates import STANDARD, Device, Rates, Work
 from pipelines.sizes import Shape, Size, facts, of_repository
 from pipelines.stage import Call, Needs
@@ -33,7 +34,7 @@ _SHORT = ("HallusionBench", "RealWorldQA", "MMStar")
 _SHORT_ANSWER_TOKENS = 60
 _LAB_VOCABULARY, _LAB_EXAMPLE_TOKENS, _LAB_QUESTION_TOKENS = 66, 46, 20
 _SERVED = 256  # answers that vLLM has under way
-_JUDGE_TOKENS = (_ANSWER_TOKENS + 300, 30)  # of a prompt with the answer and of the verdict
+_ANSWER_BYTES = 1_500.0  # of a published answer, its question and its verdict
 _ACTIVATIONS_GB = 8  # of a training with gradient checkpointing, and of an engine's cache of keys and values
 _OPTIMIZER_BYTES = 12  # of a parameter: fp32 weight and two moments
 # What a merge costs over the linear one, as measured (benchmarks/merge.md); TSV's is its own, a decomposition a tensor.
@@ -83,12 +84,6 @@ def fetching_model(call: Call, rates: Rates = STANDARD) -> Needs:
     return _download("model", weights.bytes, rates)
 
 
-def taking_answers(call: Call, rates: Rates = STANDARD) -> Needs:
-    """Published answers: small files, from a folder or fetched."""
-    seconds = rates.seconds("answers", "cpu", Work(len(call.params.files)))
-    return Needs(seconds=seconds, retries=0 if call.params.source == "folder" else _DOWNLOAD_RETRIES)
-
-
 def fetching_data(call: Call, rates: Rates = STANDARD) -> Needs:
     """SFT examples."""
     if call.params.source != "hub":
@@ -97,6 +92,14 @@ def fetching_data(call: Call, rates: Rates = STANDARD) -> Needs:
         )
     known = facts().data.get(call.params.repo)
     return _download("data", known.bytes if known else _ITEM_BYTES * _UNKNOWN_EXAMPLES, rates)
+
+
+def fetching_answers(call: Call, rates: Rates = STANDARD) -> Needs:
+    """Published answers, with the tables that they are about."""
+    size_of = _ANSWER_BYTES * sum(items(call).values())
+    if call.params.source != "hub":
+        return Needs(seconds=rates.seconds("benchmarks", "cpu", Work()), kept=size_of)
+    return replace(_download("benchmarks", size_of, rates), kept=size_of)
 
 
 def fetching_tables(call: Call, rates: Rates = STANDARD) -> Needs:
@@ -240,14 +243,17 @@ def _answer_tokens(call: Call, benchmark: str) -> tuple[float, float]:
 
 
 def judging(call: Call, rates: Rates = STANDARD) -> Needs:
-    """Rules take no time; a judge's endpoint takes some and costs, and may be away for a while."""
+    """Rules take no time; a judge of one's own takes a GPU, an endpoint costs and may be away for a while."""
     judge, counts = call.params.judge, items(call.inputs["benchmarks"])
     kept = 300.0 * sum(counts.values())
-    if not isinstance(judge, OpenAIJudge):
+    if call.stage.name == "score":
         return Needs(seconds=rates.seconds("score", "cpu", Work(len(counts))), kept=kept)
-    asked, said = _JUDGE_TOKENS
-    dollars = sum(counts.values()) * (asked * judge.prompt_price + said * judge.completion_price) / 1e6
-    seconds = 1.5 * sum(counts.values()) / judge.concurrency
+    asked = [estimate(get_benchmark(name), judge, count, _ANSWER_TOKENS) for name, count in counts.items()]
+    if isinstance(judge, LocalJudge):
+        seconds = judge.vllm.patience / 4 + sum(each.calls for each in asked) / judge.vllm.concurrency
+        return Needs(judge.vllm.gpus, _CORES, _HOST_GB, seconds, kept=kept)
+    seconds = 1.5 * sum(each.calls for each in asked) / judge.concurrency
+    dollars = sum(each.cost for each in asked)
     return Needs(seconds=seconds, retries=_DOWNLOAD_RETRIES, kept=kept, dollars=dollars)
 
 
@@ -270,6 +276,8 @@ def examples(call: Call) -> int:
 
 def items(call: Call) -> Mapping[str, int]:
     """Rows of each of a call's benchmarks."""
+    if call.stage.name == "answers":
+        return {file.benchmark: _rows(file.benchmark) for file in call.params.files if file.column}
     world = call.params.world
     if world is None:
         return {name: _rows(name) for name in call.params.names}

@@ -33,6 +33,7 @@ _PLANNED: Mapping[str, Callable[[Config], Call | None]] = {
     "official": plan.official_score,
     "semantic": plan.semantic_score,
     "judged": plan.judged_score,  # None where rules alone decide
+    "judge": plan.judging,  # None where nobody is asked
     "items": plan.benchmarks,
     "all": plan.score_of_all,  # None where nothing is left out
     "all_items": plan.all_benchmarks,

@@ -21,7 +21,7 @@ from evaluation.judging.verdicts import MODES, Verdict
 if TYPE_CHECKING:
     from evaluation.benchmarks import Benchmark
 
-__all__ = ["ask_judge", "open_to_judge", "score", "score_by_rules", "summarise"]
+__all__ = ["ask_judge", "open_to_judge", "request_of", "score", "score_by_rules", "summarise"]
 
 
 def score(
@@ -86,6 +86,12 @@ def open_to_judge(benchmark: "Benchmark", verdicts: Sequence[Verdict]) -> list[i
     ]
 
 
+def request_of(benchmark: "Benchmark", item: Item, responses: Mapping[str, str], verdict: Verdict) -> JudgeRequest:
+    """What a judge is asked about an item that the rules gave this verdict on."""
+    response, extraction = responses[item.index], verdict.extraction
+    return JudgeRequest(**vars(item), benchmark=benchmark.name, response=response, extraction=extraction)
+
+
 def ask_judge(
     benchmark: "Benchmark", items: Sequence[Item], responses: Mapping[str, str], verdicts: list[Verdict], judge: Judge
 ) -> list[Verdict]:
@@ -93,15 +99,7 @@ def ask_judge(
     asked = open_to_judge(benchmark, verdicts)
     if not asked:
         return verdicts
-    requests = [
-        JudgeRequest(
-            **vars(items[k]),
-            benchmark=benchmark.name,
-            response=responses[items[k].index],
-            extraction=verdicts[k].extraction,
-        )
-        for k in asked
-    ]
+    requests = [request_of(benchmark, items[k], responses, verdicts[k]) for k in asked]
     judged = list(verdicts)
     for position, reply in zip(asked, judge.judge_all(requests), strict=True):
         judged[position] = replace(

@@ -109,7 +109,7 @@ class Cost(Kind):
 class Rescored(Kind):
     """Published answers: the publisher's verdicts, ours by rules and a judge's, side by side."""
 
-    roles = ("published", "official", "semantic", "judged")
+    roles = ("published", "official", "semantic", "judged", "judge")
     has_scores = False
 
     def numbers(self, evidence: "Evidence") -> "Numbers":

@@ -14,18 +14,23 @@ import pandas
 
 from drift.files import read_jsonl
 from evaluation.data.markdown import markdown
-from evaluation.statistics import Interval, paired_bootstrap, wilson
+from evaluation.statistics import Interval, is_within_bias, paired_bootstrap, wilson
 from pipelines.report.numbers import Evidence, Number, Numbers, paper_number
 from pipelines.report.render import BLANK
 from pipelines.report.sources import Source
 
 PUBLISHED, LAYERS = "published", ("official", "semantic", "judged")
+_RESAMPLES = 2_000
 READING = (
     "`published` is the publisher's own verdict, [brackets] the score that it states. `official` are the benchmark's "
     "published rules and `semantic` what a careful reader would say, both without a judge; `judged` is the configured "
     "judge's, where there is one. Behind each score: how often it agrees with the publisher's verdicts item by item, "
     "its bias (the score minus the publisher's, in points) with a 95% interval from a paired bootstrap, and how many "
     "answers no rule could read, which count as wrong."
+)
+JUDGED = (
+    "The judge was asked what the rules leave open, and beside that a sample of what they decide (audited): how often "
+    "it then says what they say, and how often on the open items it says what the publisher says."
 )
 PAIRS = (
     "What each scorer makes of the second model's gain over the first, in points with 95% intervals from paired "
@@ -68,7 +73,7 @@ class File:
 
     def bias(self, layer: str) -> Interval:
         """A layer's share minus the publisher's."""
-        return paired_bootstrap(self.right[PUBLISHED], self.right[layer])
+        return paired_bootstrap(self.right[PUBLISHED], self.right[layer], _RESAMPLES)
 
     @cached_property
     def _lines(self) -> dict[str, list[dict[str, bool | None]]]:
@@ -103,7 +108,9 @@ def findings(evidence: Evidence) -> list[str]:
     lines = [line for first, second in _pairs(evidence, files) for line in _differences(first, second)]
     columns = ["models", "benchmark", "n", "scorer", "difference", "bias of the difference"]
     pairs = [PAIRS, markdown(pandas.DataFrame(lines, columns=columns))] if lines else []
-    return [READING, markdown(_by_benchmark(files)), *pairs]
+    asked = _by_judge(evidence)
+    judged = [JUDGED, markdown(asked)] if len(asked) else []
+    return [READING, markdown(_by_benchmark(files)), *judged, *pairs]
 
 
 def _files(evidence: Evidence) -> list[File]:
@@ -170,6 +177,19 @@ def _by_benchmark(files: Sequence[File]) -> pandas.DataFrame:
     return pandas.DataFrame(lines, columns=["benchmark", "files", "answers", *(f"{x} agrees" for x in LAYERS[:2])])
 
 
+def _by_judge(evidence: Evidence) -> pandas.DataFrame:
+    """What the judge was asked and how far it agrees, by row and benchmark; no line where none was asked."""
+    lines = []
+    for cell in (cell for cell in evidence.cells if "judge" in cell.artifacts):
+        values = evidence.sources[cell.artifacts["judge"]].manifest["values"]
+        for name, found in values["agreement"].items():
+            shares = [found.get(key) for key in ("agrees_with_rules", "agrees_with_publisher")]
+            shown = [BLANK if share is None else f"{share:.1f}" for share in shares]
+            lines.append([cell.row, name, values["judge"], found["asked"], found["audited"], *shown])
+    columns = ["answers", "benchmark", "judge", "asked", "audited", "agrees with rules", "agrees with publisher"]
+    return pandas.DataFrame(lines, columns=columns)
+
+
 def _pairs(evidence: Evidence, files: Sequence[File]) -> Iterator[tuple[File, File]]:
     """The first row of each series with every later one, file by file."""
     by_series: dict[str, list[str]] = {}
@@ -186,15 +206,14 @@ def _pairs(evidence: Evidence, files: Sequence[File]) -> Iterator[tuple[File, Fi
 
 def _differences(first: File, second: File) -> Iterator[list[str]]:
     """A line a scorer: the publisher's, then each of ours with its bias."""
-    gains = {layer: paired_bootstrap(first.right[layer], second.right[layer]) for layer in (PUBLISHED, *second.mine)}
-    for layer, gain in gains.items():
+    for layer in (PUBLISHED, *second.mine):
+        gain = paired_bootstrap(first.right[layer], second.right[layer], _RESAMPLES)
         name = [f"{second.row} minus {first.row}", first.column, str(len(first.right[layer])), layer]
         if layer == PUBLISHED:
             yield [*name, _text(gain), BLANK]
             continue
-        bias = paired_bootstrap(first.errors(layer), second.errors(layer))
-        is_open = abs(gain.mean) <= max(abs(bias.low), abs(bias.high))
-        yield [*name, _text(gain) + (" ‡" if is_open else ""), _text(bias)]
+        bias = paired_bootstrap(first.errors(layer), second.errors(layer), _RESAMPLES)
+        yield [*name, _text(gain) + (" ‡" if is_within_bias(gain.mean, bias) else ""), _text(bias)]
 
 
 def _text(share: Interval) -> str:

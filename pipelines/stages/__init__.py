@@ -13,7 +13,7 @@ from drift.training.config import InjectionConfig, TrainingConfig
 from drift.training.division import divide, identity
 from evaluation.data.published import Format
 from evaluation.engines.config import EngineConfig, TransformersConfig, VLLMConfig
-from evaluation.judging.config import JudgeConfig
+from evaluation.judging.config import AskedJudge, JudgeConfig
 from pipelines import resources
 from pipelines.lab.config import WorldConfig
 from pipelines.report.spec import Cell, Table
@@ -149,6 +149,14 @@ class AgreementParams:
 
 
 @dataclass(frozen=True)
+class JudgeParams:
+    """A judge's replies on what the rules leave open."""
+
+    benchmarks: tuple[str, ...]
+    judge: AskedJudge
+
+
+@dataclass(frozen=True)
 class ScoreParams:
     """Verdicts and scores of responses, by column."""
 
@@ -224,7 +232,7 @@ class PartialParams:
 
 
 MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70, resources.fetching_model)
-ANSWERS = Stage("answers", 1, "pipelines.stages.published:take_answers", 3, resources.taking_answers)
+ANSWERS = Stage("answers", 1, "pipelines.stages.published:take_answers", 3, resources.fetching_answers)
 DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3, resources.fetching_data)
 BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3, resources.fetching_tables)
 PRIOR = Stage("prior", 1, "pipelines.stages.weights:extract_prior", 1, resources.extracting)
@@ -233,6 +241,7 @@ MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1, resources.
 TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13, resources.training)
 GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2, resources.answering)
 AGREEMENT = Stage("agreement", 1, "pipelines.stages.agreement:check_agreement", 2, resources.agreeing)
+JUDGE = Stage("judge", 1, "pipelines.stages.judge:judge_responses", 600, resources.judging)
 SCORE = Stage("score", 4, "pipelines.stages.evaluate:score_responses", 0.2, resources.judging)
 SECOND_OPINION = Stage(
     "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
@@ -242,8 +251,8 @@ GATE = Stage("gate", 1, "pipelines.stages.gate:check_baseline", 0.1)
 REPORT = Stage("report", 4, "pipelines.stages.report:report", 5)
 PARTIAL = Stage("partial", 2, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
-    MODEL, DATA, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, AGREEMENT, GENERATE, SCORE, SECOND_OPINION,
-    CHOOSE, GATE, REPORT,
+    MODEL, DATA, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, AGREEMENT, GENERATE, JUDGE, SCORE,
+    SECOND_OPINION, CHOOSE, GATE, REPORT,
     PARTIAL,
 )  # fmt: skip
 STAGES = {stage.name: stage for stage in _ALL}

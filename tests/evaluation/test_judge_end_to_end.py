@@ -1,20 +1,24 @@
 """judge=openai as typed and as a stage: verdicts, unjudged items, one payment for each reply, tokens and cost."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from local_http import Server, serve
 
 from evaluation import score
+from evaluation.benchmarks import get_benchmark
 from evaluation.data.tsv import write_rows
 from evaluation.judging.config import OpenAIJudge
+from evaluation.judging.cost import estimate
 from pipelines import compose
 from pipelines.errors import StageError
 from pipelines.layout import SCORES
 from pipelines.stage import Runtime
-from pipelines.stages import ScoreParams
+from pipelines.stages import JudgeParams, ScoreParams
 from pipelines.stages.evaluate import score_responses
+from pipelines.stages.judge import judge_responses
 
 # The response's wording decides what the judge does; boxed answers are read by rule and never reach it.
 KINDS = ["boxed right", "boxed wrong", *["says right"] * 3, *["says wrong"] * 2, "nonsense", "failing", "says none"]
@@ -149,13 +153,14 @@ def test_each_judged_verdict_says_who_judged_in_which_words(folder: Path, capsys
 
 
 def stage(folder: Path, url: str, mode: str, out: str) -> tuple[dict, Path]:
-    """The score stage; `folder` is the responses' and the benchmarks' artifact, the store's cache is shared."""
+    """The stages of judge and score; `folder` holds responses and tables, and the store's cache is shared."""
     runtime = Runtime(folder, cache=folder / ".cache")
     judge = OpenAIJudge(f"{url}/v1", "judge-1", name="openai", mode=mode, prompt_price=1.5, completion_price=6.0)
     (folder / out).mkdir(exist_ok=True)
-    params = ScoreParams({"MathVista": NAME}, judge)
     inputs = {"responses": folder, "benchmarks": folder}
-    return score_responses(params, runtime, inputs, folder / out), folder / out
+    said = judge_responses(JudgeParams((NAME,), judge), runtime, inputs, folder / out)
+    params, inputs = ScoreParams({"MathVista": NAME}, judge), inputs | {"judged": folder / out}
+    return said | score_responses(params, runtime, inputs, folder / out), folder / out
 
 
 def test_the_stage_counts_each_outcome_and_another_mode_asks_only_what_is_open(folder: Path) -> None:
@@ -188,6 +193,50 @@ def test_a_judge_that_dies_stops_the_stage_and_the_next_run_asks_only_the_rest(f
         values, _ = stage(folder, url, "official", "a")
     assert len(server.bodies) - before == 25
     assert (values["scores"]["MathVista"], values["judge_usage"]["cached"]) == (100.0, 15)
+
+
+def test_decided_items_are_audited_and_what_is_said_of_them_changes_no_verdict(folder: Path) -> None:
+    def strict(body: dict) -> str:
+        return "9" if "boxed" in body["messages"][0]["content"] else "7"
+
+    (folder / f"{NAME}.published.jsonl").write_text(
+        "".join(json.dumps({"index": str(k), "correct": k != 2}) + "\n" for k in range(len(KINDS)))
+    )
+    judge = {"name": "openai", "audit": 5}
+    with serve(Server(strict)) as url:
+        params = JudgeParams((NAME,), OpenAIJudge(f"{url}/v1", "judge-1", **judge))
+        inputs = {"responses": folder, "benchmarks": folder}
+        values = judge_responses(params, Runtime(folder, cache=folder / ".cache"), inputs, folder)
+    found = values["agreement"][NAME]
+    assert (found["asked"], found["audited"]) == (8, 2)
+    assert found["agrees_with_rules"] == 50  # of the right box it says 9, which is wrong, and so is the wrong box
+    assert found["agrees_with_publisher"] == pytest.approx(100 * 7 / 8)
+    scored = ScoreParams({"MathVista": NAME}, params.judge)
+    score_responses(scored, Runtime(folder), inputs | {"judged": folder}, folder)
+    assert by_kind(folder / f"{NAME}.verdicts.jsonl")["boxed right"] == {(True, "boxed")}
+
+
+def test_a_protocol_that_asks_nobody_makes_no_call_and_names_no_judge(folder: Path) -> None:
+    write_rows(folder / "MathVision.tsv", [{"index": "0", "question": "q", "answer": "7", "choices": "[]"}])
+    (folder / "MathVision.jsonl").write_text('{"index": "0", "response": "well", "finish_reason": "stop"}\n')
+    judge = OpenAIJudge("http://127.0.0.1:9/v1", "judge-1", name="openai", audit=5)
+    inputs = {"responses": folder, "benchmarks": folder}
+    values = judge_responses(JudgeParams(("MathVision",), judge), Runtime(folder, cache=folder), inputs, folder)
+    assert values["judge_usage"]["calls"] == 0
+    score_responses(
+        ScoreParams({"MathVision": "MathVision"}, judge), Runtime(folder), inputs | {"judged": folder}, folder
+    )
+    assert json.loads((folder / SCORES).read_text())["MathVision"]["judge"] == ""
+
+
+def test_what_a_judge_will_take_is_known_before_it_is_asked() -> None:
+    judge = OpenAIJudge("http://j/v1", "j", name="openai", mode="vlmevalkit", prompt_price=1.0, completion_price=2.0)
+    always, undecided = (estimate(get_benchmark(name), judge, 1000, 300) for name in ("LogicVista", "MathVista"))
+    assert (always.calls, undecided.calls) == (1000, 100)
+    assert always.prompt_tokens > 1000 * 420  # question and response, and the frame around them
+    assert always.cost == pytest.approx((always.prompt_tokens + 2 * always.completion_tokens) / 1e6)
+    assert estimate(get_benchmark("MathVerse"), judge, 1000, 300).calls == 2000  # it asks twice
+    assert estimate(get_benchmark("MathVision"), replace(judge, mode="official"), 1000, 300).calls == 0
 
 
 def test_prices_come_from_the_config_and_are_no_part_of_a_score() -> None:
