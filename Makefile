@@ -12,7 +12,7 @@ ARGS ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup reproduce plan table timeline test test-slow faults check format bench bench-injection bench-merge bench-score \
+.PHONY: help setup reproduce plan table export timeline test test-slow faults check format bench bench-injection bench-merge bench-score bench-costs \
 	rehearse gpu-check setup-mergekit setup-clusters setup-vllm setup-vlmevalkit clean
 
 help:  ## this list
@@ -36,6 +36,9 @@ gpu-check: setup  ## what this machine's GPU does of it, and how fast: one JSON,
 table: setup  ## one table: TABLE=table4
 	$(BIN)/drift table $(TABLE) profile=$(PROFILE) $(ARGS)
 
+export: setup  ## the profile's results, provenance and verdicts as one tar.gz; no weights, no benchmark's text
+	$(BIN)/drift export profile=$(PROFILE) $(ARGS)
+
 timeline: setup  ## when each stage of the last run ran and where: results/<profile>/timeline.png
 	$(BIN)/python -m pipelines.timeline profile=$(PROFILE) $(ARGS)
 
@@ -58,13 +61,16 @@ format: setup  ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-injection bench-merge bench-score  ## every benchmark; prints ratios measured side by side
+bench: bench-injection bench-merge bench-score bench-costs  ## every benchmark; prints ratios measured side by side
 
 bench-injection: setup  ## plain SFT, hooks with a full Delta, and ours
 	$(BIN)/python benchmarks/bench_injection.py $(ARGS)
 
 bench-merge: setup-mergekit  ## our merges against mergekit's
 	$(BIN)/python benchmarks/bench_merge.py $(ARGS)
+
+bench-costs: setup  ## the plan's prices against what was measured, at three sizes
+	$(BIN)/python benchmarks/bench_costs.py $(ARGS)
 
 bench-score: setup  ## verdicts a second
 	$(BIN)/python benchmarks/bench_score.py $(ARGS)

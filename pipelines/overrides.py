@@ -21,6 +21,7 @@ _OPEN = (
     "validation.benchmarks.",
     "injection.group_alpha.",
     "launcher.options.",
+    "gate.published.",
 )
 
 REMEDIES: Mapping[str, str] = {
@@ -41,6 +42,8 @@ REMEDIES: Mapping[str, str] = {
     "does pair.distance count",
     "world": "only what is made in a lab world has its sizes (pair.source, data.source, suite.source)",
     "preflight": "only a published pair, or image_backend=auto for Qwen-VL, wants what a machine may lack",
+    "gate": "a published pair whose scores are published is asked for them before anything is trained or merged on it",
+    "keep": "only a prior, a merge or a training has weights to keep",
     "seeds": "this is one run, in the world of `seed`; -m seed=0,1,2 makes three",
     "results": "only tables are written there",
     "launcher": "launcher.kind starts a training of several processes: launcher.processes=2 "

@@ -14,7 +14,9 @@ from drift.families import get_family
 from drift.merging.config import Value, describe, get_method, resolve_hyperparameters
 from drift.selection import GEOMETRY_GROUPS
 from drift.training.config import AUTO, InjectionConfig
+from evaluation.data.splits import RULE
 from evaluation.engines.config import TransformersConfig, VLLMConfig
+from evaluation.judging.config import RulesJudge
 from evaluation.toolkit.job import check_comparable
 from pipelines import stages
 from pipelines.errors import ConfigError
@@ -25,6 +27,7 @@ from pipelines.stage import Bind, Call
 
 _CHOICES: dict[str, Call] = {}
 _DRIFT = Method(name="drift", stage="train")
+_BASELINE = Method(name="baseline", stage="none")
 _NO_INJECTION = InjectionConfig()
 
 
@@ -77,13 +80,15 @@ def data(config: Config) -> Call:
 def benchmarks(config: Config) -> Call:
     """The TSVs of the suite's benchmarks on its split."""
     suite, lab = config.suite, config.suite.source == "lab"
+    if lab and suite.split == "all":
+        raise ConfigError("a lab world draws the items to choose on and to report on apart; suite.split is one of them")
     params = stages.BenchmarksParams(
         source=suite.source,
         names=tuple(suite.benchmarks.values()),
         split=suite.split,
         world=_world(config, "suite_items", "wemath_groups") if lab else None,
         root=suite.root,
-        revision=suite.revision,
+        revision="" if lab else " ".join(filter(None, (suite.revision, RULE))),
     )
     return Call(stages.BENCHMARKS, params, label=f"{suite.name} {suite.split} seed={config.seed}")
 
@@ -117,7 +122,7 @@ def merge(config: Config) -> Call:
     roles = ("mllm", "expert", "base") if row.needs_base else ("mllm", "expert")
     inputs = {role: model(config, role) for role in roles}
     label = f"{_pair(config)}{chosen.method} {chosen.variant} {chosen.coefficient} seed={config.seed}"
-    return Call(stages.MERGE, stages.MergeParams(merged), inputs, binds, label)
+    return Call(stages.MERGE, stages.MergeParams(merged), inputs, binds, label, gates(config))
 
 
 def _settled(merge: MergeConfig, candidate: Mapping[str, Value], seed: int) -> MergeConfig:
@@ -146,7 +151,8 @@ def matched_merge(config: Config) -> Call:
     run = train(replace(config, method=_DRIFT))
     params = stages.MergeParams(MergeConfig("task_arithmetic"), matched=0.0)
     inputs = {role: model(config, role) for role in ("mllm", "expert")}
-    return Call(stages.MERGE, params, inputs, {"matched": Bind(run, "w_eff")}, f"matched merge seed={config.seed}")
+    label = f"matched merge seed={config.seed}"
+    return Call(stages.MERGE, params, inputs, {"matched": Bind(run, "w_eff")}, label, gates(config))
 
 
 def train(config: Config) -> Call:
@@ -170,7 +176,21 @@ def train(config: Config) -> Call:
     label = f"{label} on {config.data.name} seed={config.seed}"
     training = replace(config.train, seed=config.train.seed + config.seed)
     params = stages.TrainParams(training, injection, config.launcher.ranks, config.launcher.nodes)
-    return Call(stages.TRAIN, params, inputs, binds, label)
+    return Call(stages.TRAIN, params, inputs, binds, label, gates(config))
+
+
+def gates(config: Config) -> tuple[Call, ...]:
+    """What must hold before anything is built on the pair's MLLM: that it scores as published, where that is known.
+
+    It is the MLLM's own row on the main suite, whatever suite this config is tested on, so that it is run once.
+    """
+    gate, suite = config.gate, replace(config.validation, split="test")
+    published = {name: gate.published[name] for name in gate.published if name.partition("_")[0] in suite.benchmarks}
+    if config.pair.source != "hub" or gate.mode == "none" or not published:
+        return ()
+    scores = score(replace(config, method=_BASELINE, suite=suite))
+    params = stages.GateParams(published, gate.points, gate.mode)
+    return (Call(stages.GATE, params, {"scores": scores}, label=f"{config.pair.mllm.repo} as published"),)
 
 
 def alpha_choice(config: Config) -> Call | float:
@@ -207,7 +227,10 @@ def _choice(config: Config, values: tuple[Any, ...], tried: Sequence[Config], la
             for place, each in enumerate(tried)
             for seed in config.seeds
         }
-        _CHOICES[asked] = Call(stages.CHOOSE, stages.ChooseParams(values), inputs, label=f"{_pair(config)}{label}")
+        for role, split in (("seen", suite), ("reported", replace(suite, split="test"))):
+            inputs |= {f"{role}:{n}": benchmarks(replace(config, suite=split, seed=n)) for n in config.seeds}
+        params = stages.ChooseParams(values, tuple(suite.benchmarks.values()))
+        _CHOICES[asked] = Call(stages.CHOOSE, params, inputs, label=f"{_pair(config)}{label}")
     return _CHOICES[asked]
 
 
@@ -229,13 +252,13 @@ def checkpoint(config: Config) -> Call:
 
 
 def generate(config: Config) -> Call:
-    """The checkpoint's responses to the suite."""
-    suite = config.suite
+    """The checkpoint's responses to the suite; to the whole of a published one that is reported on in part."""
     _check_pixel_limits(config)
+    suite = (_of_all(config) or config).suite
     params = stages.GenerateParams(tuple(suite.benchmarks.values()), suite.variant, config.engine)
-    made = checkpoint(config)
+    made, asked = checkpoint(config), benchmarks(replace(config, suite=suite))
     label = f"{made.label} on {suite.name} {suite.split}"
-    inputs = {"model": made, "benchmarks": benchmarks(config)}
+    inputs = {"model": made, "benchmarks": asked}
     if isinstance(config.engine, VLLMConfig) and config.engine.agreement:
         inputs["agreement"] = agreement(config, config.engine)
     return Call(stages.GENERATE, params, inputs, label=label)
@@ -259,11 +282,51 @@ def agreement(config: Config, engine: VLLMConfig) -> Call:
 
 
 def score(config: Config) -> Call:
-    """The scores of the checkpoint on the suite: what a table cell is read from."""
+    """The scores of the checkpoint on the suite: what a table cell is read from.
+
+    Raises:
+        ConfigError: a choice was made on a part of what would be scored.
+    """
+    suite, chosen_on = config.suite, config.validation
+    shared = set(suite.benchmarks.values()) & set(chosen_on.benchmarks.values())
+    if suite.split == "all" and suite.source == chosen_on.source and shared and choice(config) is not None:
+        raise ConfigError(
+            f"suite.split=all holds what `auto` chooses on ({', '.join(sorted(shared))}); say suite.split=test"
+        )
+    return _score(config)
+
+
+def _score(config: Config) -> Call:
     params = stages.ScoreParams(dict(config.suite.benchmarks), config.judge)
-    responses = generate(config)
-    inputs = {"responses": responses, "benchmarks": benchmarks(config)}
-    return Call(stages.SCORE, params, inputs, label=responses.label)
+    responses, asked = generate(config), benchmarks(config)
+    label = f"{responses.inputs['model'].label} on {config.suite.name} {config.suite.split}"
+    return Call(stages.SCORE, params, {"responses": responses, "benchmarks": asked}, label=label)
+
+
+def score_of_all(config: Config) -> Call | None:
+    """The same responses scored on every item, seen by a choice or not, as the paper does; None in a lab's world."""
+    whole = _of_all(config)
+    return _score(whole) if whole else None
+
+
+def all_benchmarks(config: Config) -> Call | None:
+    """The whole tables that a published suite's split is a part of; None in a lab's world."""
+    whole = _of_all(config)
+    return benchmarks(whole) if whole else None
+
+
+def _of_all(config: Config) -> Config | None:
+    suite = config.suite
+    is_part = suite.source != "lab" and suite.split == "test"
+    return replace(config, suite=replace(suite, split="all")) if is_part else None
+
+
+def score_by_rules(config: Config) -> Call | None:
+    """The same responses scored without a judge; None where there is none."""
+    if config.judge.name == "rules":
+        return None
+    judged = _score(config)
+    return replace(judged, params=replace(judged.params, judge=RulesJudge("rules", config.judge.mode)))
 
 
 def second_opinion(config: Config) -> Call | None:

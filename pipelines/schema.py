@@ -110,13 +110,15 @@ class Data:
 class Suite:
     """The benchmarks of a score, by the paper's column names, and where their tables come from.
 
-    `root` is the folder of a suite whose source is one, `revision` the digest of what lies in it.
+    Choices are made on the split `validation`, reported is `test` (evaluation.data.splits parts published tables, a lab
+    world draws the two apart); `all` is a whole published table. `root` is the folder of a suite whose source is one,
+    `revision` the digest of what lies in it.
     """
 
     name: str
     source: Source
     benchmarks: Annotated[Mapping[str, str], Field(min_length=1)]
-    split: Literal["validation", "test"] = "test"
+    split: Literal["validation", "test", "all"] = "test"
     variant: Literal["default", "direct", "boxed"] = "default"
     root: str = ""
     revision: str = ""
@@ -140,6 +142,19 @@ class VLMEvalKit:
     revision: str
     judge: str
     judge_url: str
+
+
+@dataclass(frozen=True, config=STRICT)
+class Gate:
+    """What follows where an untouched, published MLLM does not score as published (pipelines.stages.gate).
+
+    It may lie `points` beside, or the interval of so many items where that is larger. `published` is by column; the
+    tables know theirs. `stop` builds nothing on it, `warn` writes it down, `none` asks nothing.
+    """
+
+    mode: Literal["stop", "warn", "none"]
+    points: Annotated[float, Field(ge=0)]
+    published: Mapping[str, tuple[float, ...]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -184,8 +199,10 @@ class Launcher:
 
     @model_validator(mode="after")
     def _nodes_can_be_reached(self) -> Self:
-        if self.nodes > 1 and (self.engine, self.kind) != ("slurm", "torchrun"):
-            raise ValueError(f"{self.nodes} nodes in one training need launcher=slurm with launcher.kind=torchrun")
+        if self.nodes > 1 and (self.engine == "local" or self.kind != "torchrun"):
+            raise ValueError(
+                f"{self.nodes} nodes in one training need launcher=slurm or launcher=ray, with launcher.kind=torchrun"
+            )
         return self
 
 
@@ -196,7 +213,8 @@ class Config:
     `validation` is the suite whose validation draw hyper-parameters are chosen on, whatever `suite` is.
     `tables` are those that the profile makes unless others are named, none of them all that there are.
     `image_backend` and `dtype` are one word for the components that the YAML hands them to. `preflight` says what
-    follows where this machine lacks what the run wants (pipelines.preflight).
+    follows where this machine lacks what the run wants (pipelines.preflight), `keep` whose weights stay in the store
+    once nothing of the plan reads them (pipelines.retention).
     """
 
     profile: Literal["smoke", "lab", "small", "paper"]
@@ -225,6 +243,8 @@ class Config:
     tracker: Annotated[NoTracker | Wandb, Field(discriminator="mode")]
     launcher: Launcher
     preflight: Literal["refuse", "warn"]
+    keep: Literal["all", "weights", "scores"]
+    gate: Gate
 
     @model_validator(mode="after")
     def _is_sound(self) -> Self:

@@ -9,7 +9,7 @@ from typing import Any
 
 from drift.errors import DriftError
 from drift.words import HELP
-from pipelines import compose, executors
+from pipelines import compose, executors, rates
 from pipelines.environment import set_defaults
 from pipelines.fingerprint import canonical
 from pipelines.overrides import choices
@@ -42,7 +42,8 @@ def scheduler(config: Config) -> Scheduler:
     """The scheduler of this machine, as the launcher and tracker groups say."""
     own = runtime(config)
     executor = executors.make(config.launcher, own)
-    return Scheduler(own, executor, Recorder(config.tracker, own.store / ".tracker", config.profile))
+    recorder, machine = Recorder(config.tracker, own.store / ".tracker", config.profile), rates.load(own.store)
+    return Scheduler(own, executor, recorder, lambda call: call.needs_on(machine).seconds, config.keep)
 
 
 class _Messages(logging.Handler):

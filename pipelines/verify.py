@@ -108,7 +108,7 @@ def _differing(seen: Seen) -> Iterator[tuple[Path, str]]:
             return path, recorded["size"], str(error)
         return path, recorded["size"], ""
 
-    tasks = [(path, name, entry) for path, (a, _) in seen.items() for name, entry in a.manifest["files"].items()]
+    tasks = [(path, name, entry) for path, (a, _) in seen.items() for name, entry in a.present.items()]
     size = sum(recorded["size"] for _, _, recorded in tasks)
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,

@@ -14,6 +14,7 @@ from evaluation.benchmarks.base import Benchmark, ask_question, column
 from evaluation.data.tsv import Item
 from evaluation.judging.judge import JudgeRequest
 from evaluation.judging.prompts import Protocol, ask_value, read_value
+from evaluation.judging.protocols import MATHVERSE, SEMANTIC, VLMEVALKIT_ALWAYS
 from evaluation.judging.rules import read_choice, read_free
 from evaluation.judging.verdicts import Outcome
 
@@ -32,7 +33,7 @@ def score_mathverse(item: Item, response: str, mode: str) -> Outcome:
     text, gold = without_thoughts(response), item.answer.strip()
     options = question_choices(item)
     if gold in options:
-        return read_choice(text, options, gold)
+        return read_choice(text, options, gold, item.question)
     is_official = mode == "official"
     return read_free(text, lambda a: a.strip() == gold if is_official else same_answer(item.answer, a))
 
@@ -76,8 +77,8 @@ def _mathverse(name: str, alias: str, prompt: Callable[[Item], str]) -> Benchmar
             read_value,
             is_gold=lambda request, answer, mode: answer == request.answer.strip(),
             compare=_ask_equality,
-            is_always_asked=True,
         ),
+        protocols={"official": MATHVERSE, "vlmevalkit": VLMEVALKIT_ALWAYS, "semantic": SEMANTIC},
     )
 
 

@@ -17,6 +17,7 @@ from evaluation.benchmarks.base import Benchmark, ask_options, column, grouped_b
 from evaluation.data.converters import Conversion, read_json, write_converted
 from evaluation.data.tsv import QA, Item
 from evaluation.judging.prompts import LETTER
+from evaluation.judging.protocols import SEMANTIC, VLMEVALKIT, WE_MATH
 from evaluation.judging.rules import LETTERS, score_choice
 from evaluation.judging.verdicts import Grouped, Outcome, Verdict
 
@@ -154,6 +155,7 @@ def _wemath(name: str, prompt: Callable[[Item], str]) -> Benchmark:
         prompt=prompt,
         rule=score_wemath,
         protocol=LETTER,
+        protocols={"official": WE_MATH, "vlmevalkit": VLMEVALKIT, "semantic": SEMANTIC},
         headline="strict",
         metrics=grouped_scores,
         converter=_convert,

@@ -72,7 +72,7 @@ def load_items(path: Path, table: Table, with_images: bool = True) -> list[Item]
     Raises:
         DataError: no file, no rows, a missing column, a ragged row, an index twice, an unreadable image or option list.
     """
-    rows = _read_rows(path, table)
+    rows = read_rows(path, table)
     images = _decode_images(path, rows) if with_images and "image" in rows[0] else {}
     return [_item(path, row, table, images.get(row["index"], ())) for row in rows]
 
@@ -121,7 +121,12 @@ def parse_choices(text: str) -> list[str]:
     return [str(entry) for entry in value]
 
 
-def _read_rows(path: Path, table: Table) -> list[dict[str, str]]:
+def read_rows(path: Path, table: Table) -> list[dict[str, str]]:
+    """Every row as it stands, which `write_rows` writes back.
+
+    Raises:
+        DataError: no file, no rows, a missing column, a ragged row, or an index twice.
+    """
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected the table of {table.name} ({table.tsv})")
     csv.field_size_limit(_FIELD_LIMIT)

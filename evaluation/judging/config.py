@@ -7,7 +7,7 @@ from drift.config import RUNTIME, NotNegative
 from evaluation.engines.base import refuse
 from evaluation.engines.config import Endpoint
 
-Mode = Literal["official", "semantic"]
+Mode = Literal["official", "today", "vlmevalkit", "semantic"]
 
 
 @dataclass(frozen=True)

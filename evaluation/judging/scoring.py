@@ -1,8 +1,9 @@
 """From responses to verdicts to one summary: the rules decide, a judge is asked where they or the protocol can't.
 
-Two modes. `official` imitates the benchmark's published rule, defects included, so that a number may be compared with
-published ones. `semantic` is what a careful reader would say. Nothing is random: what no rule can read is wrong and
-counted as `unmatched`; a judge call that failed is `unjudged`, outside the accuracy.
+A mode names a protocol of the benchmark (evaluation.judging.protocols): `official` imitates the benchmark's published
+rule, defects included, `today` its repository's present one, `vlmevalkit` the toolkit's, and `semantic` is what a
+careful reader would say. Nothing is random: what no rule can read is `unmatched`, which is wrong and counted where no
+judge is asked; a judge call that failed is `unjudged`, outside the accuracy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,42 +37,46 @@ def score(
         benchmark: gives the rule and the judge's protocol.
         items: from evaluation.data.tsv.load_items.
         responses: index -> response; an item without one is wrong and flagged `is_missing`.
-        mode: "official" or "semantic".
-        judge: asked where the rules find no answer, and about every response of benchmarks whose protocol says so;
-            None decides by rules alone.
+        mode: one of evaluation.judging.protocols.MODES.
+        judge: asked about the items that the protocol would ask about; None decides by rules alone.
     Raises:
-        DataError: unknown mode.
+        DataError: unknown mode, or one that the benchmark has no protocol for.
         HelperError: the process that compares formulas can't be started, or stopped answering.
     """
     if mode not in MODES:
         raise DataError(f"unknown mode {mode!r}: {closest(mode, MODES)}")
+    asked = benchmark.pinned(mode)
     if mode not in benchmark.unclipped:
         prepare(text for item in items for text in (item.answer, *benchmark.options(item).values()))
     verdicts = [_verdict(benchmark, item, responses.get(item.index), mode) for item in items]
-    return verdicts if judge is None else _judged(benchmark, items, responses, verdicts, judge)
+    return verdicts if judge is None or asked.asks == "never" else _judged(benchmark, items, responses, verdicts, judge)
 
 
 def _verdict(benchmark: "Benchmark", item: Item, response: str | None, mode: str) -> Verdict:
-    blank = Verdict(item.index, False, None, "missing", gold=item.answer, mode=mode, group=item.group)
+    name = benchmark.pinned(mode).name
+    blank = Verdict(item.index, False, None, "missing", gold=item.answer, mode=mode, protocol=name, group=item.group)
     if response is None:
         return replace(blank, is_missing=True)
     is_cut = len(response) == XLSX_CELL_LIMIT
     if is_cut and mode == "semantic" and last_boxed(response) is None:
-        return replace(blank, rule="truncated", is_truncated=True)
+        return replace(blank, rule="truncated", is_truncated=True, unmatched=True)
     outcome = benchmark.rule(item, response if mode in benchmark.unclipped else clip_answer(response), mode)
-    return replace(
-        blank, correct=outcome.correct, extraction=outcome.extraction, rule=outcome.rule, is_truncated=is_cut
-    )
+    return replace(blank, **vars(outcome), position=_place(response, outcome.evidence), is_truncated=is_cut)
+
+
+def _place(response: str, evidence: str) -> int | None:
+    place = response.rfind(evidence) if evidence else -1
+    return place if place >= 0 else None
 
 
 def _judged(
     benchmark: "Benchmark", items: Sequence[Item], responses: Mapping[str, str], verdicts: list[Verdict], judge: Judge
 ) -> list[Verdict]:
-    always = benchmark.protocol.is_always_asked
+    protocol = benchmark.pinned(verdicts[0].mode)
     asked = [
         position
         for position, verdict in enumerate(verdicts)
-        if not verdict.is_missing and (always or verdict.extraction is None)
+        if not verdict.is_missing and protocol.is_asked(unmatched=verdict.unmatched, conflict=verdict.conflict)
     ]
     requests = [
         JudgeRequest(
@@ -89,6 +94,7 @@ def _judged(
             correct=reply.verdict,
             extraction=reply.extraction if reply.extraction is not None else verdicts[position].extraction,
             rule="judge" if reply.verdict is not None else "unjudged",
+            unmatched=reply.verdict is False and reply.extraction is None,
             judge=reply.model,
             judge_prompt_sha256=reply.prompt_sha256,
             judge_raw=reply.raw,

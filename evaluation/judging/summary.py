@@ -1,7 +1,7 @@
 """One score per benchmark: its metrics with their intervals, and what was not decided."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from drift.errors import DataError
@@ -38,6 +38,9 @@ class Score:
         truncated: the response filled an xlsx cell.
         metrics: `accuracy` over judged items, and what the benchmark sums up beside it (`strict`, `S1`, `fAcc`, ...).
         extra: what the benchmark counts beside items (`groups`, `incomplete_groups`).
+        protocol, protocol_sha256: the pinned protocol that the mode stands for, and the hash of all it says.
+        judge: who was asked, "" where rules alone decided.
+        conflicts: responses that mark two different answers; the rules' choice stands where no judge was asked.
     """
 
     benchmark: str
@@ -52,6 +55,10 @@ class Score:
     truncated: int
     metrics: Mapping[str, Metric]
     extra: Mapping[str, int] = field(default_factory=dict)
+    protocol: str = ""
+    protocol_sha256: str = ""
+    judge: str = ""
+    conflicts: int = 0
 
     @property
     def value(self) -> float:
@@ -75,8 +82,8 @@ class Score:
         Raises:
             DataError: a name or a count is absent.
         """
-        plain = [each.name for each in fields(cls) if each.name not in ("metrics", "extra")]
-        if absent := [name for name in plain if name not in record]:
+        plain = {each.name: each.default for each in fields(cls) if each.name not in ("metrics", "extra")}
+        if absent := [name for name, default in plain.items() if default is MISSING and name not in record]:
             raise DataError(f"a score has {list(record)}; {absent} are missing. Was it written by evaluation.score?")
         figures = {name: value for name, value in record.items() if isinstance(value, float)}
         metrics = {
@@ -85,7 +92,7 @@ class Score:
             if name != "score" and not name.endswith(("ci_low", "ci_high"))
         }
         extra = {name: value for name, value in record.items() if isinstance(value, int) and name not in plain}
-        return cls(**{name: record[name] for name in plain}, metrics=metrics, extra=extra)
+        return cls(**{name: record[name] for name in plain if name in record}, metrics=metrics, extra=extra)
 
 
 def summarise(benchmark: "Benchmark", items: Sequence[Item], verdicts: Sequence[Verdict]) -> Score:
@@ -110,6 +117,7 @@ def summarise(benchmark: "Benchmark", items: Sequence[Item], verdicts: Sequence[
             metrics[name] = Metric(interval.mean, interval.low, interval.high)
         metrics |= {name: Metric(value) for name, value in grouped.plain.items()}
         extra = grouped.counts
+    protocol = benchmark.pinned(verdicts[0].mode)
     return Score(
         benchmark.name,
         benchmark.version,
@@ -117,12 +125,16 @@ def summarise(benchmark: "Benchmark", items: Sequence[Item], verdicts: Sequence[
         benchmark.headline,
         n=len(verdicts),
         correct=right,
-        unmatched=sum(v.extraction is None and v.correct is False and not v.is_missing for v in verdicts),
+        unmatched=sum(v.unmatched and v.correct is False for v in verdicts),
         unjudged=len(verdicts) - len(judged),
         missing=sum(v.is_missing for v in verdicts),
         truncated=sum(v.is_truncated for v in verdicts),
         metrics=metrics,
         extra=extra,
+        protocol=protocol.name,
+        protocol_sha256=protocol.sha256,
+        judge=", ".join(sorted({verdict.judge for verdict in verdicts if verdict.judge})),
+        conflicts=sum(verdict.conflict for verdict in verdicts),
     )
 
 

@@ -24,7 +24,7 @@ class Kind:
         has_scores: its columns are the suite's, and their average.
     """
 
-    roles: ClassVar[tuple[str, ...]] = ("score", "checkpoint", "choice")
+    roles: ClassVar[tuple[str, ...]] = ("score", "items", "all", "all_items", "rules", "checkpoint", "choice")
     digits: ClassVar[int] = 1
     has_scores: ClassVar[bool] = True
 

@@ -8,8 +8,11 @@ import pandas
 
 from evaluation.data.markdown import markdown
 from pipelines.report.geometry_figures import slopes
-from pipelines.report.numbers import AVERAGE, Evidence, Numbers, Source
-from pipelines.report.render import BLANK
+from pipelines.report.numbers import Evidence, Numbers
+from pipelines.report.render import BLANK, cell_text
+from pipelines.report.sources import Source
+from pipelines.report.spec import AVERAGE
+from pipelines.report.unseen import seen_of_all
 
 SLOPES = (
     "What distance costs: the slope of a line through the rows of a series, fitted in each world, as its mean over "
@@ -37,6 +40,22 @@ def answers(evidence: Evidence) -> list[str]:
             shares = [[scores[name].diagnostics["closed"] for scores in scored] for name in names]
             lines.append([label, *(_over_seeds(each, "{:.0f}") for each in shares)])
     return [ANSWERS, markdown(pandas.DataFrame(lines, columns=["row", *names]))] if lines else []
+
+
+def on_all_items(evidence: Evidence) -> pandas.DataFrame | None:
+    """The table on all items, with a mark where a choice has seen some; None where nothing was left out.
+
+    A row under its second name has a line of its own: only one of the two may have been chosen.
+    """
+    numbers, seen = evidence.scores("all"), seen_of_all(evidence)
+    if not numbers:
+        return None
+    lines = []
+    for row in (row for row in evidence.table.rows if row.label in numbers):
+        count, of = seen[row.label]
+        label = f"{row.label} † ({count} of {of} seen)" if count else row.label
+        lines.append([label, *(cell_text(number) for number in numbers[row.label])])
+    return pandas.DataFrame(lines, columns=["row", *evidence.table.columns])
 
 
 def runs(tables: Sequence[Evidence]) -> pandas.DataFrame:

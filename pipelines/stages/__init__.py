@@ -48,7 +48,10 @@ class DataParams:
 
 @dataclass(frozen=True)
 class BenchmarksParams:
-    """TSVs of the named benchmarks; `root` and its digest `revision` where they come from a folder."""
+    """TSVs of the named benchmarks, or of a split of them.
+
+    `root` is the folder that they come from, where they do; `revision` its digest, and the rule that parts the tables.
+    """
 
     source: str
     names: tuple[str, ...]
@@ -144,9 +147,23 @@ class SecondOpinionParams:
 
 @dataclass(frozen=True)
 class ChooseParams:
-    """Picks the value whose scores have the highest mean; inputs are named `<place of the value>:<seed>`."""
+    """Picks the value whose scores have the highest mean.
+
+    Inputs are named `<place of the value>:<seed>`, and `seen:<seed>` and `reported:<seed>` for the validation and test
+    tables of `benchmarks`.
+    """
 
     values: tuple[Any, ...]
+    benchmarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GateParams:
+    """An untouched MLLM's scores beside the published ones, by column; `mode` is what follows outside the band."""
+
+    published: Mapping[str, tuple[float, ...]]
+    points: float
+    mode: str
 
 
 @dataclass(frozen=True)
@@ -183,12 +200,12 @@ class PartialParams:
     failed: tuple[Failed, ...]
 
 
-MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70, resources.fetching)
-DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3, resources.fetching)
-BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3, resources.fetching)
-PRIOR = Stage("prior", 1, "pipelines.stages.weights:extract_prior", 1, resources.streaming)
-GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1, resources.streaming)
-MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1, resources.streaming)
+MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70, resources.fetching_model)
+DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3, resources.fetching_data)
+BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3, resources.fetching_tables)
+PRIOR = Stage("prior", 1, "pipelines.stages.weights:extract_prior", 1, resources.extracting)
+GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1, resources.measuring)
+MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1, resources.merging)
 TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13, resources.training)
 GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2, resources.answering)
 AGREEMENT = Stage("agreement", 1, "pipelines.stages.agreement:check_agreement", 2, resources.answering)
@@ -196,11 +213,13 @@ SCORE = Stage("score", 3, "pipelines.stages.evaluate:score_responses", 0.2, reso
 SECOND_OPINION = Stage(
     "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
 )
-CHOOSE = Stage("choose", 1, "pipelines.stages.evaluate:choose", 0.1)
-REPORT = Stage("report", 3, "pipelines.stages.report:report", 5)
-PARTIAL = Stage("partial", 1, "pipelines.stages.partial:partial_report", 5)
+CHOOSE = Stage("choose", 2, "pipelines.stages.evaluate:choose", 0.1)
+GATE = Stage("gate", 1, "pipelines.stages.gate:check_baseline", 0.1)
+REPORT = Stage("report", 4, "pipelines.stages.report:report", 5)
+PARTIAL = Stage("partial", 2, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
-    MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, AGREEMENT, GENERATE, SCORE, SECOND_OPINION, CHOOSE, REPORT,
+    MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, AGREEMENT, GENERATE, SCORE, SECOND_OPINION, CHOOSE, GATE,
+    REPORT,
     PARTIAL,
 )  # fmt: skip
 STAGES = {stage.name: stage for stage in _ALL}

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from drift.files import read_jsonl, write_jsonl
 from evaluation.benchmarks import build_prompt, get_benchmark, protocol_of
+from evaluation.data.splits import contents, refuse_seen
 from evaluation.data.tsv import load_items
 from evaluation.engines.base import Request
 from evaluation.engines.config import load_engine
@@ -18,7 +19,7 @@ from evaluation.judging.http import HttpJudge
 from evaluation.judging.scoring import score, summarise
 from pipelines.errors import StageError
 from pipelines.lab.diagnostics import diagnose
-from pipelines.layout import CHECKPOINT
+from pipelines.layout import CHECKPOINT, SEEN
 from pipelines.scored import Scored, read_scores, write_scores
 from pipelines.stage import Runtime
 from pipelines.stages import ChooseParams, GenerateParams, ScoreParams
@@ -54,7 +55,10 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
     for column, name in params.benchmarks.items():
         benchmark = get_benchmark(name)
         items = load_items(inputs["benchmarks"] / benchmark.tsv, benchmark, with_images=False)
-        lines = read_jsonl(inputs["responses"] / f"{name}.jsonl", "responses")
+        asked = {item.index for item in items}  # a split of what was answered
+        lines = [
+            each for each in read_jsonl(inputs["responses"] / f"{name}.jsonl", "responses") if each["index"] in asked
+        ]
         responses = {line["index"]: line["response"] for line in lines}
         verdicts = score(benchmark, items, responses, config.mode, judge)
         if judge is not None and judge.is_lost:
@@ -73,8 +77,14 @@ def score_responses(params: ScoreParams, runtime: Runtime, inputs: Mapping[str, 
 def choose(params: ChooseParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """The value with the highest mean over benchmarks and seeds; of equal ones, the first in the list.
 
-    It is picked by scores on the validation draw, and never sees the test draw.
+    It is picked by scores on the validation tables. What lies in them is kept in `seen.json`, for the report to refuse.
+
+    Raises:
+        SplitError: the test tables hold an item of the validation tables.
     """
+    seen, reported = (_contents(role, params.benchmarks, inputs) for role in ("seen", "reported"))
+    refuse_seen(seen, reported, f"one of {len(params.values)} values", "the test split")
+    (out / SEEN).write_text(json.dumps(sorted(seen)))
     table = []
     for place, value in enumerate(params.values):
         folders = [path for name, path in inputs.items() if name.split(":")[0] == str(place)]
@@ -82,4 +92,10 @@ def choose(params: ChooseParams, runtime: Runtime, inputs: Mapping[str, Path], o
         mean = sum(sum(each) / len(each) for each in scores) / len(folders)
         table.append({"value": value, "validation": mean})
     (out / "choice.json").write_text(json.dumps(table, indent=2))
-    return {"chosen": max(table, key=lambda row: row["validation"])["value"], "validation": table}
+    return {"chosen": max(table, key=lambda row: row["validation"])["value"], "validation": table, "seen": len(seen)}
+
+
+def _contents(role: str, names: Sequence[str], inputs: Mapping[str, Path]) -> set[str]:
+    folders = {path for name, path in inputs.items() if name.split(":")[0] == role}
+    rows = [get_benchmark(name) for name in names]
+    return {mark for folder in folders for row in rows for mark in contents(load_items(folder / row.tsv, row))}
