@@ -42,6 +42,8 @@ def _main(composed: DictConfig) -> None:
         outcome = scheduler(config).execute([target, *second])
         artifact = outcome[target]
         line = {"name": name(config), "scores": artifact.values["scores"], **_summary(artifact)}
+        if judged := target.inputs.get("judged"):
+            line["judge"] = outcome[judged].values
         for opinion in second:
             line["vlmevalkit"] = {**outcome[opinion].values, "artifact": str(outcome[opinion].path)}
         if config.pair.source == "lab" and config.suite.source != "lab":

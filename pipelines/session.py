@@ -34,21 +34,26 @@ def rooted(path: str) -> Path:
     return (compose.ROOT / path).resolve()
 
 
-def scheduler(config: Config) -> Scheduler:
-    """The scheduler of this machine, as the launcher and tracker groups say."""
+def runtime(config: Config) -> Runtime:
+    """How stages run on this machine, as the launcher group says."""
     store = rooted(config.store)
-    runtime = Runtime(
+    return Runtime(
         store=store,
         threads=config.launcher.threads,
         launcher=config.launcher.kind,
         cache=store / ".cache",
         offline=config.launcher.offline,
     )
-    executor = executors.make(config.launcher, runtime)
-    recorder, machine = Recorder(config.tracker, store / RECORDINGS, config.profile), rates.load(store)
+
+
+def scheduler(config: Config) -> Scheduler:
+    """The scheduler of this machine, as the launcher and tracker groups say."""
+    own = runtime(config)
+    executor = executors.make(config.launcher, own)
+    recorder, machine = Recorder(config.tracker, own.store / RECORDINGS, config.profile), rates.load(own.store)
     _recorders.append(recorder)
-    _use(store)
-    return Scheduler(runtime, executor, recorder, lambda call: call.needs_on(machine).seconds, config.keep)
+    _use(own.store)
+    return Scheduler(own, executor, recorder, lambda call: call.needs_on(machine).seconds, config.keep)
 
 
 @cache
