@@ -20,12 +20,13 @@ from pipelines.schema import Config, typed
 
 # What a cluster's own engine reads, and refuses itself; and the run's `seed` under its other name, which is no key.
 FOREIGN = {"launcher.options", "world.seed"}
-UNWRITTEN = {"gate.published"}  # conf leaves it out, and the tables know theirs
+UNWRITTEN = ("gate.published", "judge.vllm.settings.")  # keys that conf leaves at what they are
 RUNS = (
     [],
     ["profile=paper", "method=sft", "judge=openai", "engine=openai", "engine.url=http://h/v1"],
     ["method=dare_ties", "merge.coefficient=auto", "engine=vllm"],
     ["method=layer_swap", "prior=random"],
+    ["judge=local"],
 )
 
 
@@ -97,7 +98,9 @@ def with_leaf(key: str, value: Any) -> dict[str, Any] | None:
         changed = node = copy.deepcopy(raw(place))
         for part in path:
             node = node.get(part) if isinstance(node, dict) else None
-        if isinstance(node, dict) and name in node:
+        if isinstance(node, dict) and (name in node or key.startswith(UNWRITTEN)):
+            if name not in node:
+                node[name] = {} if key == "gate.published" else None
             if isinstance(node[name], dict):
                 field = next(iter(node[name]), "attn")
                 value = {field: value}
@@ -105,10 +108,6 @@ def with_leaf(key: str, value: Any) -> dict[str, Any] | None:
                 value = [{next(iter(node[name][0])): value}]
             node[name] = value
             return changed
-    if key in UNWRITTEN:
-        changed = copy.deepcopy(raw(0))
-        changed[path[0]][name] = {"A": value}
-        return changed
     return None
 
 
