@@ -106,10 +106,33 @@ class Cost(Kind):
         return evidence.recorded("checkpoint", columns, counted="examples")
 
 
+class Rescored(Kind):
+    """Published answers: the publisher's verdicts, ours by rules and a judge's, side by side."""
+
+    roles = ("published", "official", "semantic", "judged", "judge")
+    has_scores = False
+
+    def numbers(self, evidence: "Evidence") -> "Numbers":
+        from pipelines.report.rescored import numbers
+
+        return numbers(evidence)
+
+    def wide(self, evidence: "Evidence", numbers: "Numbers") -> "DataFrame":
+        from pipelines.report.rescored import wide
+
+        return wide(evidence)
+
+    def findings(self, evidence: "Evidence", numbers: "Numbers") -> list[str]:
+        from pipelines.report.rescored import findings
+
+        return findings(evidence)
+
+
 KINDS: Mapping[str, Kind] = {
     "scores": Kind(),
     "hyperparameters": Hyperparameters(),
     "geometry": Geometry(),
     "distance": Distance(),
     "cost": Cost(),
+    "rescored": Rescored(),
 }

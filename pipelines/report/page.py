@@ -29,6 +29,11 @@ OPENINGS = {
         "Measured at the paper's scale with the checkpoints and settings named in provenance.json, over {seeds} "
         "seed(s). Values in [brackets] are the paper's (arXiv 2510.15050)."
     ),
+    "published": (
+        "No model was run. Answers that others published, item by item with their own verdicts, were scored by this "
+        "project's rules and held against those verdicts: how far the scorer of every other report can be trusted. "
+        "Values in [brackets] are the publishers', in Table 1 the paper's (arXiv 2510.15050)."
+    ),
 }
 READING = (
     "Scores are percent: mean ± sample standard deviation over what was made more than once. Intervals are 95%; "
