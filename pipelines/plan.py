@@ -357,7 +357,8 @@ def score_by_rules(config: Config) -> Call | None:
     if config.judge.name == "rules":
         return None
     judged = _score(config)
-    return replace(judged, params=replace(judged.params, judge=RulesJudge("rules", config.judge.mode)))
+    inputs = {name: call for name, call in judged.inputs.items() if name != "judged"}
+    return replace(judged, params=replace(judged.params, judge=RulesJudge("rules", config.judge.mode)), inputs=inputs)
 
 
 def published_score(config: Config) -> Call:
