@@ -48,6 +48,9 @@ _TABLE = (
     Command("plan", "pipelines.reproduce:plan", "What reproduce would run, and what the store holds.", CHECKOUT),
     Command("reproduce", "pipelines.reproduce:main", "Every table from nothing.", CHECKOUT),
     Command("table", "pipelines.reproduce:table", "One table, or several.", CHECKOUT),
+    Command(
+        "rehearse", "pipelines.rehearsal.command:main", "The plan on small random weights, faults named.", CHECKOUT
+    ),
     Command("run", "pipelines.run:main", "One checkpoint, made and scored; everything of Hydra's.", CHECKOUT),
     Command("sweep", "pipelines.sweep:main", "A grid over keys and seeds, scored and aggregated.", CHECKOUT),
     Command("ls", f"{_RUNS}:list_main", "A store's scores, found by settings.", CHECKOUT, f"{_RUNS}:List"),

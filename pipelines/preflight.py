@@ -53,7 +53,7 @@ def check(config: Config, targets: Sequence[Call]) -> None:
     have = {call.key for call in planned if found[call.key].word == "store"}
     faults = [
         *_gpu_faults(calls),
-        *_torchvision_faults(calls),
+        *torchvision_faults(calls),
         *_revision_faults(calls),
         *_access_faults(calls, store, config.launcher.offline),
         *_disk_faults(config, planned, have, store),
@@ -97,7 +97,8 @@ def _gpu_faults(calls: Sequence[Call]) -> list[str]:
     return faults
 
 
-def _torchvision_faults(calls: Sequence[Call]) -> list[str]:
+def torchvision_faults(calls: Sequence[Call]) -> list[str]:
+    """Stock processors that don't open here."""
     wanting = next((call for call in calls if _wants_torchvision(call)), None)
     missing = _torchvision_fault() if wanting else ""
     if wanting is None or not missing:
@@ -205,9 +206,7 @@ def _gpus(call: Call) -> int:
 
 
 def _engine_gpus(engine: EngineConfig) -> int:
-    if isinstance(engine, VLLMConfig):
-        return engine.tensor_parallel
-    return int(isinstance(engine, TransformersConfig) and engine.device != "cpu")
+    return engine.gpus if isinstance(engine, (TransformersConfig, VLLMConfig)) else 0
 
 
 def _cuda_devices() -> tuple[int, str]:

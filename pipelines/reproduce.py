@@ -102,7 +102,7 @@ def reproduce(words: Sequence[str]) -> int:
     config, _ = compose.load_fitting([], overrides)
     if not isinstance(config.evaluator, Native):
         raise ConfigError(f"tables hold our own scores; for {config.evaluator.name}'s beside them use pipelines.run")
-    specs = [tables.load(name) for name in names] or tables.standard()
+    specs = [tables.load(name) for name in names or config.tables] or tables.standard()
     effects.refuse_idle(overrides, _of_one_run, partial(_of_tables, specs))
     target, variant = tables.as_asked(specs, overrides, online=not asked.plans)
     if asked.plans:

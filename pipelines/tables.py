@@ -29,15 +29,21 @@ _PLANNED: Mapping[str, Callable[[Config], Call | None]] = {
     "score": plan.score,
     "checkpoint": plan.checkpoint,
     "choice": plan.choice,  # None where nothing was chosen
+    "published": plan.published_score,
+    "official": plan.official_score,
+    "semantic": plan.semantic_score,
+    "judged": plan.judged_score,  # None where rules alone decide
+    "judge": plan.judging,  # None where nobody is asked
     "items": plan.benchmarks,
     "all": plan.score_of_all,  # None where nothing is left out
     "all_items": plan.all_benchmarks,
     "rules": plan.score_by_rules,  # None where rules alone decide
 }
 
+Configured = tuple[Table, Row, Config]
 _TABLE = TypeAdapter(Table)
 # What a variant's name leaves out: where it is kept and how it is recorded; and what a folder's name can't hold.
-_NAMELESS = ("profile", "store", "results", "tracker")
+_NAMELESS = ("profile", "store", "results", "tracker", "answers")
 _UNSAFE = re.compile(r"[^\w.,=+\[\]-]")
 _LONGEST_NAME = 150
 _DEFAULT_PAIR = "qwen2_5_vl_r1"
@@ -78,16 +84,35 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
     Raises:
         ConfigError: the profile makes none of them, or an override leaves every row as it is.
     """
-    inputs: dict[str, Call] = {}
-    cells: list[Cell] = []
     profile, _ = compose.load_fitting([], overrides)
-    made = [table for table in tables if not table.profiles or profile.profile in table.profiles]
+    made = made_in(profile.profile, tables)
+    return over(profile, made, configured(made, overrides, online))
+
+
+def made_in(profile: str, tables: Sequence[Table]) -> list[Table]:
+    """Those of the tables that a profile makes.
+
+    Raises:
+        ConfigError: it makes none of them.
+    """
+    made = [table for table in tables if not table.profiles or profile in table.profiles]
     if not made:
         raise ConfigError(
-            f"profile {profile.profile} makes none of {', '.join(t.name for t in tables)}: it is made in "
+            f"profile {profile} makes none of {', '.join(t.name for t in tables)}: it is made in "
             f"{', '.join(sorted({name for t in tables for name in t.profiles}))}"
         )
-    tables = made
+    return made
+
+
+def configured(
+    tables: Sequence[Table], overrides: Sequence[str], online: bool, lock: Path | None = None
+) -> list[Configured]:
+    """Every row that runs something, with its config, revisions resolved (`revisions.resolve` says what `lock` is).
+
+    Raises:
+        ConfigError: an override leaves every row as it is, or a column is none of the suite's.
+    """
+    profile, _ = compose.load_fitting([], overrides)
     run = [(table, row) for table in tables for row in table.rows if row.overrides]
     settings = [[*row.overrides, *table.in_profile.get(profile.profile, ())] for table, row in run]
     configs = compose.load_all(settings, overrides)
@@ -101,9 +126,19 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
             )
         if kept:
             log.info("%s leaves %d of %d rows as they are: they say it themselves or can't", word, kept, len(run))
+    found = []
     for (table, row), (composed, _) in zip(run, configs, strict=True):
-        config = _gated(revisions.resolve(composed, online))
+        config = _gated(revisions.resolve(composed, online, lock))
         _check_columns(table, config)
+        found.append((table, row, config))
+    return found
+
+
+def over(profile: Config, tables: Sequence[Table], rows: Sequence[Configured]) -> Call:
+    """The report over tables whose rows, in every seed, are these."""
+    inputs: dict[str, Call] = {}
+    cells: list[Cell] = []
+    for table, row, config in rows:
         inputs.update({f"gate-{gate.key[:12]}": gate for gate in plan.gates(config)})
         cells += [_cell(table, row, replace(config, seed=seed), inputs) for seed in config.seeds]
     params = stages.ReportParams(
@@ -117,13 +152,18 @@ def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> C
     return Call(stages.REPORT, params, inputs, label=", ".join(t.name for t in tables))
 
 
+def planned(table: Table, config: Config) -> dict[str, Call]:
+    """What a row's cell is read from in the config's seed, by role."""
+    found = {role: _PLANNED[role](config) for role in KINDS[table.kind].roles}
+    return {role: call for role, call in found.items() if call is not None}
+
+
 def _matters(word: str, table: Table, config: Config, own: Sequence[str], overrides: Sequence[str]) -> bool:
     """Whether a row that takes an override would be another row without it."""
     other, _ = compose.load_fitting(own, [each for each in overrides if each != word])
 
     def done(each: Config) -> tuple[Any, ...]:
-        calls = [_PLANNED[role](each) for role in KINDS[table.kind].roles]
-        return effects.effect(each, [call for call in calls if call]), each.seeds, each.results
+        return effects.effect(each, list(planned(table, each).values())), each.seeds, each.results
 
     return done(config) != done(other)
 
@@ -196,7 +236,7 @@ def _check_columns(table: Table, config: Config) -> None:
     Raises:
         ConfigError: it is not; names the closest.
     """
-    known = [*config.suite.benchmarks, AVERAGE]
+    known = [*config.columns, AVERAGE]
     for column in table.columns if KINDS[table.kind].has_scores else ():
         if column.partition("_")[0] not in known:
             raise ConfigError(f"{table.name}: suite {config.suite.name} has no {column!r}; {closest(column, known)}")
@@ -204,8 +244,7 @@ def _check_columns(table: Table, config: Config) -> None:
 
 def _cell(table: Table, row: Row, config: Config, inputs: dict[str, Call]) -> Cell:
     """Adds the calls behind one row and seed to the inputs and names them."""
-    planned = {role: _PLANNED[role](config) for role in KINDS[table.kind].roles}
-    calls = {role: call for role, call in planned.items() if call is not None}
+    calls = planned(table, config)
     names = {role: f"{role}-{call.key[:12]}" for role, call in calls.items()}
     inputs.update({names[role]: call for role, call in calls.items()})
     return Cell(table.name, row.label, config.seed, names)
