@@ -46,11 +46,18 @@ def forecast(
 
 
 def downloads(calls: Sequence[Call]) -> list[Call]:
-    """The calls that fetch something from the hub, each repository and each set of tables once."""
-    fetched = [call for call in calls if call.needs.downloaded]
-    return list({getattr(call.params, "repo", "") or call.params.names: call for call in reversed(fetched)}.values())[
-        ::-1
-    ]
+    """The calls that fetch something from outside, each source once."""
+    found: dict[str, Call] = {}
+    for call in calls:
+        if call.needs.downloaded:
+            found.setdefault(origin_of(call), call)
+    return list(found.values())
+
+
+def origin_of(call: Call) -> str:
+    """What a call that fetches fetches: a repository, or the benchmarks' tables."""
+    params = call.params
+    return getattr(params, "repo", "") or getattr(params, "repository", "") or ", ".join(params.names)
 
 
 class _Play:
