@@ -170,15 +170,15 @@ def read_gpu_check(path: Path) -> GpuCheck:
 
 
 def with_gpu_check(rates: Rates, check: GpuCheck) -> Rates:
-    """The rates with a GPU's as the check found them; a step and its bytes are in its tokens a second."""
-    trained = Rate(
-        rates.rates["train/gpu"].start, flop=1 / (check.train_tokens_per_s * _FLOPS_PER_PARAMETER * check.parameters)
-    )
-    decoded = rates.rates["generate/gpu"]
-    decoded = Rate(decoded.start, _CHECKED_BATCH / check.generate_tokens_per_s, decoded.flop)
-    merged = rates.rates["merge/cpu"]
-    merged = Rate(merged.start, merged.step, merged.flop, 1 / check.merge_bytes_per_s)
-    return Rates({**rates.rates, "train/gpu": trained, "generate/gpu": decoded, "merge/cpu": merged}, rates.measured)
+    """The rates with a GPU's as the check found them; a step and its bytes are in its tokens a second.
+
+    Its merge rate prices nothing: a plan's merges run on the CPU.
+    """
+    flop = 1 / (check.train_tokens_per_s * _FLOPS_PER_PARAMETER * check.parameters)
+    trained = Rate(rates.rates["train/gpu"].start, flop=flop)
+    before = rates.rates["generate/gpu"]
+    decoded = Rate(before.start, _CHECKED_BATCH / check.generate_tokens_per_s, before.flop)
+    return Rates({**rates.rates, "train/gpu": trained, "generate/gpu": decoded}, rates.measured)
 
 
 _RATES = TypeAdapter(Rates)
