@@ -19,7 +19,8 @@ from pipelines import executors
 from pipelines.errors import ConfigError, StageError
 from pipelines.executors.split import Split
 from pipelines.job import Job
-from pipelines.scheduler import Outcome, Scheduler
+from pipelines.outcome import Outcome
+from pipelines.scheduler import Scheduler
 from pipelines.schema import Launcher
 from pipelines.stage import Call, Needs, Runtime, Stage
 
