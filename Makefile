@@ -95,5 +95,6 @@ setup-vllm:  ## vLLM 0.30.0 in .venv-vllm, for engine=vllm; on a machine with GP
 setup-vlmevalkit: setup  ## VLMEvalKit in .venv-vlmevalkit: SOURCE=git URL or local clone
 	PYTHON=$(BIN)/python evaluation/toolkit/setup_vlmevalkit.sh "$(SOURCE)" .venv-vlmevalkit
 
-clean:  ## remove the store of artifacts (the tables in results/ stay)
-	rm -rf artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## remove the store of artifacts, unless a run uses it (the tables in results/ and what was recorded stay)
+	if [ -x $(BIN)/python ]; then $(BIN)/python -m pipelines.clean $(ARGS); else rm -rf artifacts; fi
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -44,14 +44,14 @@ def _turn(call: Call) -> int:
     if not call.sources:
         return _DOWNLOAD if getattr(call.params, "source", "lab") == "hub" else _REST
     if call.stage.name in ("score", "gate") and not is_lab(call):
-        made = call.inputs["responses"].inputs["model"] if call.stage.name == "score" else None
+        made = call.inputs["responses"].inputs.get("model") if call.stage.name == "score" else None
         return _BASELINE if made is None or made.stage.name == "model" else _REST
     return _REST
 
 
 def _trained(call: Call) -> Call | None:
-    made = call.inputs["responses"].inputs["model"]
-    return made if made.stage.name == "train" else None
+    made = call.inputs["responses"].inputs.get("model")  # published answers have none
+    return made if made is not None and made.stage.name == "train" else None
 
 
 def _is_plain(call: Call, injects: bool) -> bool:

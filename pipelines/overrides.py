@@ -29,6 +29,7 @@ REMEDIES: Mapping[str, str] = {
     "zero": "zero=stage3, or train.zero_stage=3 and train.offload=cpu",
     "data.unfiltered": "only a lab world draws unfiltered rationales, for a method that trains; yours go into a folder "
     "with the others: data=folder",
+    "answers": "published answers are scored by profile=published, from the folder answers.root or their repositories",
     "data.root": "data=folder trains on a folder's train.json; benchmarks in a folder are suite=real suite.root=...",
     "data": "only a method that trains reads SFT examples: method=sft, method=drift",
     "train": "only a method that trains has a schedule: method=sft, method=drift",

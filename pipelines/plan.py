@@ -16,13 +16,13 @@ from drift.selection import GEOMETRY_GROUPS
 from drift.training.config import AUTO, InjectionConfig
 from evaluation.data.splits import RULE
 from evaluation.engines.config import TransformersConfig, VLLMConfig
-from evaluation.judging.config import RulesJudge
+from evaluation.judging.config import AskedJudge, PublishedJudge, RulesJudge
 from evaluation.toolkit.job import check_comparable
 from pipelines import stages
 from pipelines.errors import ConfigError
 from pipelines.fingerprint import fingerprint
 from pipelines.lab.config import WorldConfig
-from pipelines.schema import Config, Method, VLMEvalKit
+from pipelines.schema import Config, Method, PublishedFile, VLMEvalKit
 from pipelines.stage import Bind, Call
 
 _CHOICES: dict[str, Call] = {}
@@ -61,6 +61,22 @@ def _world_of(world: WorldConfig, seed: int, sizes: tuple[str, ...]) -> WorldCon
     return replace(world.counting(*sizes), seed=seed)
 
 
+def answers(config: Config) -> Call:
+    """Published answers to the suite's benchmarks, with its tables and the publisher's verdicts."""
+    source, place = config.answers, bool(config.answers.root)
+
+    def file(column: str, each: PublishedFile) -> stages.AnswerFile:
+        sha256 = (each.place_sha256 or each.sha256) if place else each.sha256
+        return stages.AnswerFile(column, each.benchmark, each.place if place else each.path, sha256)
+
+    files = [file(column, each) for column, each in source.files.items()]
+    files += [file("", source.questions)] if source.questions else []
+    params = stages.AnswersParams(
+        "folder" if place else "hub", source.format, source.repository, source.commit, tuple(files), source.root
+    )
+    return Call(stages.ANSWERS, params, label=f"{source.name} {source.chosen}")
+
+
 def data(config: Config) -> Call:
     """The SFT examples."""
     source = config.data
@@ -78,7 +94,9 @@ def data(config: Config) -> Call:
 
 
 def benchmarks(config: Config) -> Call:
-    """The TSVs of the suite's benchmarks on its split."""
+    """The TSVs of the suite's benchmarks on its split, or those that published answers are about."""
+    if config.answers.files:
+        return answers(config)
     suite, lab = config.suite, config.suite.source == "lab"
     if lab and suite.split == "all":
         raise ConfigError("a lab world draws the items to choose on and to report on apart; suite.split is one of them")
@@ -236,6 +254,8 @@ def _choice(config: Config, values: tuple[Any, ...], tried: Sequence[Config], la
 
 def choice(config: Config) -> Call | None:
     """The call that chose a hyper-parameter of the config's checkpoint; None where none was chosen."""
+    if config.answers.files:
+        return None
     if config.method.stage == "merge" and config.merge.coefficient == AUTO:
         return merge_choice(config)
     if config.injection.alpha == AUTO:
@@ -245,14 +265,18 @@ def choice(config: Config) -> Call | None:
 
 
 def checkpoint(config: Config) -> Call:
-    """The checkpoint that the method makes."""
+    """The checkpoint that the method makes; published answers stand for the one that gave them."""
+    if config.answers.files:
+        return answers(config)
     if config.method.stage == "none":
         return model(config, "mllm")
     return merge(config) if config.method.stage == "merge" else train(config)
 
 
 def generate(config: Config) -> Call:
-    """The checkpoint's responses to the suite; to the whole of a published one that is reported on in part."""
+    """The checkpoint's responses to the suite, to the whole of one that is reported on in part; or published ones."""
+    if config.answers.files:
+        return answers(config)
     _check_pixel_limits(config)
     suite = (_of_all(config) or config).suite
     params = stages.GenerateParams(tuple(suite.benchmarks.values()), suite.variant, config.engine)
@@ -297,10 +321,17 @@ def score(config: Config) -> Call:
 
 
 def _score(config: Config) -> Call:
-    params = stages.ScoreParams(dict(config.suite.benchmarks), config.judge)
+    params = stages.ScoreParams(dict(config.columns), config.judge)
     responses, asked = generate(config), benchmarks(config)
-    label = f"{responses.inputs['model'].label} on {config.suite.name} {config.suite.split}"
-    return Call(stages.SCORE, params, {"responses": responses, "benchmarks": asked}, label=label)
+    label = f"{checkpoint(config).label} on {config.suite.name} {config.suite.split}"
+    if config.answers.files:
+        label = f"{responses.label} {config.judge.name} {config.judge.mode}"
+    inputs = {"responses": responses, "benchmarks": asked}
+    if isinstance(config.judge, AskedJudge):
+        names = tuple(config.columns.values())
+        judged = Call(stages.JUDGE, stages.JudgeParams(names, config.judge), dict(inputs), label=label)
+        inputs["judged"] = judged
+    return Call(stages.SCORE, params, inputs, label=label)
 
 
 def score_of_all(config: Config) -> Call | None:
@@ -317,7 +348,7 @@ def all_benchmarks(config: Config) -> Call | None:
 
 def _of_all(config: Config) -> Config | None:
     suite = config.suite
-    is_part = suite.source != "lab" and suite.split == "test"
+    is_part = suite.source != "lab" and suite.split == "test" and not config.answers.files
     return replace(config, suite=replace(suite, split="all")) if is_part else None
 
 
@@ -327,6 +358,31 @@ def score_by_rules(config: Config) -> Call | None:
         return None
     judged = _score(config)
     return replace(judged, params=replace(judged.params, judge=RulesJudge("rules", config.judge.mode)))
+
+
+def published_score(config: Config) -> Call:
+    """Published answers by their publisher's verdicts."""
+    return score(replace(config, judge=PublishedJudge("published")))
+
+
+def official_score(config: Config) -> Call:
+    """The same responses by the benchmarks' own rules alone."""
+    return score(replace(config, judge=RulesJudge("rules", "official")))
+
+
+def semantic_score(config: Config) -> Call:
+    """The same responses as a careful reader would take them, by rules alone."""
+    return score(replace(config, judge=RulesJudge("rules", "semantic")))
+
+
+def judged_score(config: Config) -> Call | None:
+    """The same responses by the configured judge; None where rules alone decide."""
+    return score(config) if isinstance(config.judge, AskedJudge) else None
+
+
+def judging(config: Config) -> Call | None:
+    """The judge's replies behind a score; None where nobody is asked."""
+    return score(config).inputs.get("judged")
 
 
 def second_opinion(config: Config) -> Call | None:

@@ -9,11 +9,13 @@ What can't be known before a run is assumed here, by name: how long answers and 
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
 from evaluation.benchmarks import get_benchmark
-from evaluation.engines.config import OpenAIConfig, VLLMConfig
-from evaluation.judging.config import OpenAIJudge
+from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
+from evaluation.judging.config import LocalJudge
+from evaluation.judging.cost import estimate
 from pipelines.rates import STANDARD, Device, Rates, Work
 from pipelines.sizes import Shape, Size, facts, of_repository
 from pipelines.stage import Call, Needs
@@ -32,7 +34,7 @@ _SHORT = ("HallusionBench", "RealWorldQA", "MMStar")
 _SHORT_ANSWER_TOKENS = 60
 _LAB_VOCABULARY, _LAB_EXAMPLE_TOKENS, _LAB_QUESTION_TOKENS = 66, 46, 20
 _SERVED = 256  # answers that vLLM has under way
-_JUDGE_TOKENS = (_ANSWER_TOKENS + 300, 30)  # of a prompt with the answer and of the verdict
+_ANSWER_BYTES = 1_500.0  # of a published answer, its question and its verdict
 _ACTIVATIONS_GB = 8  # of a training with gradient checkpointing, and of an engine's cache of keys and values
 _OPTIMIZER_BYTES = 12  # of a parameter: fp32 weight and two moments
 # What a merge costs over the linear one, as measured (benchmarks/merge.md); TSV's is its own, a decomposition a tensor.
@@ -90,6 +92,14 @@ def fetching_data(call: Call, rates: Rates = STANDARD) -> Needs:
         )
     known = facts().data.get(call.params.repo)
     return _download("data", known.bytes if known else _ITEM_BYTES * _UNKNOWN_EXAMPLES, rates)
+
+
+def fetching_answers(call: Call, rates: Rates = STANDARD) -> Needs:
+    """Published answers, with the tables that they are about."""
+    size_of = _ANSWER_BYTES * sum(items(call).values())
+    if call.params.source != "hub":
+        return Needs(seconds=rates.seconds("benchmarks", "cpu", Work()), kept=size_of)
+    return replace(_download("benchmarks", size_of, rates), kept=size_of)
 
 
 def fetching_tables(call: Call, rates: Rates = STANDARD) -> Needs:
@@ -171,9 +181,22 @@ def answering(call: Call, rates: Rates = STANDARD) -> Needs:
         return Needs(
             memory_gb=4, seconds=rates.seconds("generate", "gpu", Work(tokens / _SERVED)), retries=_DOWNLOAD_RETRIES
         )
-    if isinstance(engine, VLLMConfig):
-        return _answered(call, rates, engine.gpus, _SERVED)
-    return _answered(call, rates, engine.gpus, engine.settings.batch_size)
+    return _by_engine(call, rates, engine)
+
+
+def agreeing(call: Call, rates: Rates = STANDARD) -> Needs:
+    """Two engines answer the first items of each benchmark, one after the other."""
+    engine, reference = call.params.engine, call.params.reference
+    own, other = (_by_engine(call, rates, each) for each in (engine, reference))
+    counts = items(call.inputs["benchmarks"])
+    asked = sum(min(call.params.items, count) for count in counts.values()) / sum(counts.values())
+    return replace(own, gpus=max(own.gpus, other.gpus), seconds=asked * (own.seconds + other.seconds))
+
+
+def _by_engine(call: Call, rates: Rates, engine: TransformersConfig | VLLMConfig) -> Needs:
+    if isinstance(engine, TransformersConfig):
+        return _answered(call, rates, engine.gpus, engine.settings.batch_size)
+    return _answered(call, rates, engine.gpus, _SERVED, engine.tensor_parallel)
 
 
 def comparing(call: Call, rates: Rates = STANDARD) -> Needs:
@@ -181,7 +204,8 @@ def comparing(call: Call, rates: Rates = STANDARD) -> Needs:
     return _answered(call, rates, 1, 1)
 
 
-def _answered(call: Call, rates: Rates, gpus: int, batch: int) -> Needs:
+def _answered(call: Call, rates: Rates, gpus: int, batch: int, sharded: int = 1) -> Needs:
+    """What a pass over the items takes: `batch` at once at each replica, whose weights lie on `sharded` GPUs."""
     weights, lab = size(call), is_lab(call)
     gpus = 0 if lab else gpus
     steps, tokens = _decoding(call, batch)
@@ -192,7 +216,7 @@ def _answered(call: Call, rates: Rates, gpus: int, batch: int) -> Needs:
     kept = 500.0 * sum(items(call.inputs["benchmarks"]).values())
     if lab:
         return Needs(seconds=seconds, kept=kept)
-    memory = 2 * weights.parameters / share / 1e9 + _ACTIVATIONS_GB
+    memory = 2 * weights.parameters / sharded / 1e9 + _ACTIVATIONS_GB
     cores = _CORES * gpus or _CORES
     return Needs(gpus, cores, _HOST_GB * share, seconds, gpu_memory_gb=memory if gpus else 0.0, kept=10 * kept)
 
@@ -219,14 +243,17 @@ def _answer_tokens(call: Call, benchmark: str) -> tuple[float, float]:
 
 
 def judging(call: Call, rates: Rates = STANDARD) -> Needs:
-    """Rules take no time; a judge's endpoint takes some and costs, and may be away for a while."""
+    """Rules take no time; a judge of one's own takes a GPU, an endpoint costs and may be away for a while."""
     judge, counts = call.params.judge, items(call.inputs["benchmarks"])
     kept = 300.0 * sum(counts.values())
-    if not isinstance(judge, OpenAIJudge):
+    if call.stage.name == "score":
         return Needs(seconds=rates.seconds("score", "cpu", Work(len(counts))), kept=kept)
-    asked, said = _JUDGE_TOKENS
-    dollars = sum(counts.values()) * (asked * judge.prompt_price + said * judge.completion_price) / 1e6
-    seconds = 1.5 * sum(counts.values()) / judge.concurrency
+    asked = [estimate(get_benchmark(name), judge, count, _ANSWER_TOKENS) for name, count in counts.items()]
+    if isinstance(judge, LocalJudge):
+        seconds = judge.vllm.patience / 4 + sum(each.calls for each in asked) / judge.vllm.concurrency
+        return Needs(judge.vllm.gpus, _CORES, _HOST_GB, seconds, kept=kept)
+    seconds = 1.5 * sum(each.calls for each in asked) / judge.concurrency
+    dollars = sum(each.cost for each in asked)
     return Needs(seconds=seconds, retries=_DOWNLOAD_RETRIES, kept=kept, dollars=dollars)
 
 
@@ -249,6 +276,8 @@ def examples(call: Call) -> int:
 
 def items(call: Call) -> Mapping[str, int]:
     """Rows of each of a call's benchmarks."""
+    if call.stage.name == "answers":
+        return {file.benchmark: _rows(file.benchmark) for file in call.params.files if file.column}
     world = call.params.world
     if world is None:
         return {name: _rows(name) for name in call.params.names}

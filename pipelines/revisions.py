@@ -15,7 +15,7 @@ from drift.files import sha256_of, write_whole
 from evaluation.toolkit.job import toolkit_commit, toolkit_python
 from pipelines import compose
 from pipelines.errors import ConfigError
-from pipelines.schema import Config, Data, ModelRef, Suite, VLMEvalKit
+from pipelines.schema import Answers, Config, Data, ModelRef, Suite, VLMEvalKit
 
 log = logging.getLogger(__name__)
 LOCK = compose.CONF / "revisions.lock.json"
@@ -44,7 +44,26 @@ def resolve(config: Config, online: bool, lock: Path | None = None) -> Config:
     tables: dict[str, Any] = {
         key: _with_revision(getattr(config, key), key, online, lock or LOCK) for key in ("data", "suite", "validation")
     }
-    return replace(config, pair=pair, evaluator=evaluator, **tables)
+    return replace(config, pair=pair, evaluator=evaluator, answers=_placed(config.answers), **tables)
+
+
+def _placed(answers: Answers) -> Answers:
+    """Published answers whose folder, where one is given, holds all of their files.
+
+    Raises:
+        ConfigError: it is no folder, or lacks some; names them.
+    """
+    if not answers.root:
+        return answers
+    root = (compose.ROOT / answers.root).expanduser().resolve()
+    if not root.is_dir():
+        raise ConfigError(
+            f"answers.root is {root}, which is no folder; without it {answers.repository} is fetched from"
+        )
+    wanted = [*answers.files.values(), *([answers.questions] if answers.questions else [])]
+    if missing := [each.place for each in wanted if not (root / each.place).is_file()]:
+        raise ConfigError(f"answers.root={root} lacks {len(missing)} files of {answers.name}, first {missing[0]}")
+    return replace(answers, root=str(root))
 
 
 def _known(ref: ModelRef, source: str, online: bool, lock: Path) -> ModelRef:

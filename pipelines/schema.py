@@ -12,9 +12,11 @@ from pydantic.dataclasses import dataclass
 
 from drift.choices import ImageBackend
 from drift.config import MergeConfig, PriorConfig, Selection, Strength
+from drift.errors import closest
 from drift.training.config import InjectionConfig, TrainingConfig
+from evaluation.data.published import Format
 from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
-from evaluation.judging.config import JudgeConfig
+from evaluation.judging.config import JudgeConfig, PublishedJudge
 from pipelines.errors import ConfigError
 from pipelines.lab.config import WorldConfig
 
@@ -125,6 +127,48 @@ class Suite:
 
 
 @dataclass(frozen=True, config=STRICT)
+class PublishedFile:
+    """A file of published answers: `path` in the repository, `place` below `root`; both are the bytes of `sha256`.
+
+    `place_sha256` is that of a copy in another form.
+    """
+
+    path: str
+    sha256: str
+    place: str
+    place_sha256: str = ""
+    benchmark: str = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Answers:
+    """Published answers in place of a model's: the set `chosen`, its files by column of the tables.
+
+    They are fetched from a repository at a commit, or taken from the folder `root` where that is given.
+    """
+
+    name: str
+    format: Format
+    repository: str
+    commit: str
+    root: str
+    chosen: str
+    questions: PublishedFile | None
+    sets: Mapping[str, Mapping[str, PublishedFile]]
+
+    @property
+    def files(self) -> Mapping[str, PublishedFile]:
+        """The chosen set's; none where a model answers."""
+        return self.sets[self.chosen] if self.sets else {}
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> Self:
+        if self.sets and self.chosen not in self.sets:
+            raise ValueError(f"answers.chosen is {self.chosen!r}: {closest(self.chosen, self.sets)}")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
 class Native:
     """This project's own scoring alone."""
 
@@ -217,7 +261,7 @@ class Config:
     once nothing of the plan reads them (pipelines.retention).
     """
 
-    profile: Literal["smoke", "lab", "small", "paper"]
+    profile: Literal["smoke", "lab", "small", "paper", "published"]
     seed: Seed
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     tables: tuple[str, ...]
@@ -234,6 +278,7 @@ class Config:
     choose: Choose
     merge: Merge
     data: Data
+    answers: Answers
     train: TrainingConfig
     suite: Suite
     validation: Suite
@@ -245,6 +290,17 @@ class Config:
     preflight: Literal["refuse", "warn"]
     keep: Literal["all", "weights", "scores"]
     gate: Gate
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Column of the tables -> benchmark: of the published answers where there are some, else of the suite."""
+        return {name: file.benchmark for name, file in self.answers.files.items()} or self.suite.benchmarks
+
+    @model_validator(mode="after")
+    def _judge_has_spoken(self) -> Self:
+        if isinstance(self.judge, PublishedJudge) and not self.answers.files:
+            raise ValueError("judge=published takes the verdicts of published answers, and answers=none has none")
+        return self
 
     @model_validator(mode="after")
     def _is_sound(self) -> Self:

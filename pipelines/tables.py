@@ -29,6 +29,11 @@ _PLANNED: Mapping[str, Callable[[Config], Call | None]] = {
     "score": plan.score,
     "checkpoint": plan.checkpoint,
     "choice": plan.choice,  # None where nothing was chosen
+    "published": plan.published_score,
+    "official": plan.official_score,
+    "semantic": plan.semantic_score,
+    "judged": plan.judged_score,  # None where rules alone decide
+    "judge": plan.judging,  # None where nobody is asked
     "items": plan.benchmarks,
     "all": plan.score_of_all,  # None where nothing is left out
     "all_items": plan.all_benchmarks,
@@ -38,7 +43,7 @@ _PLANNED: Mapping[str, Callable[[Config], Call | None]] = {
 Configured = tuple[Table, Row, Config]
 _TABLE = TypeAdapter(Table)
 # What a variant's name leaves out: where it is kept and how it is recorded; and what a folder's name can't hold.
-_NAMELESS = ("profile", "store", "results", "tracker")
+_NAMELESS = ("profile", "store", "results", "tracker", "answers")
 _UNSAFE = re.compile(r"[^\w.,=+\[\]-]")
 _LONGEST_NAME = 150
 _DEFAULT_PAIR = "qwen2_5_vl_r1"
@@ -158,8 +163,7 @@ def _matters(word: str, table: Table, config: Config, own: Sequence[str], overri
     other, _ = compose.load_fitting(own, [each for each in overrides if each != word])
 
     def done(each: Config) -> tuple[Any, ...]:
-        calls = [_PLANNED[role](each) for role in KINDS[table.kind].roles]
-        return effects.effect(each, [call for call in calls if call]), each.seeds, each.results
+        return effects.effect(each, list(planned(table, each).values())), each.seeds, each.results
 
     return done(config) != done(other)
 
@@ -232,7 +236,7 @@ def _check_columns(table: Table, config: Config) -> None:
     Raises:
         ConfigError: it is not; names the closest.
     """
-    known = [*config.suite.benchmarks, AVERAGE]
+    known = [*config.columns, AVERAGE]
     for column in table.columns if KINDS[table.kind].has_scores else ():
         if column.partition("_")[0] not in known:
             raise ConfigError(f"{table.name}: suite {config.suite.name} has no {column!r}; {closest(column, known)}")

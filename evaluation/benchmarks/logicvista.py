@@ -168,6 +168,7 @@ BENCHMARKS = (
         "LogicVista",
         "41c5d33adf33765c399e0e6ae588c061",
         rows=447,
+        facets=("skill",),
         rule=score_logicvista,
         protocol=Protocol(_ASK, read_letters, same_letters),
         protocols={"official": LOGICVISTA, "vlmevalkit": VLMEVALKIT_ALWAYS, "semantic": SEMANTIC},

@@ -29,7 +29,7 @@ from evaluation.engines.replicas import Replica
 log = logging.getLogger(__name__)
 
 _ROOT = Path(__file__).resolve().parents[2]
-_SERVED = "checkpoint"  # the name that every replica serves under
+SERVED = "checkpoint"  # the name that every replica serves under
 _TRIES = 2  # of an item that a living replica refuses
 
 
@@ -128,7 +128,7 @@ class VLLMEngine(Engine):
                 work.done(answered(request, settings, reply.text, reply.finish_reason, tokens))
 
     def _client(self, url: str) -> ChatClient:
-        endpoint = Endpoint(url, _SERVED, key_env="", timeout=self._config.timeout, attempts=2, pause=0.5)
+        endpoint = Endpoint(url, SERVED, key_env="", timeout=self._config.timeout, attempts=2, pause=0.5)
         return ChatClient(endpoint)
 
     def _replica(self, number: int, gpus: str, logs: Path) -> Replica:
@@ -212,7 +212,7 @@ class _Work:
 def serve_command(program: Path, config: VLLMConfig, folder: Path, port: int) -> list[str]:
     """`vllm serve` on a port of this machine; the checkpoint's generation_config is left aside, as everywhere here."""
     asked = {
-        "--served-model-name": _SERVED,
+        "--served-model-name": SERVED,
         "--host": "127.0.0.1",
         "--port": str(port),
         "--dtype": config.dtype,

@@ -29,6 +29,11 @@ OPENINGS = {
         "Measured at the paper's scale with the checkpoints and settings named in provenance.json, over {seeds} "
         "seed(s). Values in [brackets] are the paper's (arXiv 2510.15050)."
     ),
+    "published": (
+        "No model was run. Answers that others published, item by item with their own verdicts, were scored by this "
+        "project's rules and held against those verdicts: how far the scorer of every other report can be trusted. "
+        "Values in [brackets] are the publishers', in Table 1 the paper's (arXiv 2510.15050)."
+    ),
 }
 READING = (
     "Scores are percent: mean ± sample standard deviation over what was made more than once. Intervals are 95%; "
@@ -122,7 +127,7 @@ def _reading(sections: Sequence[Section]) -> str:
     """How to read the numbers, by what varies between the rows of these tables."""
     found = {n.varies for section in sections for row in section.numbers.values() for n in row}
     said = [text for kind, text in VARIES.items() if kind in found]
-    return READING.format(varies=" ".join([*said, SPLIT] if found - {"worlds"} else said))
+    return READING.format(varies=" ".join([*said, SPLIT] if found & {"runs", "questions"} else said))
 
 
 def _section(section: Section) -> list[str]:

@@ -36,7 +36,7 @@ class Source:
     @property
     def is_world(self) -> bool:
         """Whether a lab world drew these items; of benchmark tables only."""
-        return self.manifest["params"]["world"] is not None
+        return self.manifest["params"].get("world") is not None
 
 
 @dataclass(frozen=True)
