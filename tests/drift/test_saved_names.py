@@ -1,4 +1,4 @@
-"""What a training saves goes by its source's names; a tied head that DeepSpeed hands over by itself is no other name."""
+"""What a training saves goes by its source's names; a tied head that DeepSpeed hands over alone is no other name."""
 
 import shutil
 
