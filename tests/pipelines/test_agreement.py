@@ -29,6 +29,9 @@ def test_one_gate_stands_before_all_answers_of_a_pair() -> None:
     found = [gates(*VLLM, *own) for own in (["method=baseline"], ["method=sft", "seed=1"], ["method=ties", "seed=2"])]
     assert [len(each) for each in found] == [1, 1, 1]
     assert len({each[0].key for each in found}) == 1
+    whole = plan.score_of_all(compose.load([*VLLM, "method=baseline"]))
+    assert whole is not None
+    assert [call.key for call in ordered([whole]) if call.stage is stages.AGREEMENT] == [found[0][0].key]
     [gate] = found[0]
     assert gate.inputs["model"].params.role == "mllm"
     assert gates(*VLLM, "method=baseline", "pair=llava_next_dart")[0].key != gate.key
