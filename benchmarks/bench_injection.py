@@ -4,7 +4,7 @@
     python benchmarks/bench_injection.py --device cuda   # one GPU, an LM of the size of Qwen2.5-VL-7B, CUDA events
 
 The release's way is a tensor hook per parameter with a full copy of Delta on every rank, written here from the paper's
-description; `micro_batch`, which the tables run, computes the same without the copy; `step` reads the averaged gradient.
+description; `micro_batch`, which the tables run, computes the same without the copy, `step` from averaged gradients.
 "apply" is what each adds at the optimizer step, "w_eff" what a log line costs under SFT, under DRIFT, and where Delta
 is read from disk for it. Times are taken in one process that changes way at every step, so that a busy machine hits all
 alike; memory is taken in a process of its own for each way. CPU seconds are the process's own.
