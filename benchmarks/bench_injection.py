@@ -4,7 +4,7 @@
     python benchmarks/bench_injection.py --device cuda   # one GPU, an LM of the size of Qwen2.5-VL-7B, CUDA events
 
 The release's way is a tensor hook per parameter with a full copy of Delta on every rank, written here from the paper's
-description; `micro_batch`, which the tables run, computes the same without the copy, `step` from averaged gradients.
+description; `micro_batch` (the tables run it) computes the same without the copy; `step` reads the averaged gradient.
 "apply" is what each adds at the optimizer step, "w_eff" what a log line costs under SFT, under DRIFT, and where Delta
 is read from disk for it. Times are taken in one process that changes way at every step, so that a busy machine hits all
 alike; memory is taken in a process of its own for each way. CPU seconds are the process's own.
@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -90,10 +90,11 @@ def write_prior(size: Size, folder: Path) -> None:
     ReasoningPrior.extract(folder / "mllm", folder / "expert", folder / "prior")
 
 
-def release_hooks(model: nn.Module, prior: ReasoningPrior, alpha: float = -1.0) -> Callable[[], list[Any]]:
+def release_hooks(
+    parameters: Mapping[str, nn.Parameter], prior: ReasoningPrior, alpha: float = -1.0
+) -> Callable[[], list[Any]]:
     """The release's way: every rank keeps every Delta on the host and biases each local gradient in a hook."""
     deltas = {name: prior.read(name, dtype=torch.bfloat16) for name in prior.names}
-    parameters = dict(model.named_parameters())
 
     def hook(delta: Tensor) -> Callable[[Tensor], Tensor]:
         def bias(gradient: Tensor) -> Tensor:
@@ -177,7 +178,7 @@ def _time_ways(
 
     The order rotates: what a step leaves in caches and allocator falls on each way in turn.
     """
-    register = release_hooks(model, prior) if "release" in ways else list
+    register = release_hooks(dict(model.named_parameters()), prior) if "release" in ways else list
     watcher, rows = RunObserver(prior).attach(engine), []
     for repeat in range(repeats + 1):
         for way in ways[repeat % len(ways) :] + ways[: repeat % len(ways)]:

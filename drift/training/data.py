@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils.data import Dataset
@@ -21,6 +21,7 @@ from tqdm import tqdm
 from transformers.processing_utils import ProcessorMixin
 
 from drift.errors import DataError
+from drift.images import open_rgb
 from drift.processing import sizes_by_area
 from drift.training.config import TrainingConfig
 from drift.training.conversations import IMAGE_MARK, Conversation, Turn
@@ -297,10 +298,9 @@ def _tokens(processor: ProcessorMixin, text: str, images: Sequence[Image.Image])
 
 def _open(path: Path, name: str) -> Image.Image:
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{name}: {path} is no readable image ({error})") from error
+        return open_rgb(path)
+    except DataError as error:
+        raise DataError(f"{name}: {path}: {error}") from error
 
 
 def _keys(parts: Sequence[Mapping[str, Tensor]]) -> list[str]:

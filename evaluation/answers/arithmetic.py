@@ -7,6 +7,7 @@ is refused above MAX_LENGTH characters; powers and factorials are bounded.
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 from evaluation.answers.tokens import SYNONYMS, NoValueError, Number, Token, tokens_of
 
@@ -40,6 +41,26 @@ def evaluate(text: str, mixed: bool = False) -> float | None:
     return _value(text.rstrip(". "), mixed, is_prefix=False)
 
 
+def exact(text: str) -> Number | None:
+    r"""As `evaluate` with mixed numbers, but rational values come as Fractions: `1/3`, `0.1`, `2\frac{1}{2}`."""
+    if len(text) > MAX_LENGTH:
+        return None
+    for written, meant in SYNONYMS.items():
+        text = text.replace(written, meant)
+    try:
+        tokens = [
+            Token("number", token.text, Fraction(token.text.replace(",", ""))) if token.kind == "number" else token
+            for token in tokens_of(text.rstrip(". "), False)
+        ]
+        parser = _Parser(tokens, mixed=True)
+        value = parser.expression(0)
+    except (NoValueError, ValueError, OverflowError, ZeroDivisionError):
+        return None
+    if parser.peek() is not None:
+        return None
+    return value if isinstance(value, int | Fraction) or math.isfinite(value) else None
+
+
 def evaluate_prefix(text: str) -> float | None:
     r"""The value of the longest LaTeX expression that `text` begins with, as a LaTeX-to-sympy parser reads it.
 
@@ -59,6 +80,10 @@ def _value(text: str, mixed: bool, is_prefix: bool) -> float | None:
     except (NoValueError, ValueError, OverflowError, ZeroDivisionError):
         return None
     return value if math.isfinite(value) else None
+
+
+def _bits(value: Number) -> int:
+    return 0 if isinstance(value, float) else max(value.numerator.bit_length(), value.denominator.bit_length())
 
 
 class _Parser:
@@ -147,9 +172,10 @@ class _Parser:
         if not self.accept("^"):
             return base
         exponent = self.signed(depth + 1)
-        if abs(exponent) > _MAX_EXPONENT or (isinstance(base, int) and base.bit_length() * abs(exponent) > _MAX_BITS):
+        size = exponent if exponent >= 0 else -exponent
+        if size > _MAX_EXPONENT or _bits(base) * size > _MAX_BITS:
             raise NoValueError
-        value = base**exponent
+        value: Number | complex = base**exponent
         if isinstance(value, complex):
             raise NoValueError
         return value
@@ -177,7 +203,7 @@ class _Parser:
             raise NoValueError
         value = self.expression(depth + 1)
         self.expect(closing)
-        return abs(value) if token.text == "|" else value
+        return -value if token.text == "|" and value < 0 else value
 
     def command(self, name: str, depth: int) -> Number:
         if name in ("frac", "dfrac", "tfrac", "cfrac"):
@@ -185,7 +211,7 @@ class _Parser:
         if name == "pi":
             return math.pi
         if name == "sqrt" and self.accept("["):
-            degree = self.expression(depth + 1)
+            degree = float(self.expression(depth + 1))
             self.expect("]")
             value = self.argument(depth)
             if value < 0:
@@ -193,9 +219,9 @@ class _Parser:
             return float(value) ** (1 / degree)
         if name == "log":
             base = self.argument(depth) if self.accept("_") else 10.0
-            return math.log(self.argument(depth)) / math.log(base)
+            return math.log(float(self.argument(depth))) / math.log(float(base))
         if name in _FUNCTIONS:
-            return _FUNCTIONS[name](self.argument(depth))
+            return _FUNCTIONS[name](float(self.argument(depth)))
         raise NoValueError
 
     def argument(self, depth: int) -> Number:
@@ -205,7 +231,8 @@ class _Parser:
             previous = self.tokens[self.position - 1]
             if previous.kind == "command" and previous.text.endswith("frac"):
                 self.tokens[self.position : self.position + 1] = [
-                    Token("number", digits, int(digits)) for digits in (token.text[0], token.text[1:])
+                    Token("number", digits, type(token.value)(int(digits)))
+                    for digits in (token.text[0], token.text[1:])
                 ]
         if depth > _MAX_DEPTH:
             raise NoValueError

@@ -1,46 +1,50 @@
-"""Reads the chosen option out of a response: a letter, a set of letters, or the text of an option.
-
-The rules run from the explicit to the implied, and the first that fires decides: a bare letter, a box, a closing phrase
-("the answer is (B)"), one letter in parentheses, the text of exactly one option, a yes or no. Nothing is guessed.
-"""
+"""Option letters and option texts in a response, by how explicit they are. No benchmark is named here."""
 
 import re
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 
-from evaluation.answers.text import marked_answers, own_answer, plain, sentences, without_examples, without_refuted
-
 _TAIL = 4_000
 _LIKENESS = 0.88
 _LIKENESS_LENGTH = 80
-_BARE = re.compile(r"[\s\"'“”*]{0,5}[(\[（【]?\s?([A-Z])\s?[)\]）】]?\s{0,3}[.:,;、]?[\s\"'*]{0,5}(?:</s>)?")
-_LEADING = re.compile(r"\s{0,3}(?:[(\[（]\s?([A-Z])\s?[)\]）]|([A-Z])\s?(?:[.:)）、]|\n|$)(?!\w))")
-_WHO = r"(?:answers?|options?|choices?|letters?|答案|选项|选择|结论)"
+_BARE = re.compile(r"[\s\"'“”*>#_-]{0,6}[(\[（【]?\s?([A-Z])\s?[)\]）】]?\s{0,3}[.:,;、。!]?[\s\"'*_]{0,5}")
+_LABEL = re.compile(
+    r"[\s\"'“*>-]{0,5}(?:[(\[（【]\s?([A-Z])\s?[)\]）】]|([A-Z])(?=\s?[.:)）、,(=–—-]|\s?\n))[\s.:)）、,=–—*-]{0,5}"
+)
+_WHO = r"(?:answers?|ans|options?|choices?|letters?|solution|答案|选项|选择|结论)"
 _VERB = (
-    r"(?:\s{0,3}(?:is|are|was|be|becomes|would be|should be|will be|must be|seems to be|appears to be|=|:|：|是|为|"
-    r"应为|应该是|选))"
+    r"(?:\s{0,3}(?:is|are|was|be|becomes|would be|should be|will be|must be|has to be|seems to be|appears to be|=|:|：|"
+    r"是|为|应为|应该是|选|[-–—]{1,2}|→|⇒|=>))"
 )
 _FILLER = (
-    r"(?:\s{0,3}(?:therefore|thus|indeed|likely|most likely|probably|closest to|option|choice|letter|answer|labell?ed|"
-    r"given by|the|as|:|：|选项|is|>))"
+    r"(?:[\s\"'*(]{0,3}(?:therefore|thus|indeed|likely|most likely|probably|clearly|closest to|option|choice|letter|"
+    r"answer|labell?ed|given by|the|as|:|：|选项|is|>|：))"
 )
-_LETTER = r"[\s\"'“*$]{0,4}[(\[（【{]?\s?([A-Z])(?![A-Za-z'’]|\s?[=+<>]|\s[a-z])"
-_LETTER_LOOSE = r"[\s\"'“*$]{0,4}[(\[（【{]\s?([A-Z])\s?[)\]）】}]"
-_PHRASES = tuple(
+_NO_LIST = r"(?![)\]）】}\"'*]{0,2}\s{0,3}(?:[,/&、]|and\b|or\b|和|或)\s{0,3}(?:and |or )?[(\[（]?[A-Z]\b(?!['’]))"
+_LETTER = rf"[\s\"'“*$_]{{0,6}}[(\[（【{{]?\s?([A-Z])(?![A-Za-z'’_]|\s?[=+<>≠]|\s[a-z]|-\w){_NO_LIST}"
+_LOOSE = rf"[\s\"'“*$_]{{0,6}}[(\[（【{{]\s?([A-Z])\s?[)\]）】}}]{_NO_LIST}"
+_STATED = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"(?i:{_WHO})(?i:[^.\n。]{{0,40}}?{_VERB}){{1,2}}(?i:{_FILLER}){{0,3}}(?:{_LETTER_LOOSE}|{_LETTER})",
-        rf"(?i:{_WHO})(?i:{_FILLER}){{0,2}}(?:{_LETTER_LOOSE}|{_LETTER})",
-        rf"(?i:choose|selects?|pick|go with|corresponds? to|选择?)(?i:{_FILLER}){{0,3}}(?:{_LETTER_LOOSE}|{_LETTER})",
-        rf"(?:{_LETTER_LOOSE}|\b([A-Z])\b)[^.\n。]{{0,80}}?\s(?i:is|as)\s(?i:the|therefore the)?\s?"
-        rf"(?i:correct|right|best|final)\s(?i:answer|option|choice)",
+        rf"(?i:{_WHO})(?i:[^.\n。]{{0,40}}?{_VERB}){{1,2}}(?i:{_FILLER}){{0,3}}(?:{_LOOSE}|{_LETTER})",
+        rf"(?i:\banswer|\bans|答案)(?i:{_FILLER}){{0,2}}(?:{_LOOSE}|{_LETTER})",
+        rf"(?i:choose|chose|selects?|selected|pick(?:ed)?|go(?:ing)? with|corresponds? to|matches|故?选择?)"
+        rf"(?i:{_FILLER}){{0,3}}(?:{_LOOSE}|{_LETTER})",
+        rf"(?:{_LOOSE}|\b([A-Z])\b)[^.\n。]{{0,80}}?\s(?i:is|as|seems|looks)\s(?i:the |therefore the |my |our )?\s?"
+        rf"(?i:correct|right|best|final|answer|choice)\b",
+        rf"(?:\b([A-Z])|{_LOOSE})\s?(?:是|为)?正确",
     )
+)  # fmt: skip
+_NAMED = re.compile(rf"(?i:{_WHO})(?i:{_FILLER}){{0,2}}(?:{_LOOSE}|{_LETTER})")
+_CONCLUDED = re.compile(
+    r"(?i:(?:^|\b)(?:so|thus|therefore|hence|it'?s|it is|that'?s|this is|must be|i (?:say|think|believe|guess)|因此"
+    r"|所以|故|选)|∴|→|⇒|=>)[\s,:：*(]{0,4}(?i:it'?s |it is |it must be |option |choice |选项)?"
+    r"[\s*(\[$\"]{0,3}([A-Z])[)\]*$\"]{0,3}\s?[.!。]?\s*$"
 )
 _PARENTHESISED = re.compile(r"[(（\[]\s?([A-Z])\s?[)）\]]")
 _WORDS = re.compile(r"[^\W\d_]+")
 _DECIMAL = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+")
 _GLUED = re.compile(r"\d\s?([A-Z])")
-_LABELLED = re.compile(r"\s{0,3}\(?[A-Z]{1,2}[).:]\s")
 _STANDING = re.compile(r"(?<![A-Za-z0-9'’(])([A-Z])(?![A-Za-z0-9'’)])")
 
 
@@ -50,37 +54,69 @@ def bare_letter(text: str, letters: Sequence[str]) -> str | None:
     return match.group(1) if match and match.group(1) in letters else None
 
 
-def leading_letter(text: str, letters: Sequence[str]) -> str | None:
-    """The letter that a text opens with as a label: `B. text`, `(B) text`."""
-    match = _LEADING.match(text)
+def label(text: str, letters: Sequence[str]) -> tuple[str, str] | None:
+    """(letter, what follows) of a text that opens with a label: `B. text`, `(B) text`, `B: text`."""
+    match = _LABEL.match(text)
     letter = (match.group(1) or match.group(2)) if match else None
-    return letter if letter in letters else None
+    return (letter, text[match.end() :].strip()) if match and letter and letter in letters else None
 
 
-def phrase_letter(text: str, letters: Sequence[str]) -> str | None:
-    """The letter of the last closing phrase, such as `the correct answer is (B)`."""
-    best: tuple[int, str] | None = None
-    for pattern in _PHRASES:
-        for match in pattern.finditer(text[-_TAIL:]):
-            letter = next(group for group in match.groups() if group)
-            if letter in letters and (best is None or match.end() > best[0]):
-                best = (match.end(), letter)
-    return best[1] if best else None
+def stated_letter(text: str, letters: Sequence[str]) -> tuple[str, str] | None:
+    """(letter, words) of the last statement of an answer, such as `the correct answer is (B)`."""
+    return _last(_STATED, text[-_TAIL:], letters)
 
 
-def option_by_text(text: str, options: Mapping[str, str]) -> str | None:
-    """The option whose text is the whole answer, or the only one that occurs in it as whole words."""
-    answer = _fold(text)
-    folded = {letter: _fold(option) for letter, option in options.items()}
-    exact = [letter for letter, option in folded.items() if option and option == answer]
-    if len(exact) == 1:
-        return exact[0]
+def named_letter(text: str, letters: Sequence[str]) -> tuple[str, str] | None:
+    """(letter, words) of the last mention of an option by its letter, such as `option (B)`."""
+    return _last((_NAMED,), text[-_TAIL:], letters)
+
+
+def concluded_letter(sentence: str, letters: Sequence[str]) -> str | None:
+    """The letter that a closing sentence ends with after a word of conclusion: `Therefore, C.`"""
+    match = _CONCLUDED.search(sentence[-200:])
+    return match.group(1) if match and match.group(1) in letters else None
+
+
+def marked_letters(text: str, letters: Sequence[str]) -> list[str]:
+    """The distinct letters in parentheses, in order."""
+    return list(dict.fromkeys(letter for letter in _PARENTHESISED.findall(text) if letter in letters))
+
+
+def standing_letter(text: str, letters: Sequence[str]) -> str | None:
+    """The only letter that stands alone in a short text, `A` and `I` apart."""
+    if (glued := _GLUED.fullmatch(text.strip(" ."))) and glued.group(1) in letters:
+        return glued.group(1)
+    standing = {letter for letter in _STANDING.findall(text) if letter in letters and letter not in "AI"}
+    return standing.pop() if len(standing) == 1 and len(text) < 400 else None
+
+
+def option_exact(text: str, options: Mapping[str, str]) -> str | None:
+    """The option whose text is the whole answer."""
+    for key in (_squeezed, _singular):
+        answer = key(text)
+        found = [letter for letter, option in options.items() if answer and key(option) == answer]
+        if found:
+            return found[0] if len({options[letter] for letter in found}) == 1 else None
+    return None
+
+
+def options_mentioned(text: str, options: Mapping[str, str]) -> list[str]:
+    """The options whose texts occur in the text as whole words, those inside a longer one apart."""
+    answer = fold(text)
+    folded = {letter: fold(option) for letter, option in options.items()}
     # One letter as an option's text is an article or a label in a sentence; digits are not.
     worded = {letter: option for letter, option in folded.items() if len(option) > 1 or option.isdigit()}
     present = [letter for letter, option in worded.items() if _contains(answer, option)]
     # "quarter" inside "quarter past" is no mention of its own.
-    longest = [a for a in present if not any(a != b and _contains(folded[b], folded[a]) for b in present)]
-    return longest[0] if len(longest) == 1 else None
+    return [a for a in present if not any(a != b and _contains(folded[b], folded[a]) for b in present)]
+
+
+def option_by_text(text: str, options: Mapping[str, str]) -> str | None:
+    """The option whose text is the whole answer, or the only one that occurs in it as whole words."""
+    if letter := option_exact(text, options):
+        return letter
+    found = options_mentioned(text, options)
+    return found[0] if len(found) == 1 else None
 
 
 def option_by_value(text: str, options: Mapping[str, str]) -> str | None:
@@ -106,10 +142,10 @@ def option_by_words(text: str, options: Mapping[str, str]) -> str | None:
 
 def option_by_likeness(text: str, options: Mapping[str, str]) -> str | None:
     """The only option that a short answer nearly spells (`Capacitor` is the option `Capacitator`)."""
-    answer = _fold(text)
+    answer = fold(text)
     if not 4 <= len(answer) <= _LIKENESS_LENGTH or "\\" in answer or any(sign.isdigit() for sign in answer):
         return None
-    folded = {letter: _fold(option) for letter, option in options.items()}
+    folded = {letter: fold(option) for letter, option in options.items()}
     found = [
         letter
         for letter, option in folded.items()
@@ -118,100 +154,46 @@ def option_by_likeness(text: str, options: Mapping[str, str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def choose(response: str, options: Mapping[str, str], commits: bool = False) -> tuple[str, str] | None:
-    """(letter, rule) of the option that `response` settles on; None when it settles on none.
-
-    Args:
-        response: the answer part.
-        options: letter -> text; the texts may equal the letters.
-        commits: read as an extraction model does that must name an option: the last closing phrase counts even where
-            the model had gone on to another question, and the last of a mere list of options is taken.
-    """
-    letters = list(options)
-    for inside, rule in marked_answers(response):
-        if letter := _inside(plain(inside), options):
-            return letter, rule
-    text = own_answer(plain(response)[-_TAIL * 3 :])
-    if letter := bare_letter(text, letters):
-        return letter, "bare_letter"
-    if letter := _exact(text, options):
-        return letter, "option_text"
-    lines = [line for line in text.split("\n") if line.strip()]
-    if not commits and len(lines) > 1 and all(_LABELLED.match(line) for line in lines):
-        return None  # a list of labelled options and nothing else repeats the choices and settles on none
-    text = without_refuted(text)
-    whole = without_refuted(without_examples(plain(response)[-_TAIL * 3 :])) if commits else text
-    if letter := phrase_letter(whole, letters) or phrase_letter(text, letters):
-        return letter, "phrase"
-    return _implied(text, options)
-
-
 def unbraced(text: str) -> str:
     """The text without space around it, and without the braces around the rest."""
     text = text.strip()
     return text[1:-1].strip() if text.startswith("{") and text.endswith("}") else text
 
 
-def _inside(text: str, options: Mapping[str, str]) -> str | None:
-    letters, text = list(options), unbraced(text)
-    return (
-        bare_letter(text, letters)
-        or bare_letter(text.upper(), letters)
-        or _exact(text, options)
-        or leading_letter(text, letters)
-        or phrase_letter(text, letters)
-        or option_by_text(text, options)
-        or option_by_value(text, options)
-    )
+def fold(text: str) -> str:
+    """The text without case, spelled degrees, quotes and spaces beyond one."""
+    text = text.casefold().replace("\\%", "%")
+    for degree in ("^{\\circ}", "^\\circ", " degrees"):
+        text = text.replace(degree, "°")
+    return re.sub(r"\s+", " ", text).strip(" .\"'`*")
 
 
-def _exact(text: str, options: Mapping[str, str]) -> str | None:
-    answer = _fold(text).replace(" ", "")
-    found = [letter for letter, option in options.items() if answer and _fold(option).replace(" ", "") == answer]
-    return found[0] if found and len({options[letter] for letter in found}) == 1 else None
-
-
-def _implied(text: str, options: Mapping[str, str]) -> tuple[str, str] | None:
-    letters = list(options)
-    marked = {letter for letter in _PARENTHESISED.findall(text) if letter in letters}
-    if len(marked) == 1:
-        return marked.pop(), "only_marked"
-    if not marked and (letter := leading_letter(text, letters)):
-        return letter, "leading_letter"
-    for part in reversed(sentences(text)[-3:]):
-        if letter := option_by_text(part, options):
-            return letter, "option_text"
-        if len(found := {letter for letter in _PARENTHESISED.findall(part) if letter in letters}) == 1:
-            return found.pop(), "last_marked"
-        if letter := option_by_value(part, options):
-            return letter, "option_value"
-        if letter := option_by_words(part, options):
-            return letter, "option_words"
-    if letter := option_by_text(text[:2_000], options):
-        return letter, "option_text"
-    if letter := option_by_likeness(text, options):
-        return letter, "likeness"
-    if (glued := _GLUED.fullmatch(text.strip(" ."))) and glued.group(1) in letters:
-        return glued.group(1), "only_letter"
-    standing = {letter for letter in _STANDING.findall(text) if letter in letters and letter not in "AI"}
-    if len(standing) == 1 and len(text) < 400:
-        return standing.pop(), "only_letter"
-    return None
+def _last(patterns: Sequence[re.Pattern[str]], text: str, letters: Sequence[str]) -> tuple[str, str] | None:
+    best: tuple[int, str, str] | None = None
+    for pattern in patterns:
+        for match in pattern.finditer(text):
+            letter = next(group for group in match.groups() if group)
+            if letter in letters and (best is None or match.end() > best[0]):
+                best = (match.end(), letter, match.group().strip())
+    return best[1:] if best else None
 
 
 def _decimal(text: str) -> float:
     return float(text.replace(",", ""))
 
 
+def _squeezed(text: str) -> str:
+    return fold(text).replace(" ", "")
+
+
+def _singular(text: str) -> str:
+    words = fold(text).split()
+    words = words[1:] if words[:1] in (["the"], ["a"], ["an"]) and len(words) > 1 else words
+    return "".join(_stem(word) for word in words) if all(word.isalpha() for word in words) else ""
+
+
 def _stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") else word
-
-
-def _fold(text: str) -> str:
-    text = text.casefold().replace("\\%", "%")
-    for degree in ("^{\\circ}", "^\\circ", " degrees"):
-        text = text.replace(degree, "°")
-    return re.sub(r"\s+", " ", text).strip(" .\"'`*")
 
 
 def _contains(text: str, option: str) -> bool:

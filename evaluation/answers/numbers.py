@@ -1,17 +1,16 @@
 """Reads the number that a response settles on: boxed, after a closing phrase, or said in its last sentences."""
 
 import re
+from dataclasses import dataclass
 
 from evaluation.answers.arithmetic import evaluate
-from evaluation.answers.text import is_refusal, marked_answers, own_answer, plain, sentences, without_courtesies
+from evaluation.answers.counting import counted, repeats
+from evaluation.answers.marks import marks
+from evaluation.answers.numerals import WORDS
+from evaluation.answers.text import is_looping, is_refusal, own_answer, plain, sentences, without_courtesies
+from evaluation.answers.typed import Quantity, normal, typed
 
 _TAIL = 6_000
-_UNITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_TEENS = ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
-_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-WORDS = {word: value for value, word in enumerate((*_UNITS, *_TEENS))} | {
-    word: 10 * (k + 2) for k, word in enumerate(_TENS)
-}
 _WORDS = "|".join(sorted([*WORDS, "no", "none", "a hundred", "one hundred"], key=len, reverse=True))
 NUMBER = r"[-−]?\$?(?<!\d)(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\s?/\s?\d+(?:\.\d+)?)?|[-−]?(?<!\d)\.\d+"
 _FRACTION = r"-?\\[dt]?frac\s?\{[^{}]{1,20}\}\s?\{[^{}]{1,20}\}"
@@ -21,15 +20,19 @@ _ABOUT = (
     r"|=|:|\$|\\approx))"
 )
 _THERE = r"\bthere (?:are|is|were|was|will be|would be|remains?|must be)(?: now)?"
-_PHRASES = tuple(
-    re.compile(pattern, re.I)
-    for pattern in (
-        rf"(?:answer|答案)(?:[^.\n。]{{0,60}}?(?:\bis\b|:|=|是|为|：))?{_ABOUT}{{0,3}}\s{{0,3}}[(\[*]{{0,3}}\s?{_VALUE}",
-        rf"{_THERE}{_ABOUT}{{0,3}}\s{{0,3}}[*]{{0,2}}{_VALUE}",
-    )
+_ANSWER = re.compile(
+    rf"(?:answer|答案)(?:[^.\n。]{{0,60}}?(?:\bis\b|:|=|是|为|：))?{_ABOUT}{{0,3}}\s{{0,3}}[(\[*]{{0,3}}\s?{_VALUE}",
+    re.I,
 )
+_THERE_ARE = re.compile(rf"{_THERE}{_ABOUT}{{0,3}}\s{{0,3}}[*]{{0,2}}{_VALUE}", re.I)
+_EVIDENCE = 200
 _COPULA = re.compile(
-    rf"(?:\b(?:is|was|are|were|be|equals?|to|of|has|have|=|≈|:)|=|≈|:){_ABOUT}{{0,3}}\s{{0,3}}[*(]{{0,3}}\s?{_VALUE}",
+    rf"(?:\b(?:is|was|are|were|be|equals?|to|of|has|have|needs?|costs?|gets?|spends?|pays?|=|≈|:)|=|≈|:){_ABOUT}{{0,3}}\s{{0,3}}[*(]{{0,3}}\s?{_VALUE}",
+    re.I,
+)
+_CONCLUSION = re.compile(r"\W{0,4}(?:so|thus|therefore|hence|in total|in conclusion|overall)\b", re.I)
+_IS = re.compile(
+    rf"(?:\b(?:is|was|are|were|equals?)\b|=){_ABOUT}{{0,3}}\s{{0,3}}[*(]{{0,3}}\s?(?P<value>{_FRACTION}|{NUMBER})(?!:\d)",
     re.I,
 )
 _ANY = re.compile(_VALUE, re.I)
@@ -51,39 +54,83 @@ def parse_number(text: str) -> float | None:
     return evaluate(text.replace("$", "").replace("\\%", "%").rstrip("% "), mixed=True)
 
 
-def find_number(response: str, question: str = "", commits: bool = False) -> tuple[float, str] | None:
-    """(value, rule) of the number that the answer part of a response settles on; None when it holds none.
+@dataclass(frozen=True)
+class Found:
+    """A number, the rule that found it, and the words it went by."""
+
+    value: float
+    rule: str
+    evidence: str = ""
+
+
+def find_number(response: str, question: str = "", commits: bool = False) -> Found | None:
+    """The number that the answer part of a response settles on; None when it holds none.
 
     Args:
         response: the answer part.
-        question: tells a year that is asked for from other numbers in the same sentence.
+        question: tells the sentence that answers it, and a year that is asked for, from others.
         commits: read as an extraction model does that must name a number, from the whole text to its end.
     """
-    for inside, rule in marked_answers(response):
-        if (value := _inside(inside)) is not None:
-            return value, rule
-    bold = _BOLD.findall(response[-_TAIL:])
+    for mark in marks(response):
+        if (value := _inside(mark.text)) is not None:
+            return Found(value, mark.rule, mark.evidence[:_EVIDENCE])
     text = plain(response)[-_TAIL:]
     text = without_courtesies(text) if commits else own_answer(text)
     if len(text) <= 60 and (value := parse_number(text.rstrip("."))) is not None:
-        return value, "whole"
+        return Found(value, "whole", text)
     parts = [part for part in sentences(text) if _ANY.search(part) and not is_refusal(part)]
-    if _ASKS_YEAR.search(question):
-        years = [year for part in parts for year in _YEAR.findall(part)]
-        return (float(years[-1]), "year") if years else None
-    for part in reversed(parts):
-        if (value := _last(_PHRASES[0], part)) is not None:
-            return value, "phrase"
-    if bold and (value := _inside(bold[-1])) is not None:
-        return value, "bold"
+    if stated := _stated(response, parts, question):
+        return stated
+    if not commits and is_looping(parts):
+        return None
     for part in reversed(parts[-3:]):
-        for pattern in (_OUT_OF, _PHRASES[1], _COPULA, _ANY):
+        for pattern, rule in ((_OUT_OF, "out_of"), (_THERE_ARE, "there"), (_COPULA, "copula"), (_ANY, "last_number")):
             if (value := _last(pattern, part)) is not None:
-                return value, "last_sentence"
+                return Found(value, rule, part[:_EVIDENCE])
     return None
 
 
+def _stated(response: str, parts: list[str], question: str) -> Found | None:
+    """A year that was asked for, the stated answer, the sentence that repeats the question, bold text."""
+    asks_year = bool(_ASKS_YEAR.search(question))
+    pattern = _YEAR if asks_year else None
+    for part in reversed(parts):
+        if (value := _last(_ANSWER, part)) is not None and (not asks_year or _is_year(value)):
+            return Found(value, "phrase", part[:_EVIDENCE])
+    places = parts[-1:] if len(parts) > 1 and _CONCLUSION.match(parts[-1]) else []
+    for part in (*parts[-1:], *parts[:1]):
+        if not asks_year and (count := counted(part, question)) and (value := parse_number(count)) is not None:
+            return Found(value, "counted", part[:_EVIDENCE])
+    for part in () if places else parts[:1]:
+        if repeats(part, question) and (value := _first(part, question, pattern)) is not None:
+            return Found(value, "restated", part[:_EVIDENCE])
+    bold = _BOLD.findall(response[-_TAIL:])
+    if bold and (value := _inside(bold[-1])) is not None and (not asks_year or _is_year(value)):
+        return Found(value, "bold", bold[-1])
+    if asks_year and (years := [year for part in parts for year in _YEAR.findall(part)]):
+        return Found(float(years[-1]), "year", years[-1])
+    return None
+
+
+def _is_year(value: float) -> bool:
+    return value == int(value) and _YEAR.fullmatch(str(int(value))) is not None
+
+
+def _first(sentence: str, question: str, year: re.Pattern[str] | None) -> float | None:
+    """The only year of a sentence, or the number after its verb."""
+    if year is not None:
+        years = set(year.findall(sentence))
+        return float(years.pop()) if len(years) == 1 else None
+    found = _THERE_ARE.search(sentence) or _IS.search(sentence)
+    own = [number for number in _ANY.findall(sentence) if number not in question]
+    is_plain = not (_OUT_OF.search(sentence) or sentence.startswith(("To ", "If "))) and len(own) <= 1
+    return parse_number(found.group("value")) if found and is_plain else None
+
+
 def _inside(text: str) -> float | None:
+    kind = typed(normal(text))
+    if isinstance(kind, Quantity):
+        return float(kind.value)
     text = plain(text)
     value = parse_number(text)
     if value is not None:

@@ -1,56 +1,282 @@
-"""What a careful reader takes a multiple-choice response to say: the shared part of every `semantic` mode.
+"""The one reader of multiple-choice answers: which option a response settles on, by which words, or that it can't tell.
 
-A boxed answer is a statement: when it is no option and no closing phrase follows, the response chose none, whatever
-else its text mentions. Letters come before meanings, meanings (an option's value) before mentions.
+Rules run from the explicit to the implied, and the first that fires decides: a mark, a letter alone, a label, a stated
+letter, a letter alone on the last line, a stated value that means one option, the only letter in parentheses, the only
+option that is mentioned. What rules get right in less than 95% of their verdicts (benchmarks/bench_reader.py) is left
+unmatched, for a judge; `commits` reads on, as a published extraction does that must name an option.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
+from evaluation.answers import letters as found_by
+from evaluation.answers.counting import repeats
 from evaluation.answers.equality import same_answer
-from evaluation.answers.final import final_answer
-from evaluation.answers.letters import bare_letter, choose, leading_letter, option_by_text, phrase_letter, unbraced
-from evaluation.answers.text import marked_answers, own_answer, plain, without_refuted
+from evaluation.answers.final import Closing, closing
+from evaluation.answers.marks import Mark, is_contradicting, marks
+from evaluation.answers.text import is_refusal, own_answer, plain, sentences, without_examples, without_refuted
+from evaluation.answers.typed import Quantity, normal, typed
+from evaluation.answers.yesno import stated_yes_or_no
 
 _LONGEST = 200
+_TAIL = 12_000
+_LISTED = re.compile(r"\s{0,3}\(?[A-Z]{1,2}[).:]\s")
+_NEGATED = re.compile(
+    r"\b(?:not|n't|neither|nor|cannot|except|unlikely|instead of|rather than|may|might|could)\b|\?", re.I
+)
 
 
-def read_option(text: str, options: Mapping[str, str]) -> tuple[str | None, str | None, str]:
-    """(letter, text, rule) of the answer part `text` of a response to a question with `options` (letter -> text).
+@dataclass(frozen=True)
+class Reading:
+    """What a response was taken to say.
 
-    The letter is of the option chosen, None for none; the text what the response said, None when nothing can be read.
+    Attributes:
+        letter: the option chosen, None for none of them.
+        said: the answer as it stands in the response, None for nothing.
+        rule: what read it.
+        evidence: the words it went by.
+        conflict: two marks, or a label and the text after it, name different options.
+        unmatched: no rule that is good enough can tell.
     """
-    if marked := marked_answers(text):
-        inside, rule = marked[0]
-        letter = _letter(inside, options) or by_meaning(inside, options)
-        if not any("\\" in option for option in options.values()):
-            letter = letter or option_by_text(plain(inside), options)
-        letter = letter or phrase_letter(plain(text.rpartition(inside)[2]), list(options))
-        return letter, letter or inside[:_LONGEST], rule
-    letters = list(options)
-    own = own_answer(plain(text))
-    if letter := bare_letter(own, letters):
-        return letter, letter, "bare_letter"
-    if letter := phrase_letter(without_refuted(own), letters):
-        return letter, letter, "phrase"
-    closing = final_answer(text)
-    if closing and (letter := _letter(closing[0], options) or by_meaning(closing[0], options)):
-        return letter, letter, f"{closing[1]}_value"
-    if found := choose(text, options):
-        return found[0], *found
-    return None, closing[0][:_LONGEST] if closing and closing[1] != "copula" else None, "no_option"
+
+    letter: str | None
+    said: str | None
+    rule: str
+    evidence: str = ""
+    conflict: bool = False
+    unmatched: bool = False
 
 
-def by_meaning(answer: str, options: Mapping[str, str]) -> str | None:
+NOTHING = Reading(None, None, "unmatched", unmatched=True)
+
+
+def read_option(text: str, options: Mapping[str, str], question: str = "", *, commits: bool = False) -> Reading:
+    """The option that the answer part `text` of a response settles on.
+
+    Args:
+        text: the answer part.
+        options: letter -> text; the texts may be empty, or equal the letters.
+        question: tells the sentence that answers it.
+        commits: read as an extraction model does that must name an option, by weaker rules and to the end of the text.
+    """
+    if found := marks(text):
+        return _from_marks(text, found, options)
+    own = own_answer(plain(text)[-_TAIL:])
+    for reading in _explicit(own, options):
+        return reading
+    is_yes_no = {option.strip().casefold() for option in options.values()} == {"yes", "no"}
+    if not commits and _is_list(own, options):
+        return NOTHING  # the choices repeated, and none of them chosen
+    said = without_refuted(own)
+    whole = without_refuted(without_examples(plain(text)[-_TAIL:])) if commits else said
+    for reading in _stated(whole if commits else said, own, options):
+        return reading if commits else replace(reading, conflict=_is_taken_back(reading, own, options))
+    for reading in _yes_or_no(own, options):
+        return reading
+    for reading in _restated(own, options, question):
+        return reading
+    value = closing(text)
+    if value and (letter := _by_value(value.text, options)):
+        return Reading(letter, letter, f"{value.rule}_value", value.evidence)
+    if value and value.rule == "phrase" and (labelled := found_by.label(value.text, list(options))):
+        return Reading(labelled[0], labelled[0], "phrase", value.evidence)
+    for reading in _implied(said, {} if is_yes_no else options):
+        return reading
+    if commits:
+        return NOTHING if is_yes_no else next(_guessed(said, options), NOTHING)
+    return _none_of_them(value, options)
+
+
+def by_meaning(answer: str, options: Mapping[str, str], *, symbolic: bool = True) -> str | None:
     """The only option that means the same as `answer`."""
-    found = [letter for letter, option in options.items() if same_answer(option, answer)]
+    found = [letter for letter, option in options.items() if same_answer(option, answer, symbolic=symbolic)]
     return found[0] if len(found) == 1 else None
 
 
-def _letter(text: str, options: Mapping[str, str]) -> str | None:
-    letters, short = list(options), unbraced(plain(text))
-    return (
-        bare_letter(short, letters)
-        or bare_letter(short.upper(), letters)
-        or leading_letter(short, letters)
-        or phrase_letter(short, letters)
-    )
+def _from_marks(text: str, found: list[Mark], options: Mapping[str, str]) -> Reading:
+    mark = found[0]
+    inside = found_by.unbraced(plain(mark.text))
+    reading = Reading(None, mark.text[:_LONGEST], mark.rule, mark.evidence[:_LONGEST])
+    letter, follows = _lettered(inside, options)
+    after = plain(text[mark.end :]) if mark.rule == "boxed" else ""
+    if letter:
+        value = _by_value(follows, options, symbolic=False) if follows else _value_after(after, options)
+        others = [_lettered(found_by.unbraced(plain(other.text)), options)[0] for other in found[1:]]
+        is_split = (value or letter) != letter or any(other not in (None, letter) for other in others)
+        return replace(reading, letter=letter, said=letter, conflict=is_split)
+    letter = _by_value(inside, options)
+    if letter is None and not any("\\" in option for option in options.values()):
+        letter = found_by.option_by_text(inside, options)
+    later = found_by.stated_letter(after, list(options))
+    if letter or later:
+        chosen = letter or (later[0] if later else None)
+        return replace(reading, letter=chosen, said=chosen, conflict=bool(letter and later and later[0] != letter))
+    is_value = isinstance(typed(normal(mark.text)), Quantity)
+    return replace(reading, unmatched=not is_value, conflict=is_contradicting(found))
+
+
+def _lettered(text: str, options: Mapping[str, str]) -> tuple[str | None, str]:
+    """(letter, what follows it) of a short marked text."""
+    names = list(options)
+    for spelled in (text, text.upper()):
+        if letter := found_by.bare_letter(spelled, names):
+            return letter, ""
+    if found_by.option_exact(text, options):
+        return None, ""
+    if labelled := found_by.label(text, names):
+        return labelled
+    stated = found_by.stated_letter(text, names) or found_by.named_letter(text, names)
+    return (stated[0], "") if stated else (None, "")
+
+
+def _value_after(text: str, options: Mapping[str, str]) -> str | None:
+    """The option that a statement after the mark means by its value."""
+    value = closing(text) if text.strip() else None
+    return _by_value(value.text, options, symbolic=False) if value and value.rule == "phrase" else None
+
+
+def _explicit(own: str, options: Mapping[str, str]) -> Iterator[Reading]:
+    """A letter alone, an option's text alone, or one label with its text."""
+    names = list(options)
+    if letter := found_by.bare_letter(own, names):
+        yield Reading(letter, letter, "bare_letter", own.strip())
+    if letter := found_by.option_exact(own, options):
+        yield Reading(letter, letter, "option_exact", own[:_LONGEST])
+    if "\n" not in own.strip() and (labelled := found_by.label(own, names)):
+        letter, follows = labelled
+        others = set(found_by.marked_letters(follows, names)) - {letter}
+        own_text = options[letter].strip()
+        if own_text and found_by.fold(follows).startswith(found_by.fold(own_text)):
+            others = set()
+        if not others and len(follows) <= max(80, 2 * len(own_text)):
+            value = _by_value(follows, options, symbolic=False)
+            yield Reading(letter, letter, "label", own[:_LONGEST], conflict=(value or letter) != letter)
+
+
+def _stated(said: str, own: str, options: Mapping[str, str]) -> Iterator[Reading]:
+    names = list(options)
+    if stated := found_by.stated_letter(said, names) or found_by.stated_letter(own, names):
+        yield Reading(stated[0], stated[0], "phrase", stated[1][:_LONGEST])
+    lines = [line for line in own.split("\n") if line.strip()]
+    if first := _opening(lines, options):
+        yield first
+    if lines and (letter := found_by.bare_letter(lines[-1].strip(), names)):
+        yield Reading(letter, letter, "last_letter", lines[-1].strip())
+    if (parts := sentences(own)) and (letter := found_by.concluded_letter(parts[-1], names)):
+        yield Reading(letter, letter, "concluded", parts[-1][:_LONGEST])
+    if lines and (labelled := found_by.label(lines[-1], names)) and not _is_list(own, options):
+        letter, follows = labelled
+        if options[letter] and found_by.fold(follows).rstrip(".") == found_by.fold(options[letter]).rstrip("."):
+            yield Reading(letter, letter, "last_label", lines[-1][:_LONGEST])
+    marked = found_by.marked_letters(said, names)
+    if (named := found_by.named_letter(said, names)) and set(marked) <= {named[0]}:
+        yield Reading(named[0], named[0], "named", named[1][:_LONGEST])
+
+
+def _opening(lines: list[str], options: Mapping[str, str]) -> Reading | None:
+    """The letter that a text opens with, on a line of its own or as the only label of all its lines."""
+    names = list(options)
+    if not lines:
+        return None
+    if (letter := found_by.bare_letter(lines[0].strip(), names)) and not found_by.bare_letter(lines[-1].strip(), names):
+        return Reading(letter, letter, "first_letter", lines[0].strip())
+    labels = [labelled for line in lines if (labelled := found_by.label(line, names))]
+    if len(labels) == 1 and (opening := found_by.label(lines[0], names)) and _LISTED.match(lines[0]):
+        others = set(found_by.marked_letters(opening[1], names)) - {opening[0]}
+        if not others:
+            return Reading(opening[0], opening[0], "first_label", lines[0][:_LONGEST])
+    return None
+
+
+def _is_taken_back(reading: Reading, own: str, options: Mapping[str, str]) -> bool:
+    """Whether the last sentence names one option, another than the one that was stated before."""
+    parts = sentences(own)
+    last = found_by.marked_letters(parts[-1], list(options)) if parts else []
+    return len(parts) > 1 and len(last) == 1 and last[0] != reading.letter and not _NEGATED.search(parts[-1])
+
+
+def _restated(own: str, options: Mapping[str, str], question: str) -> Iterator[Reading]:
+    """The only option that the sentence names which repeats the question, beside what the question names itself."""
+    parts = sentences(own)[:2]
+    for part in parts:
+        if not question or not repeats(part, question) or _NEGATED.search(part):
+            continue
+        asked = question.partition("Choices:")[0]
+        named = [
+            k for k in found_by.options_mentioned(part, options) if k not in found_by.options_mentioned(asked, options)
+        ]
+        if len(named) == 1:
+            yield Reading(named[0], named[0], "restated", part[:_LONGEST])
+
+
+def _yes_or_no(own: str, options: Mapping[str, str]) -> Iterator[Reading]:
+    """The option Yes or No that the text opens with or states."""
+    by_text = {option.strip().casefold().rstrip("."): letter for letter, option in options.items()}
+    if set(by_text) == {"yes", "no"} and (word := stated_yes_or_no(own)):
+        yield Reading(by_text[word.casefold()], by_text[word.casefold()], "yes_no", word)
+
+
+def _by_value(text: str, options: Mapping[str, str], *, symbolic: bool = True) -> str | None:
+    """The only option that the text spells or means."""
+    if not text.strip() or not any(options.values()):
+        return None
+    return found_by.option_exact(plain(text), options) or by_meaning(text, options, symbolic=symbolic)
+
+
+def _implied(said: str, options: Mapping[str, str]) -> Iterator[Reading]:
+    names = list(options)
+    marked = found_by.marked_letters(said, names)
+    if len(marked) == 1:
+        yield Reading(marked[0], marked[0], "only_marked", f"({marked[0]})")
+    parts = sentences(said)
+    if not parts or marked:
+        return
+    everywhere = found_by.options_mentioned(said[:2_000], options)
+    if len(everywhere) == 1 and not (_NEGATED.search(parts[-1]) or any(is_refusal(part) for part in parts)):
+        place = next((part for part in reversed(parts) if found_by.options_mentioned(part, options)), parts[-1])
+        if not _NEGATED.search(place):
+            yield Reading(everywhere[0], everywhere[0], "only_option", place[:_LONGEST])
+
+
+def _guessed(said: str, options: Mapping[str, str]) -> Iterator[Reading]:
+    """What a published extraction would commit to, and a careful reader would not."""
+    names = list(options)
+    marked = found_by.marked_letters(said, names)
+    if not marked and (labelled := found_by.label(said, names)):
+        yield Reading(labelled[0], labelled[0], "leading_letter")
+    for part in reversed(sentences(said)[-3:]):
+        inside = found_by.marked_letters(part, names)
+        found = (
+            (found_by.option_by_text(part, options), "option_text"),
+            (inside[0] if len(inside) == 1 else None, "last_marked"),
+            (found_by.option_by_value(part, options), "option_value"),
+            (found_by.option_by_words(part, options), "option_words"),
+        )
+        yield from (Reading(letter, letter, rule, part[:_LONGEST]) for letter, rule in found if letter)
+    for letter, rule in (
+        (found_by.option_by_text(said[:2_000], options), "option_text"),
+        (found_by.option_by_likeness(said, options), "likeness"),
+        (found_by.standing_letter(said, names), "only_letter"),
+    ):
+        if letter:
+            yield Reading(letter, letter, rule)
+
+
+def _none_of_them(value: Closing | None, options: Mapping[str, str]) -> Reading:
+    """A stated number that is no option is an answer, and wrong; anything else is open."""
+    if value is None:
+        return NOTHING
+    is_value = value.rule in ("phrase", "whole") and isinstance(typed(normal(value.text)), Quantity)
+    numbers = [isinstance(typed(normal(option)), Quantity) for option in options.values()]
+    said = value.text[:_LONGEST]
+    return Reading(None, said, "no_option", value.evidence, unmatched=not (is_value and numbers and all(numbers)))
+
+
+def _is_list(own: str, options: Mapping[str, str]) -> bool:
+    """Whether the text does nothing but list options, on lines of their own or in one."""
+    lines = [line for line in own.split("\n") if line.strip()]
+    if len(lines) > 1 and all(_LISTED.match(line) for line in lines):
+        return True
+    marked = found_by.marked_letters(own, list(options))
+    return len(marked) == len(options) > 1 and len(own) <= 20 * len(options) + 2 * sum(map(len, options.values()))

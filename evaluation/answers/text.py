@@ -13,12 +13,12 @@ _BOXES = 8
 _HEAD = 2_000
 _END = 8_000
 _BOX = re.compile(r"\\?(?:boxed|fbox)\s{0,3}\{")
-_ANSWER_TAG = re.compile(r"<answer>(.{0,2000}?)</answer>", re.S | re.I)
 _NEXT_QUESTION = re.compile(r"(?:^|\n)\s{0,5}(?:Question|Hint|问题)\s?[:：]")
+_NEXT_TURN = re.compile(r"(?<=\S)\s{0,5}<\|(?:im_start|im_end|endoftext|eot_id|end)\|>")
 _ANSWER_LABEL = re.compile(r"\n\s{0,5}(?:Answer|Solution|答案)\s?[:：]")
 _EXAMPLE_LETTERS = re.compile(r"e\.g\.,?(?:\s[A-H],){1,8}|\b(?:Choices|Options)\s?:|\boption letter, at the end")
 _COURTESY = re.compile(
-    r"(?:I hope (?:this|that)|Let me know if|Do you (?:have|want)|Is there anything else|Please let me know"
+    r"(?:I hope (?:this|that|it)|Let me know if|Do you (?:have|want)|Is there anything else|Please let me know"
     r"|Would you like|Sorry,)[^.!?\n]{0,200}[.!?]?"
 )
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=。)|\n+")
@@ -27,8 +27,18 @@ _REFUSAL = re.compile(
     r"no (?:information|way)|need more|more (?:context|information))",
     re.I,
 )
-_REFUTED = re.compile(r"\b(?:incorrect|wrong|not (?:the )?(?:correct|right)|can be eliminated)\b", re.I)
-_LATEX_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathsf|textit|mbox|operatorname)\s{0,3}\{([^{}]{0,200})\}")
+_REFUTED = re.compile(
+    r"\b(?:incorrect|wrong|not (?:the |a |an )?(?:correct|right|valid|viable|applicable|possible|likely|answer)"
+    r"|ruled? out|eliminated?)\b|不正确|错误",
+    re.I,
+)
+_LATEX_TEXT = re.compile(
+    r"\\(?:text|textnormal|mathrm|mathbf|textbf|mathsf|textit|mbox|operatorname)\s{0,3}\{([^{}]{0,200})\}"
+)
+_SPACES = re.compile(
+    r"</s>|<<[^<>\n]{0,60}>>|<\|[a-z_]{1,20}\|>|~|(?<!\\)\\[,;: ]|\\q?quad\b|\\(?:left|right)\s?\.|\\displaystyle\b"
+    r"|[\u00a0\u202f]"
+)
 _HEDGE = re.compile(r"\*\*|__|`")
 
 
@@ -67,25 +77,18 @@ def without_thoughts(response: str) -> str:
 def last_boxed(text: str) -> str | None:
     r"""The content of the last complete `\boxed{...}`, braces balanced; None without one."""
     for match in reversed(list(_BOX.finditer(text))[-_BOXES:]):
-        content = _balanced(text, match.end())
+        content = balanced(text, match.end())
         if content is not None:
             return content.strip()
     return None
 
 
-def marked_answers(text: str) -> list[tuple[str, str]]:
-    r"""(content, rule) of what a response marks as its answer: the last `\boxed{}`, then the last `<answer>`."""
-    tags = _ANSWER_TAG.findall(text[-20_000:])
-    found = ((last_boxed(text), "boxed"), (tags[-1].strip() if tags else None, "answer_tag"))
-    return [(inside, rule) for inside, rule in found if inside]
-
-
 def plain(text: str) -> str:
-    r"""The text without LaTeX text commands, math delimiters, Markdown emphasis and end-of-sequence marks."""
-    text = _HEDGE.sub("", text).replace("</s>", " ")
+    r"""The text without LaTeX text commands and spaces, math delimiters, emphasis and end-of-sequence marks."""
+    text = _SPACES.sub(" ", _HEDGE.sub("", text)).replace("\\$", "\0")
     for _ in range(3):
         text = _LATEX_TEXT.sub(r" \1 ", text)
-    return text.replace("\\(", " ").replace("\\)", " ").replace("$", "")
+    return text.replace("\\(", " ").replace("\\)", " ").replace("$", "").replace("\0", "\\$")
 
 
 def own_answer(text: str) -> str:
@@ -94,7 +97,7 @@ def own_answer(text: str) -> str:
     A model that was trained on question lists answers and then continues the list; what follows the first
     `Question:` or `Hint:` line is no part of the answer unless nothing precedes it.
     """
-    text = without_examples(text)
+    text = without_examples(_NEXT_TURN.split(text, maxsplit=1)[0] or text)
     match = _NEXT_QUESTION.search(text)
     if match and len(text[: match.start()].strip()) <= 1 and (answer := _ANSWER_LABEL.search(text)):
         text = text[answer.end() :]
@@ -125,6 +128,11 @@ def sentences(text: str) -> list[str]:
     return [part.strip() for part in _SENTENCE.split(text) if part.strip()]
 
 
+def is_looping(parts: Sequence[str]) -> bool:
+    """Whether the text ends in a loop: its last whole sentence stands three times in its end."""
+    return len(parts) > 3 and any(parts[-12:].count(part) >= 3 for part in parts[-3:-1])
+
+
 def is_refusal(sentence: str) -> bool:
     """Whether the sentence says that no answer can be given."""
     return _REFUSAL.search(sentence) is not None
@@ -136,7 +144,8 @@ def without_refuted(text: str) -> str:
     return "\n".join(kept) if kept else text
 
 
-def _balanced(text: str, start: int, limit: int = 4_000) -> str | None:
+def balanced(text: str, start: int, limit: int = 4_000) -> str | None:
+    """What stands from `start` to the brace that closes the one before it; None where none does."""
     depth = 1
     for position in range(start, min(len(text), start + limit)):
         if text[position] == "{":

@@ -2,6 +2,7 @@ r"""Cuts short numeric expressions, plain or LaTeX, into tokens for evaluation.a
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 
 _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?|\.\d+")
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
@@ -14,7 +15,7 @@ SYNONYMS = {
 }  # fmt: skip
 _OPERATORS = {"\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/"}
 
-Number = int | float
+Number = int | float | Fraction
 
 
 class NoValueError(Exception):

@@ -6,7 +6,7 @@ a score is the prompt; its name is part of the score.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from drift.errors import DataError, closest
 from evaluation.data.converters import Conversion
 from evaluation.data.tsv import QA, Item, Table
 from evaluation.judging.prompts import LETTER, Protocol
+from evaluation.judging.protocols import SEMANTIC, VLMEVALKIT, ScoringProtocol
 from evaluation.judging.rules import score_choice
 from evaluation.judging.verdicts import Grouped, Rule, Verdict
 
@@ -31,6 +32,7 @@ class Benchmark(Table):
         prompt: the text that a model is asked for an item.
         rule: the verdict on a response in a mode, `official` or `semantic`.
         protocol: what a judge is asked, and how the answer that it reads is compared with the gold one.
+        protocols: mode -> the pinned protocol that it stands for; none given are the benchmark's own rules throughout.
         headline: the metric in the paper's tables.
         version: raised when a member changes what a score means.
         aliases: other names for it.
@@ -39,12 +41,14 @@ class Benchmark(Table):
         metrics: what is summed up beside the accuracy, from items and their verdicts by index.
         converter: (folder, tsv) -> the table made from the benchmark's own repository; None where there is none.
         stands_in_for: the real benchmark that a suite of the lab mirrors.
+        facets: columns that scores are broken down by (evaluation.judging.breakdown); no other table has all of them.
         toolkit: the columns that VLMEvalKit's class of that real benchmark needs to score an item of the lab.
     """
 
     prompt: Prompt
     rule: Rule
     protocol: Protocol
+    protocols: Mapping[str, ScoringProtocol] = field(default_factory=dict)
     headline: str = "accuracy"
     version: str = "1"
     aliases: tuple[str, ...] = ()
@@ -53,7 +57,21 @@ class Benchmark(Table):
     metrics: Callable[[Sequence[Item], Mapping[str, Verdict]], Grouped] | None = None
     converter: Callable[[Path, Path], Conversion] | None = None
     stands_in_for: str | None = None
+    facets: tuple[str, ...] = ()
     toolkit: Callable[[Item], dict[str, str]] | None = None
+
+    def pinned(self, mode: str) -> ScoringProtocol:
+        """The protocol that `mode` stands for; `today` is the published rule where that has not changed.
+
+        Raises:
+            DataError: the benchmark names its protocols, and has none for this mode.
+        """
+        if not self.protocols:
+            return ScoringProtocol(f"{self.name}@{self.version}", "undecided")
+        found = self.protocols.get(mode) or (self.protocols.get("official") if mode == "today" else None)
+        if found is None:
+            raise DataError(f"{self.name} has no protocol for mode {mode!r}; it has {sorted(self.protocols)}")
+        return found
 
     def convert(self, source: Path, out: Path) -> Conversion:
         """Converts the folder `source`, as the benchmark's repository ships it, to the TSV `out`.
@@ -77,14 +95,24 @@ def published(table: str, md5: str, *, name: str = "", prompt: Prompt = ask_ques
     return Benchmark(name=name or table, prompt=prompt, **own, **members)
 
 
-def lettered(table: str, md5: str) -> Benchmark:
+def lettered(table: str, md5: str, facets: tuple[str, ...] = ()) -> Benchmark:
     """A published benchmark whose answer is a letter among options."""
 
     def ask_to_select(item: Item) -> str:
         return ask_options(item) + "Please select the correct answer from the options above. \n"
 
     columns = (*QA, "A", "B")
-    return published(table, md5, columns=columns, prompt=ask_to_select, rule=score_choice, protocol=LETTER)
+    own = {"official": VLMEVALKIT, "vlmevalkit": VLMEVALKIT, "semantic": SEMANTIC}
+    return published(
+        table,
+        md5,
+        columns=columns,
+        prompt=ask_to_select,
+        rule=score_choice,
+        protocol=LETTER,
+        protocols=own,
+        facets=facets,
+    )
 
 
 def build_prompt(benchmark: Benchmark, item: Item, variant: str = "default") -> str:

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drift.errors import DataError
-from evaluation.answers.text import last_boxed, own_answer, sentences, without_thoughts
-from evaluation.answers.yesno import leading_yes_or_no, yes_or_no
+from evaluation.answers.marks import marks
+from evaluation.answers.text import own_answer, plain, without_thoughts
+from evaluation.answers.yesno import stated_yes_or_no, yes_or_no
 from evaluation.benchmarks.base import published
 from evaluation.data.tsv import Item
 from evaluation.judging.prompts import NO_ANSWER, Protocol, asking, example, read_value
+from evaluation.judging.protocols import SEMANTIC, VLMEVALKIT
 from evaluation.judging.verdicts import UNMATCHED, Grouped, Outcome, Verdict
 
 _YES = {"1", "yes", "true"}
@@ -21,11 +23,15 @@ _GOLD = {"1": "Yes", "0": "No", "yes": "Yes", "no": "No"}
 
 def score_hallusion(item: Item, response: str, mode: str) -> Outcome:
     """The verdict on one response: `official` wants one of the two words alone, `semantic` what it states."""
-    answer = yes_or_no(response) if mode == "official" else _stated(without_thoughts(response))
-    if answer is None:
+    if mode == "semantic":
+        found = _stated(without_thoughts(response))
+    else:
+        word = yes_or_no(response)
+        found = (word, "yes_no") if word else None
+    if found is None:
         return UNMATCHED
     gold = item.answer.strip()
-    return Outcome(answer == _GOLD.get(gold.casefold(), gold), answer, "yes_no")
+    return Outcome(found[0] == _GOLD.get(gold.casefold(), gold), *found, evidence=found[0])
 
 
 def hallusion_keys(index: str, category: str) -> tuple[str, str]:
@@ -75,15 +81,14 @@ def grouped_accuracies(items: Sequence[Item], verdicts: Mapping[str, Verdict]) -
     return Grouped([key[0] for key in keys], statistics)
 
 
-def _stated(text: str) -> str | None:
-    inside = last_boxed(text)
-    if inside is not None and (answer := yes_or_no(inside)):
-        return answer
-    text = own_answer(text)
-    if answer := leading_yes_or_no(text) or yes_or_no(text):
-        return answer
-    parts = sentences(text)
-    return yes_or_no(parts[-1]) if parts else None
+def _stated(text: str) -> tuple[str, str] | None:
+    """(Yes or No, the rule that read it) of the answer part of a response."""
+    for mark in marks(text):
+        if answer := yes_or_no(mark.text):
+            return answer, mark.rule
+    own = own_answer(plain(text))
+    answer = stated_yes_or_no(own)
+    return (answer, "yes_no") if answer else None
 
 
 _ASK = asking(
@@ -101,7 +106,9 @@ BENCHMARKS = (
         protocol=Protocol(
             _ASK, read_yes_no, lambda case, said, _: (said == "Yes") == (case.answer.strip().casefold() in _YES)
         ),
+        protocols={"official": VLMEVALKIT, "vlmevalkit": VLMEVALKIT, "semantic": SEMANTIC},
         headline="aAcc",
+        facets=("category", "l2-category"),
         metrics=grouped_accuracies,
     ),
 )

@@ -7,9 +7,10 @@ no option columns, so the options are read out of the question.
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from evaluation.answers.letters import choose
+from evaluation.answers.reading import read_option
 from evaluation.answers.text import (
     is_refusal,
     labelled,
@@ -24,6 +25,7 @@ from evaluation.benchmarks.base import published
 from evaluation.data.converters import Conversion, read_json, write_converted
 from evaluation.data.tsv import Item
 from evaluation.judging.prompts import LETTER_EXAMPLES, Protocol, asking, example, read_letters, same_letters
+from evaluation.judging.protocols import LOGICVISTA, SEMANTIC, VLMEVALKIT_ALWAYS
 from evaluation.judging.verdicts import UNMATCHED, Outcome
 
 _OPTION_LABELS = (re.compile(r"\(\s?([A-Z])\s?\)"), re.compile(r"(?<![A-Za-z(])([A-Z])[.):](?=\s)"))
@@ -44,11 +46,10 @@ _DEFAULT = "ABCDEF"
 def score_logicvista(item: Item, response: str, mode: str) -> Outcome:
     """The verdict of our letter rules; the published protocol asks a judge instead."""
     text = without_thoughts(response)
-    found = extract(text, item.question, dict(item.options) or question_options(item.question))
-    if found is None:
-        return UNMATCHED
-    letters, rule = found
-    return Outcome(is_match(letters, item.answer), letters, rule)
+    options = dict(item.options) or question_options(item.question)
+    found = extract(text, item.question, options, commits=mode != "semantic")
+    is_right = found.extraction is not None and not found.unmatched and is_match(found.extraction, item.answer)
+    return replace(found, correct=is_right)
 
 
 def is_match(extraction: str, gold: str) -> bool:
@@ -71,22 +72,25 @@ def question_options(question: str) -> dict[str, str]:
     return dict.fromkeys(_DEFAULT, "")
 
 
-def extract(text: str, question: str, options: Mapping[str, str]) -> tuple[str, str] | None:
-    """(labels joined by ", ", rule), None where the text settles on no option."""
+def extract(text: str, question: str, options: Mapping[str, str], *, commits: bool = False) -> Outcome:
+    """The labels that the text settles on, joined by ", " and not yet compared."""
     text = without_echo(text, question)
     inside = last_boxed(text)
     answer = own_answer(plain(inside if inside is not None else text)).strip()
     if not answer:
-        return None
+        return UNMATCHED
     if labels := _only_labels(answer, options):
-        return labels
+        return Outcome(False, *labels, evidence=answer)
     for part in reversed(sentences(without_refuted(answer))[-3:]):
         if match := list(_SEVERAL.finditer(part)):
             found = sorted(set(_LETTER.findall(match[-1].group(1))))
             if set(found) <= set(options):
-                return ", ".join(found), "several"
+                return Outcome(False, ", ".join(found), "several", part)
             break
-    return choose(text, options) or _by_refusal(answer, options)
+    reading = read_option(text, options, question, commits=commits)
+    if reading.letter is None and (labels := _by_refusal(answer, options)):
+        return Outcome(False, *labels)
+    return Outcome(False, reading.said, reading.rule, reading.evidence, reading.conflict, reading.letter is None)
 
 
 def without_echo(text: str, question: str) -> str:
@@ -134,7 +138,10 @@ def _squeeze(text: str) -> str:
 
 
 def _convert(source: Path, out: Path) -> Conversion:
-    """`dataset.json` and `images/` of Yijia-Xiao/LogicVista: index = the item's key, skill = its list."""
+    """`dataset.json` and `images/` of Yijia-Xiao/LogicVista: index = the item's key, skill = its list.
+
+    An item without a question and an answer, v1_382 of 448, is left out: the published table has 447.
+    """
     rows = [
         {
             "index": key,
@@ -144,6 +151,7 @@ def _convert(source: Path, out: Path) -> Conversion:
             "skill": str(record["skill"]),
         }
         for key, record in read_json(source / "dataset.json").items()
+        if record["question"].strip() and record["answer"].strip()
     ]
     return write_converted(source, rows, out)
 
@@ -160,8 +168,10 @@ BENCHMARKS = (
         "LogicVista",
         "41c5d33adf33765c399e0e6ae588c061",
         rows=447,
+        facets=("skill",),
         rule=score_logicvista,
-        protocol=Protocol(_ASK, read_letters, same_letters, is_always_asked=True),
+        protocol=Protocol(_ASK, read_letters, same_letters),
+        protocols={"official": LOGICVISTA, "vlmevalkit": VLMEVALKIT_ALWAYS, "semantic": SEMANTIC},
         converter=_convert,
     ),
 )

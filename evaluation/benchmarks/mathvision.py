@@ -14,14 +14,15 @@ from functools import partial
 from pathlib import Path
 
 from drift.files import read_jsonl
-from evaluation.answers.arithmetic import evaluate_prefix
+from evaluation.answers.arithmetic import evaluate, evaluate_prefix
 from evaluation.answers.equality import same_answer
 from evaluation.answers.text import without_thoughts
 from evaluation.benchmarks.base import Benchmark, published
 from evaluation.data.converters import Conversion, write_converted
 from evaluation.data.tsv import Item
 from evaluation.judging.prompts import value_protocol
-from evaluation.judging.rules import LONGEST, read_choice, read_free
+from evaluation.judging.protocols import MATH_V, SEMANTIC, VLMEVALKIT
+from evaluation.judging.rules import LONGEST, infer_choice, read_choice, read_free
 from evaluation.judging.verdicts import UNMATCHED, Outcome
 
 _LETTERS = "ABCDE"
@@ -47,10 +48,14 @@ def score_mathvision(item: Item, response: str, mode: str) -> Outcome:
             return UNMATCHED
         golds = (item.answer, item.options.get(item.answer, ""))
         return Outcome(any(is_published_equal(gold, answer) for gold in golds), answer[:LONGEST], "published")
+    if mode == "vlmevalkit":
+        if item.options:
+            return infer_choice(response, item.options, item.answer)
+        return Outcome(True, response, "equal", response) if is_toolkit_equal(item.answer, response) else UNMATCHED
     text = without_thoughts(response)
     if item.options:
-        return read_choice(text, item.options, item.answer)
-    return read_free(text, partial(same_answer, item.answer))
+        return read_choice(text, item.options, item.answer, item.question)
+    return read_free(text, partial(same_answer, item.answer), item.question)
 
 
 def extract_published(response: str) -> str:
@@ -79,6 +84,17 @@ def is_published_equal(gold: str, answer: str) -> bool:
         return gold[0] == answer[0] and left == right
     first, second = evaluate_prefix(gold), evaluate_prefix(answer)
     return first is not None and second is not None and round(first, 2) == round(second, 2)
+
+
+def is_toolkit_equal(gold: str, answer: str) -> bool:
+    """Whether VLMEvalKit takes the whole of `answer` for `gold`: as text, or as values within 1e-6."""
+    gold, answer = gold.casefold().strip(), answer.casefold().strip()
+    if gold == answer:
+        return True
+    if len(answer) > LONGEST:
+        return False
+    pairs = ((read(gold), read(answer)) for read in (evaluate, evaluate_prefix))
+    return any(a is not None and b is not None and abs(a - b) < 1e-6 for a, b in pairs)
 
 
 def _fixed_letter(text: str) -> str:
@@ -161,8 +177,10 @@ def _mathvision(name: str, md5: str, rows: int, questions: str) -> Benchmark:
         name,
         md5,
         rows=rows,
+        facets=("category", "level"),
         rule=score_mathvision,
         protocol=value_protocol(score_mathvision),
+        protocols={"official": MATH_V, "vlmevalkit": VLMEVALKIT, "semantic": SEMANTIC},
         unclipped=("official",),
         converter=partial(_convert, questions=questions),
     )

@@ -8,21 +8,28 @@ letter nor an option is mapped to the option at the smallest edit distance. `sem
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from rapidfuzz.distance import Levenshtein
 
-from evaluation.answers.letters import choose
+from evaluation.answers.equality import same_answer
+from evaluation.answers.final import closing
 from evaluation.answers.numbers import find_number, parse_number
-from evaluation.answers.text import is_refusal, marked_answers, own_answer, plain, sentences, without_thoughts
-from evaluation.answers.yesno import leading_yes_or_no, stance
+from evaluation.answers.reading import read_option
+from evaluation.answers.text import is_refusal, own_answer, plain, sentences, without_thoughts
+from evaluation.answers.typed import Sequence, normal, typed
+from evaluation.answers.yesno import repeats_in_order, stance
 from evaluation.benchmarks.base import published
 from evaluation.data.tsv import QA, Item
 from evaluation.judging.prompts import value_protocol
+from evaluation.judging.protocols import MATHVISTA_PAPER, MATHVISTA_TODAY, SEMANTIC, VLMEVALKIT
+from evaluation.judging.rules import infer_choice
 from evaluation.judging.verdicts import UNMATCHED, Outcome
 
 _MARKED = re.compile(r"\(([a-zA-Z])\)")
 _LABEL = re.compile(r"\(?[A-Z]\)")
 _LIST = re.compile(r"\[[^\[\]]{1,200}\]")
+_OPEN = re.compile(r"\b(?:if|whether|determine|may|might|could)\b", re.I)
 _TEXT_LIMIT = 2_000
 # A longer text than this argues both ways; its first sentence no longer tells its stance.
 _STANCE_SENTENCES = 6
@@ -30,42 +37,61 @@ _STANCE_SENTENCES = 6
 
 def score_mathvista(item: Item, response: str, mode: str) -> Outcome:
     """The verdict on one response: extraction, then the verdict layer of `mode`."""
+    if mode == "vlmevalkit":
+        return toolkit_outcome(item, response)
     found = extract(item, response, mode)
-    if found is None:
-        return UNMATCHED
-    extraction, rule = found
-    is_right = official_verdict(item, extraction) if mode == "official" else semantic_verdict(item, extraction)
-    return Outcome(is_right, extraction, rule)
+    if found.extraction is None:
+        return found
+    said = found.extraction
+    if mode == "semantic":
+        return replace(found, correct=not found.unmatched and semantic_verdict(item, said))
+    return replace(found, correct=official_verdict(item, said, is_today=mode == "today"))
 
 
-def extract(item: Item, response: str, mode: str = "semantic") -> tuple[str, str] | None:
-    """(extraction, rule) in the form that the official extraction prompt asks for; None where there is no answer.
+def toolkit_outcome(item: Item, response: str) -> Outcome:
+    """VLMEvalKit's rules: an option that it infers, or a whole response that parses as the gold number.
 
-    `official` commits where the published extraction model did and a reader would not: to the last of a list of
+    Anything else is left to its judge, a right zero too, which its code takes for no answer. A list never scores.
+    """
+    if item.options:
+        gold = item.fields.get("answer_option", "") or _gold_letter(item)
+        return infer_choice(response, item.options, gold)
+    parse = {"integer": int, "float": float}.get(item.fields.get("answer_type", ""))
+    try:
+        is_right = parse is not None and parse(response) == parse(item.answer)
+    except (ValueError, OverflowError):
+        is_right = False
+    return Outcome(True, response.strip(), "equal", response.strip()) if is_right else UNMATCHED
+
+
+def extract(item: Item, response: str, mode: str = "semantic") -> Outcome:
+    """What the rules read, in the form that the official extraction prompt asks for, not yet compared.
+
+    All but `semantic` commit where the published extraction model did and a reader would not: to the last of a list of
     options, to "no" when a refusal answers a yes-no question, to a short text that the verdict layer then maps.
     """
-    text = without_thoughts(response)
+    text, commits = without_thoughts(response), mode != "semantic"
     if item.options:
-        return _extract_choice(item, text, mode == "official")
+        return _extract_choice(item, text, commits)
     if item.fields.get("answer_type") == "list":
-        found = _LIST.findall(text[-5_000:])
-        return (found[-1], "list") if found else None
-    number = find_number(text, item.question, mode == "official")
+        return _extract_list(text)
+    number = find_number(text, item.question, commits)
     if number is None:
-        return None
-    value, rule = number
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value), rule
+        return UNMATCHED
+    value = number.value
+    written = str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+    return Outcome(False, written, number.rule, number.evidence)
 
 
-def official_verdict(item: Item, extraction: str) -> bool:
-    """Whether the official verdict layer takes `extraction` for the gold answer."""
+def official_verdict(item: Item, extraction: str, is_today: bool = False) -> bool:
+    """Whether the official verdict layer takes `extraction` for the gold answer, as of the paper or of today."""
     gold = item.answer
     if item.options:
         return _official_option(item, extraction) == _gold_option(item)
     kind = item.fields.get("answer_type", "")
     try:
         if kind == "integer":
-            return str(int(extraction)) == gold
+            return str(int(float(extraction)) if is_today else int(extraction)) == gold
         if kind == "float":
             return str(round(float(extraction), precision(item))) == gold
     except (ValueError, OverflowError):
@@ -79,7 +105,7 @@ def semantic_verdict(item: Item, extraction: str) -> bool:
         letter = extraction.strip().strip("()")
         return item.options.get(letter, extraction) == _gold_option(item)
     if item.fields.get("answer_type") == "list":
-        return _list_values(extraction) == _list_values(item.answer)
+        return same_answer(item.answer, extraction) or _list_values(extraction) == _list_values(item.answer)
     value, gold = parse_number(extraction), parse_number(item.answer)
     if value is None or gold is None:
         return extraction.strip().casefold() == item.answer.strip().casefold()
@@ -101,30 +127,56 @@ def nearest_option(text: str, options: Iterable[str]) -> str:
     return min(options, key=lambda option: Levenshtein.distance(text, option))
 
 
-def _extract_choice(item: Item, text: str, commits: bool) -> tuple[str, str] | None:
-    if found := choose(text, item.options, commits=commits):
-        return found
-    if marked := marked_answers(text):
-        return plain(marked[0][0]).strip()[:200], {"boxed": "boxed_text"}.get(marked[0][1], marked[0][1])
-    if answer := _yes_or_no(item, text, commits):
-        return answer
+def _extract_choice(item: Item, text: str, commits: bool) -> Outcome:
+    found = read_option(text, item.options, item.question, commits=commits)
+    outcome = Outcome(False, found.letter, found.rule, found.evidence, found.conflict, found.unmatched)
+    if found.letter is not None:
+        return outcome
+    if answer := _restated_yes_or_no(item, text):
+        return Outcome(False, *answer)
+    if not commits:
+        return replace(outcome, extraction=found.said)
+    if found.said is not None:  # marked, and no option: the verdict layer maps it
+        return replace(outcome, extraction=plain(found.said).strip(), unmatched=False)
+    if answer := _committed_stance(item, text):
+        return Outcome(False, *answer)
     short = plain(text).strip()
     # A label that is no option (`(E)` of four) has no nearest option, whatever its edit distance.
-    is_mappable = commits and 0 < len(short) <= 40 and not _LABEL.match(short)
-    return (short, "short_text") if is_mappable else None
+    is_mappable = 0 < len(short) <= 40 and not _LABEL.match(short)
+    return Outcome(False, short, "short_text", short) if is_mappable else UNMATCHED
 
 
-def _yes_or_no(item: Item, text: str, commits: bool) -> tuple[str, str] | None:
+def _extract_list(text: str) -> Outcome:
+    found = _LIST.findall(text[-5_000:])
+    if found:
+        return Outcome(False, found[-1], "list", found[-1])
+    said = closing(text)
+    if said is None or not isinstance(typed(normal(said.text)), Sequence):
+        return UNMATCHED
+    return Outcome(False, said.text, said.rule, said.evidence)
+
+
+def _restated_yes_or_no(item: Item, text: str) -> tuple[str, str] | None:
+    """(letter, rule) where a sentence repeats a yes-no question word for word, as it stands or negated."""
     by_text = {option.casefold(): letter for letter, option in item.options.items()}
     if set(by_text) != {"yes", "no"}:
         return None
-    if word := leading_yes_or_no(text):
-        return by_text[word.casefold()], "yes_no"
+    asked = item.question.rpartition("Question:")[2].partition("Choices:")[0]
+    said = sentences(own_answer(plain(text)))
+    parts = [part for part in said if repeats_in_order(part, asked) and not _OPEN.search(part)]
+    if any(is_refusal(part) for part in said):
+        return None
+    return (by_text[stance(parts[0]).casefold()], "restated") if parts else None
+
+
+def _committed_stance(item: Item, text: str) -> tuple[str, str] | None:
+    """(letter, rule) of the answer that a text without yes or no implies to a yes-no question."""
+    by_text = {option.casefold(): letter for letter, option in item.options.items()}
     parts = sentences(own_answer(plain(text)))
-    if not 1 <= len(parts) <= _STANCE_SENTENCES:
+    if set(by_text) != {"yes", "no"} or not 1 <= len(parts) <= _STANCE_SENTENCES:
         return None
     if any(is_refusal(part) for part in parts):
-        return (by_text["no"], "refusal") if commits else None
+        return by_text["no"], "refusal"
     return by_text[stance(parts[0]).casefold()], "stance"
 
 
@@ -144,6 +196,10 @@ def _gold_option(item: Item) -> str:
     return item.options.get(letter.strip(), item.answer)
 
 
+def _gold_letter(item: Item) -> str:
+    return next((letter for letter, text in item.options.items() if text == item.answer), item.answer)
+
+
 def _list_values(text: str) -> list[float | str]:
     parts = text.strip("[]() ").split(",")
     return [part.strip() if (value := parse_number(part)) is None else value for part in parts]
@@ -156,7 +212,14 @@ BENCHMARKS = (
         aliases=("MathVista",),
         rows=1000,
         columns=(*QA, "question_type", "answer_type"),
+        facets=("task", "skills"),
         rule=score_mathvista,
         protocol=value_protocol(score_mathvista),
+        protocols={
+            "official": MATHVISTA_PAPER,
+            "today": MATHVISTA_TODAY,
+            "vlmevalkit": VLMEVALKIT,
+            "semantic": SEMANTIC,
+        },
     ),
 )

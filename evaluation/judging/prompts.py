@@ -33,15 +33,12 @@ class Protocol:
         read: the answer in the judge's reply; NO_ANSWER if the response has none, None if the reply makes no sense.
         is_gold: whether the answer read is the gold one, in a mode.
         compare: the prompt that asks the judge so where `is_gold` denies it; None where that is final.
-        is_always_asked: whether the published protocol asks a judge about every response (VLMEvalKit 0.2rc1), and not
-            only where the rules find no answer.
     """
 
     ask: Callable[[JudgeRequest], str]
     read: Callable[[str], str | None]
     is_gold: Callable[[JudgeRequest, str, str], bool]
     compare: Callable[[JudgeRequest, str], str] | None = None
-    is_always_asked: bool = False
 
 
 def read_equality(reply: str) -> bool | None:

@@ -3,46 +3,65 @@ r"""Rules that several benchmarks share: an option by its letter, a free answer 
 from collections.abc import Callable, Mapping
 
 from evaluation.answers.arithmetic import evaluate
-from evaluation.answers.final import final_answer
+from evaluation.answers.counting import counted
+from evaluation.answers.final import Closing, closing
+from evaluation.answers.inference import infer_option
 from evaluation.answers.reading import read_option
-from evaluation.answers.text import last_boxed, split_think, without_thoughts
+from evaluation.answers.text import last_boxed, own_answer, plain, sentences, split_think, without_thoughts
+from evaluation.answers.typed import Text, normal, typed
 from evaluation.data.tsv import Item
 from evaluation.judging.verdicts import UNMATCHED, Outcome
 
 LONGEST = 200
+_IMPLIED = ("copula", "relation", "last_line", "there")
 LETTERS = "ABCDEFGH"
-_PUNCTUATION = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
 _TOLERANCE = 1e-6
 
 
 def score_choice(item: Item, response: str, mode: str) -> Outcome:
     """The verdict on a letter answer; the gold answer is a letter, and a table without option columns has A to H.
 
-    `official` follows VLMEvalKit's letter rules: exactly one option letter standing alone, else exactly one option text
-    inside a short answer. Where these fail the kit asks a model and finally draws an option at random; here the item is
-    unmatched. `semantic` reads the closing statement of the answer part.
+    `semantic` reads the closing statement of the answer part, every other mode follows the toolkit.
     """
     options = item.options or dict.fromkeys(LETTERS, "")
-    if mode != "official":
-        return read_choice(without_thoughts(response), options, item.answer.strip())
-    words, answer = set(response.translate(_PUNCTUATION).split()), response.casefold()
-    found = [letter for letter in options if letter in words]
-    if len(found) != 1 and len(answer) <= 2 * sum(len(option) for option in options.values()):
-        found = [letter for letter, option in options.items() if option and option.casefold() in answer]
-    letter = found[0] if len(found) == 1 else None
-    return UNMATCHED if letter is None else Outcome(letter == item.answer.strip(), letter, "kit_letter")
+    if mode == "semantic":
+        return read_choice(without_thoughts(response), options, item.answer.strip(), item.question)
+    return infer_choice(response, options, item.answer.strip())
 
 
-def read_choice(text: str, options: Mapping[str, str], gold: str) -> Outcome:
+def infer_choice(response: str, options: Mapping[str, str], gold: str) -> Outcome:
+    """The toolkit's verdict on a letter: what its `can_infer` names.
+
+    Where that fails the toolkit asks a model and finally draws an option at random; here the rules abstain.
+    """
+    letter = infer_option(response, options)
+    return UNMATCHED if letter is None else Outcome(letter == gold, letter, "can_infer", letter)
+
+
+def read_choice(text: str, options: Mapping[str, str], gold: str, question: str = "") -> Outcome:
     """The verdict on the option that a careful reader takes `text` to choose."""
-    letter, said, rule = read_option(text, options)
-    return Outcome(letter == gold, said, rule if said else "unmatched")
+    found = read_option(text, options, question)
+    is_right = found.letter is not None and found.letter == gold
+    return Outcome(is_right, found.said, found.rule, found.evidence, found.conflict, found.unmatched)
 
 
-def read_free(text: str, is_gold: Callable[[str], bool]) -> Outcome:
-    """The verdict on the closing answer of `text`."""
-    found = final_answer(text)
-    return UNMATCHED if found is None else Outcome(is_gold(found[0]), found[0][:LONGEST], found[1])
+def read_free(text: str, is_gold: Callable[[str], bool], question: str = "") -> Outcome:
+    """The verdict on the closing answer of `text`; words that an implied reading took for one are left to a judge."""
+    found = closing(text)
+    if (found is None or found.rule in _IMPLIED) and (count := _count(text, question)):
+        found = count
+    if found is None:
+        return UNMATCHED
+    is_right = is_gold(found.text) or ("=" in found.text and is_gold(found.text.rpartition("=")[2]))
+    is_prose = found.rule in _IMPLIED and not is_right and isinstance(typed(normal(found.text)), Text)
+    return Outcome(is_right, found.text[:LONGEST], found.rule, found.evidence, unmatched=is_prose)
+
+
+def _count(text: str, question: str) -> Closing | None:
+    """The number that stands before what the question asks to count, in the last sentence or else the first."""
+    parts = sentences(own_answer(plain(text)))
+    found = ((part, counted(part, question)) for part in (*parts[-1:], *parts[:1]))
+    return next((Closing(count, "counted", part[:LONGEST]) for part, count in found if count), None)
 
 
 def score_boxed(item: Item, response: str, mode: str) -> Outcome:
@@ -55,7 +74,7 @@ def score_boxed(item: Item, response: str, mode: str) -> Outcome:
         return UNMATCHED
     gold = item.answer.strip()
     if boxed == gold:
-        return Outcome(True, boxed, "boxed")
+        return Outcome(True, boxed, "boxed", boxed)
     left, right = evaluate(boxed), evaluate(gold)
     is_equal = left is not None and right is not None and abs(left - right) <= _TOLERANCE * max(1.0, abs(right))
-    return Outcome(is_equal, boxed, "boxed")
+    return Outcome(is_equal, boxed, "boxed", boxed)

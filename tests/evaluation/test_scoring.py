@@ -13,8 +13,8 @@ from drift.errors import DataError
 from evaluation.answers.arithmetic import evaluate, evaluate_prefix
 from evaluation.answers.equality import same_answer
 from evaluation.answers.final import final_answer
-from evaluation.answers.letters import choose
 from evaluation.answers.numbers import find_number
+from evaluation.answers.reading import read_option
 from evaluation.answers.symbolic import is_equivalent
 from evaluation.answers.text import last_boxed, split_think
 from evaluation.benchmarks import BENCHMARKS, get_benchmark
@@ -44,8 +44,7 @@ OPTIONS = {"A": "2 cm", "B": "8 cm", "C": "decrease", "D": "None"}
     ],
 )
 def test_the_option_that_a_text_settles_on(text, letter):
-    found = choose(text, OPTIONS)
-    assert (found[0] if found else None) == letter
+    assert read_option(text, OPTIONS).letter == letter
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,7 @@ def test_the_option_that_a_text_settles_on(text, letter):
 )
 def test_the_number_that_a_text_settles_on(text, value):
     found = find_number(text)
-    assert (found[0] if found else None) == value
+    assert (found.value if found else None) == value
 
 
 @pytest.mark.parametrize(
@@ -128,7 +127,7 @@ def verdict(benchmark, item, response, mode):
         ("MathVista", Item("1", "q", "[1, 2]", fields={"answer_type": "list"}), "It is [1,2].", False, True),
         ("HallusionBench", Item("a_b_1_0_1_1", "q", "0"), "Yes and no", False, False),
         ("HallusionBench", Item("a_b_1_0_1_1", "q", "0"), "No. Some would say yes.", False, True),
-        ("MMStar", Item("1", "q", "B", {"A": "x", "B": "y"}), "A or B? The answer is B", False, True),
+        ("MMStar", Item("1", "q", "B", {"A": "x", "B": "y"}), "A or B? My choice is B", False, True),
         ("LabMathVista", Item("1", "q", "6"), "<think> \\boxed{ 6 }", True, False),
     ],
 )
@@ -158,7 +157,7 @@ def test_a_judge_is_asked_where_rules_fail_and_a_silent_one_leaves_items_unjudge
     assert [v.correct for v in verdicts] == [True, True, False, None]
     summary = summarise(get_benchmark("MMStar"), items, verdicts)
     assert (summary.n, summary.unjudged, summary.unmatched) == (4, 1, 1)
-    assert summary.metrics["accuracy"].value == pytest.approx(200 / 3)
+    assert (summary.metrics["accuracy"].value, summary.highest) == (50, 100)  # of all four: neither more nor less
 
 
 def test_benchmarks_whose_protocol_judges_everything_ask_about_every_response():
