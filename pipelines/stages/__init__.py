@@ -179,7 +179,7 @@ GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1, 
 MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1, resources.streaming)
 TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13, resources.training)
 GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2, resources.answering)
-SCORE = Stage("score", 3, "pipelines.stages.evaluate:score_responses", 0.2, resources.judging)
+SCORE = Stage("score", 4, "pipelines.stages.evaluate:score_responses", 0.2, resources.judging)
 SECOND_OPINION = Stage(
     "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
 )
