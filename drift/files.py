@@ -73,10 +73,15 @@ def read_jsonl(path: Path, what: str = "JSON lines", *, allow_torn_end: bool = F
     lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if allow_torn_end:
         lines = lines[:-1]  # without its line break a line may be half a number and still parse
-    return [_record(line, f"{path}:{number}", what) for number, line in enumerate(lines, 1) if line.strip()]
+    return [parse_record(line, f"{path}:{number}", what) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _record(line: bytes, place: str, what: str) -> dict[str, Any]:
+def parse_record(line: bytes, place: str, what: str) -> dict[str, Any]:
+    """The JSON object of a line; `place` and `what` name it in errors.
+
+    Raises:
+        DataError: it is none, or not UTF-8.
+    """
     try:
         record = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # JSON's and Unicode's errors are ValueErrors

@@ -1,13 +1,16 @@
-"""Intervals and tests for scores: per score, per pair of models, over groups, over benchmarks, over seeds.
+"""Intervals and tests for scores: per score, per pair of models, over groups, over benchmarks, over what varies.
 
-Shapes: `items` is the number of questions, `seeds` the number of repeated runs. Shares are in [0, 1]; a caller turns
-them into percent. Every random draw is seeded, so a table repeats. scipy and statsmodels are imported where they are
-used: they take a second, and light code imports this module.
+Shapes: `items` is the number of items, `seeds` and `runs` of repeated runs, `clusters` of questions, whose versions
+stay together. Shares are in [0, 1]; a caller turns them into percent. Every random draw is seeded, so a table repeats,
+and no p-value is 0. scipy and statsmodels are imported where they are used: they take a second, and light code imports
+this module.
 """
 
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +70,7 @@ def mcnemar_exact(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
     only_first, only_second = int(np.sum((a == 1) & (b == 0))), int(np.sum((a == 0) & (b == 1)))
     differing = only_first + only_second
     p_value = float(binomtest(only_first, differing, 0.5).pvalue) if differing else 1.0
-    return McNemar(only_first, only_second, p_value)
+    return McNemar(only_first, only_second, max(p_value, sys.float_info.min))
 
 
 def paired_bootstrap(
@@ -137,31 +140,103 @@ def seeds_interval(values: Sequence[float], confidence: float = 0.95) -> Interva
     mean, n = float(np.mean(values)), len(values)
     if n == 1:
         return Interval(mean, -math.inf, math.inf, 1)
-    error = float(np.std(values, ddof=1)) / math.sqrt(n)
-    from scipy.stats import t
-
     # scipy's ttest_1samp gives the same interval but for its last bit, which committed tables hold.
-    half = float(t.ppf(0.5 + confidence / 2, n - 1)) * error
+    half = _t_quantile(confidence, n - 1) * _standard_error(values)
     return Interval(mean, mean - half, mean + half, n)
+
+
+def share_over_worlds(shares: Sequence[float], items: int, confidence: float = 0.95) -> Interval:
+    """Student's t interval of a mean share over worlds, taken for its log odds (the delta method): it stays in [0, 1].
+
+    The t interval of the mean itself leaves [0, 1] and covers too seldom near its ends (at 96% in three worlds: 90%).
+
+    Args:
+        shares: one a world, two or more.
+        items: of all worlds together; worlds that agree to the last item are judged by Wilson's interval over these.
+    Raises:
+        DataError: fewer than two worlds.
+    """
+    if len(shares) < 2:
+        raise DataError(f"{len(shares)} world(s); an interval over worlds needs two or more")
+    mean, error = float(np.mean(shares)), _standard_error(shares)
+    if error == 0.0:
+        return Interval(mean, *wilson(mean * items, items, confidence), len(shares))
+    return Interval(mean, *_in_unit(mean, error * _t_quantile(confidence, len(shares) - 1)), len(shares))
 
 
 def paired_over_seeds(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Interval:
     """Mean of second - first over seeds, seed by seed, with a t interval and the paired t-test's p.
 
+    Differences that are all equal say nothing of their spread: the interval is infinite and p is 1, as for one seed.
+
     Raises:
         DataError: the two lists have different lengths or are empty.
     """
     a, b = _paired(first, second)
-    difference = b - a
-    interval = seeds_interval([float(d) for d in difference], confidence)
-    if len(difference) == 1:
-        return replace(interval, p_value=1.0)
-    error = float(np.std(difference, ddof=1)) / math.sqrt(len(difference))
+    difference = [float(each) for each in b - a]
+    mean, n = float(np.mean(difference)), len(difference)
+    error = _standard_error(difference) if n > 1 else 0.0
     if error == 0.0:
-        return replace(interval, p_value=1.0 if interval.mean == 0.0 else 0.0)
-    from scipy.stats import t
+        return Interval(mean, -math.inf, math.inf, n, 1.0)
+    return _students(mean, error, n - 1, n, confidence)
 
-    return replace(interval, p_value=float(2 * t.sf(abs(interval.mean) / error, len(difference) - 1)))
+
+def crossed(strata: Sequence[NDArray[np.float64]], confidence: float = 0.95) -> Interval:
+    """Interval and t-test of a mean over runs and over questions, when every run answered the same questions.
+
+    Both are taken as drawn at random: Var = V_questions + max(0, V_runs - V_both), a two-way random-effects analysis of
+    variance by its moments, with Satterthwaite's degrees of freedom (Obuchowski and Rockette 1995; Hillis 2007). With
+    one run it is the cluster-robust variance of a mean (Liang and Zeger 1986) and says nothing about another run.
+
+    Args:
+        strata: one array a benchmark, (runs, clusters): what each question adds to the run's value, so that a run's
+            value is the sum of its entries in all strata. Questions are independent, also between strata.
+    Returns:
+        The mean over runs; `n` is the number of questions.
+    Raises:
+        DataError: no strata, or a stratum with fewer than two questions, or with other runs than the first.
+    """
+    shapes = [stratum.shape for stratum in strata]
+    if not shapes or min(shape[1] for shape in shapes) < 2 or len({shape[0] for shape in shapes}) > 1:
+        raise DataError(f"strata of (runs, questions) {shapes}; expected the same runs and two or more questions each")
+    runs, questions = shapes[0][0], sum(shape[1] for shape in shapes)
+    totals = sum(stratum.sum(axis=1) for stratum in strata)
+    mean = float(np.mean(totals))
+    by_question = sum(_scatter(stratum.mean(axis=0)) for stratum in strata)
+    free = questions - len(strata)
+    error, degrees = math.sqrt(by_question), float(free)
+    if runs > 1:
+        by_run = float(np.var(totals, ddof=1)) / runs
+        both = sum(_scatter(row) for stratum in strata for row in stratum - stratum.mean(axis=0)) / (runs * (runs - 1))
+        variance = by_question + max(0.0, by_run - both)
+        if by_run > both:
+            squares = by_run**2 / (runs - 1) + by_question**2 / free + both**2 / (free * (runs - 1))
+            degrees = variance**2 / squares
+        error = math.sqrt(variance)
+    # No question tells the two apart: as wide as if one each way did (Bonett and Price 2012).
+    return _students(mean, error or math.sqrt(2) / (questions + 2), degrees, questions, confidence)
+
+
+def bounded(interval: Interval) -> Interval:
+    """A symmetric interval of a share, laid around its log odds instead (the delta method): it stays in [0, 1].
+
+    A share of exactly 0 or 1 has no log odds; its interval is cut at the ends.
+    """
+    low, high = _in_unit(interval.mean, (interval.high - interval.low) / 2)
+    return replace(interval, low=low, high=high)
+
+
+def by_cluster(values: Mapping[str, float], clusters: Mapping[str, str]) -> NDArray[np.float64]:
+    """What each cluster adds to the mean of `values`, in the order in which clusters appear, (clusters,)."""
+    sums: dict[str, float] = {}
+    for unit, value in values.items():
+        sums[clusters[unit]] = sums.get(clusters[unit], 0.0) + value
+    return np.array(list(sums.values())) / len(values)
+
+
+def is_within_bias(difference: float, bias: Interval) -> bool:
+    """Whether a difference is no larger than what the scorer alone may have made of it: its sign is not resolved."""
+    return abs(difference) <= max(abs(bias.low), abs(bias.high))
 
 
 def detectable_difference(n: int, discordance: float, power: float = 0.8, alpha: float = 0.05) -> float:
@@ -195,6 +270,39 @@ def _paired(first: Sequence[float], second: Sequence[float]) -> tuple[NDArray[np
     if len(first) != len(second) or not len(first):
         raise DataError(f"{len(first)} values against {len(second)}; a paired test needs the same items, at least one")
     return np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1)) / math.sqrt(len(values))
+
+
+def _scatter(added: NDArray[np.float64]) -> float:
+    """Variance of a sum over questions drawn at random, (clusters,)."""
+    return float(np.square(added - added.mean()).sum()) * len(added) / (len(added) - 1)
+
+
+@cache
+def _t_quantile(confidence: float, degrees: float) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(0.5 + confidence / 2, degrees))
+
+
+def _students(mean: float, error: float, degrees: float, n: int, confidence: float) -> Interval:
+    from scipy.stats import t
+
+    half = _t_quantile(confidence, degrees) * error
+    p_value = float(2 * t.sf(abs(mean) / error, degrees))
+    return Interval(mean, mean - half, mean + half, n, max(p_value, sys.float_info.min))
+
+
+def _in_unit(mean: float, half: float) -> tuple[float, float]:
+    """mean -+ half with the half width taken over to log odds, where mean is neither 0 nor 1."""
+    if not 0.0 < mean < 1.0:
+        return max(0.0, mean - half), min(1.0, mean + half)
+    odds, width = math.log(mean / (1 - mean)), half / (mean * (1 - mean))
+    low, high = (0.5 * (1 + math.tanh(x / 2)) for x in (odds - width, odds + width))  # the logistic, never overflowing
+    return low, high
 
 
 def _percentiles(mean: float, values: NDArray[np.float64], n: int, confidence: float) -> Interval:

@@ -48,12 +48,18 @@ _TABLE = (
     Command("plan", "pipelines.reproduce:plan", "What reproduce would run, and what the store holds.", CHECKOUT),
     Command("reproduce", "pipelines.reproduce:main", "Every table from nothing.", CHECKOUT),
     Command("table", "pipelines.reproduce:table", "One table, or several.", CHECKOUT),
+    Command(
+        "rehearse", "pipelines.rehearsal.command:main", "The plan on small random weights, faults named.", CHECKOUT
+    ),
     Command("run", "pipelines.run:main", "One checkpoint, made and scored; everything of Hydra's.", CHECKOUT),
     Command("sweep", "pipelines.sweep:main", "A grid over keys and seeds, scored and aggregated.", CHECKOUT),
     Command("ls", f"{_RUNS}:list_main", "A store's scores, found by settings.", CHECKOUT, f"{_RUNS}:List"),
     Command("show", f"{_RUNS}:show_main", "One of them whole: settings, lineage.", CHECKOUT, f"{_RUNS}:Show"),
     Command("sensitivity", "pipelines.sensitivity:main", "What protocol alone does to a score.", CHECKOUT),
     Command("verify", "pipelines.verify:main", "Every byte of the store read and compared.", CHECKOUT),
+    Command("calibrate", "pipelines.calibrate:main", "The plan's prices by what this store has measured.", CHECKOUT),
+    Command("gc", "pipelines.gc:main", "What nothing refers to any more, out of the store.", CHECKOUT),
+    Command("export", "pipelines.export:main", "A profile's results as one file to share.", CHECKOUT),
     Command("prior", "drift.commands:prior", "The reasoning prior of two checkpoints.", "", "drift.commands:Prior"),
     Command("merge", "drift.commands:merge", "Two checkpoints merged.", "", "drift.commands:Merge"),
     Command("score", "evaluation.score:main", "A file of responses scored.", "eval", "evaluation.score:Command"),

@@ -22,6 +22,10 @@ class PreflightError(DriftError):
     """This machine lacks what a run wants; lists all of it, each with what to do."""
 
 
+class RehearsalError(DriftError):
+    """The rehearsal found what the full run would have met; names it."""
+
+
 class StoreError(DriftError):
     """The store can't be used as it is; a person must look at it."""
 

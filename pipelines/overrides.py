@@ -21,6 +21,7 @@ _OPEN = (
     "validation.benchmarks.",
     "injection.group_alpha.",
     "launcher.options.",
+    "gate.published.",
 )
 
 REMEDIES: Mapping[str, str] = {
@@ -28,6 +29,7 @@ REMEDIES: Mapping[str, str] = {
     "zero": "zero=stage3, or train.zero_stage=3 and train.offload=cpu",
     "data.unfiltered": "only a lab world draws unfiltered rationales, for a method that trains; yours go into a folder "
     "with the others: data=folder",
+    "answers": "published answers are scored by profile=published, from the folder answers.root or their repositories",
     "data.root": "data=folder trains on a folder's train.json; benchmarks in a folder are suite=real suite.root=...",
     "data": "only a method that trains reads SFT examples: method=sft, method=drift",
     "train": "only a method that trains has a schedule: method=sft, method=drift",
@@ -41,6 +43,8 @@ REMEDIES: Mapping[str, str] = {
     "does pair.distance count",
     "world": "only what is made in a lab world has its sizes (pair.source, data.source, suite.source)",
     "preflight": "only a published pair, or image_backend=auto for Qwen-VL, wants what a machine may lack",
+    "gate": "a published pair whose scores are published is asked for them before anything is trained or merged on it",
+    "keep": "only a prior, a merge or a training has weights to keep",
     "seeds": "this is one run, in the world of `seed`; -m seed=0,1,2 makes three",
     "results": "only tables are written there",
     "launcher": "launcher.kind starts a training of several processes: launcher.processes=2 "

@@ -14,17 +14,20 @@ from drift.families import get_family
 from drift.merging.config import Value, describe, get_method, resolve_hyperparameters
 from drift.selection import GEOMETRY_GROUPS
 from drift.training.config import AUTO, InjectionConfig
-from evaluation.engines.config import TransformersConfig
+from evaluation.data.splits import RULE
+from evaluation.engines.config import TransformersConfig, VLLMConfig
+from evaluation.judging.config import AskedJudge, PublishedJudge, RulesJudge
 from evaluation.toolkit.job import check_comparable
 from pipelines import stages
 from pipelines.errors import ConfigError
 from pipelines.fingerprint import fingerprint
 from pipelines.lab.config import WorldConfig
-from pipelines.schema import Config, Method, VLMEvalKit
+from pipelines.schema import Config, Method, PublishedFile, VLMEvalKit
 from pipelines.stage import Bind, Call
 
 _CHOICES: dict[str, Call] = {}
 _DRIFT = Method(name="drift", stage="train")
+_BASELINE = Method(name="baseline", stage="none")
 _NO_INJECTION = InjectionConfig()
 
 
@@ -58,6 +61,22 @@ def _world_of(world: WorldConfig, seed: int, sizes: tuple[str, ...]) -> WorldCon
     return replace(world.counting(*sizes), seed=seed)
 
 
+def answers(config: Config) -> Call:
+    """Published answers to the suite's benchmarks, with its tables and the publisher's verdicts."""
+    source, place = config.answers, bool(config.answers.root)
+
+    def file(column: str, each: PublishedFile) -> stages.AnswerFile:
+        sha256 = (each.place_sha256 or each.sha256) if place else each.sha256
+        return stages.AnswerFile(column, each.benchmark, each.place if place else each.path, sha256)
+
+    files = [file(column, each) for column, each in source.files.items()]
+    files += [file("", source.questions)] if source.questions else []
+    params = stages.AnswersParams(
+        "folder" if place else "hub", source.format, source.repository, source.commit, tuple(files), source.root
+    )
+    return Call(stages.ANSWERS, params, label=f"{source.name} {source.chosen}")
+
+
 def data(config: Config) -> Call:
     """The SFT examples."""
     source = config.data
@@ -75,15 +94,19 @@ def data(config: Config) -> Call:
 
 
 def benchmarks(config: Config) -> Call:
-    """The TSVs of the suite's benchmarks on its split."""
+    """The TSVs of the suite's benchmarks on its split, or those that published answers are about."""
+    if config.answers.files:
+        return answers(config)
     suite, lab = config.suite, config.suite.source == "lab"
+    if lab and suite.split == "all":
+        raise ConfigError("a lab world draws the items to choose on and to report on apart; suite.split is one of them")
     params = stages.BenchmarksParams(
         source=suite.source,
         names=tuple(suite.benchmarks.values()),
         split=suite.split,
         world=_world(config, "suite_items", "wemath_groups") if lab else None,
         root=suite.root,
-        revision=suite.revision,
+        revision="" if lab else " ".join(filter(None, (suite.revision, RULE))),
     )
     return Call(stages.BENCHMARKS, params, label=f"{suite.name} {suite.split} seed={config.seed}")
 
@@ -117,7 +140,7 @@ def merge(config: Config) -> Call:
     roles = ("mllm", "expert", "base") if row.needs_base else ("mllm", "expert")
     inputs = {role: model(config, role) for role in roles}
     label = f"{_pair(config)}{chosen.method} {chosen.variant} {chosen.coefficient} seed={config.seed}"
-    return Call(stages.MERGE, stages.MergeParams(merged), inputs, binds, label)
+    return Call(stages.MERGE, stages.MergeParams(merged), inputs, binds, label, gates(config))
 
 
 def _settled(merge: MergeConfig, candidate: Mapping[str, Value], seed: int) -> MergeConfig:
@@ -146,7 +169,8 @@ def matched_merge(config: Config) -> Call:
     run = train(replace(config, method=_DRIFT))
     params = stages.MergeParams(MergeConfig("task_arithmetic"), matched=0.0)
     inputs = {role: model(config, role) for role in ("mllm", "expert")}
-    return Call(stages.MERGE, params, inputs, {"matched": Bind(run, "w_eff")}, f"matched merge seed={config.seed}")
+    label = f"matched merge seed={config.seed}"
+    return Call(stages.MERGE, params, inputs, {"matched": Bind(run, "w_eff")}, label, gates(config))
 
 
 def train(config: Config) -> Call:
@@ -170,7 +194,21 @@ def train(config: Config) -> Call:
     label = f"{label} on {config.data.name} seed={config.seed}"
     training = replace(config.train, seed=config.train.seed + config.seed)
     params = stages.TrainParams(training, injection, config.launcher.ranks, config.launcher.nodes)
-    return Call(stages.TRAIN, params, inputs, binds, label)
+    return Call(stages.TRAIN, params, inputs, binds, label, gates(config))
+
+
+def gates(config: Config) -> tuple[Call, ...]:
+    """What must hold before anything is built on the pair's MLLM: that it scores as published, where that is known.
+
+    It is the MLLM's own row on the main suite, whatever suite this config is tested on, so that it is run once.
+    """
+    gate, suite = config.gate, replace(config.validation, split="test")
+    published = {name: gate.published[name] for name in gate.published if name.partition("_")[0] in suite.benchmarks}
+    if config.pair.source != "hub" or gate.mode == "none" or not published:
+        return ()
+    scores = score(replace(config, method=_BASELINE, suite=suite))
+    params = stages.GateParams(published, gate.points, gate.mode)
+    return (Call(stages.GATE, params, {"scores": scores}, label=f"{config.pair.mllm.repo} as published"),)
 
 
 def alpha_choice(config: Config) -> Call | float:
@@ -207,12 +245,17 @@ def _choice(config: Config, values: tuple[Any, ...], tried: Sequence[Config], la
             for place, each in enumerate(tried)
             for seed in config.seeds
         }
-        _CHOICES[asked] = Call(stages.CHOOSE, stages.ChooseParams(values), inputs, label=f"{_pair(config)}{label}")
+        for role, split in (("seen", suite), ("reported", replace(suite, split="test"))):
+            inputs |= {f"{role}:{n}": benchmarks(replace(config, suite=split, seed=n)) for n in config.seeds}
+        params = stages.ChooseParams(values, tuple(suite.benchmarks.values()))
+        _CHOICES[asked] = Call(stages.CHOOSE, params, inputs, label=f"{_pair(config)}{label}")
     return _CHOICES[asked]
 
 
 def choice(config: Config) -> Call | None:
     """The call that chose a hyper-parameter of the config's checkpoint; None where none was chosen."""
+    if config.answers.files:
+        return None
     if config.method.stage == "merge" and config.merge.coefficient == AUTO:
         return merge_choice(config)
     if config.injection.alpha == AUTO:
@@ -222,28 +265,124 @@ def choice(config: Config) -> Call | None:
 
 
 def checkpoint(config: Config) -> Call:
-    """The checkpoint that the method makes."""
+    """The checkpoint that the method makes; published answers stand for the one that gave them."""
+    if config.answers.files:
+        return answers(config)
     if config.method.stage == "none":
         return model(config, "mllm")
     return merge(config) if config.method.stage == "merge" else train(config)
 
 
 def generate(config: Config) -> Call:
-    """The checkpoint's responses to the suite."""
-    suite = config.suite
+    """The checkpoint's responses to the suite, to the whole of one that is reported on in part; or published ones."""
+    if config.answers.files:
+        return answers(config)
     _check_pixel_limits(config)
+    suite = (_of_all(config) or config).suite
     params = stages.GenerateParams(tuple(suite.benchmarks.values()), suite.variant, config.engine)
-    made = checkpoint(config)
+    made, asked = checkpoint(config), benchmarks(replace(config, suite=suite))
     label = f"{made.label} on {suite.name} {suite.split}"
-    return Call(stages.GENERATE, params, {"model": made, "benchmarks": benchmarks(config)}, label=label)
+    inputs = {"model": made, "benchmarks": asked}
+    if isinstance(config.engine, VLLMConfig) and config.engine.agreement:
+        inputs["agreement"] = agreement(config, config.engine)
+    return Call(stages.GENERATE, params, inputs, label=label)
+
+
+def agreement(config: Config, engine: VLLMConfig) -> Call:
+    """The gate before vLLM answers for a pair: one for all its checkpoints and seeds, on the untouched MLLM."""
+    settings = replace(engine.settings, temperature=0.0)
+    reference = TransformersConfig("transformers", settings, engine.dtype, config.image_backend)
+    asked = replace(config, seed=config.seeds[0])
+    params = stages.AgreementParams(
+        tuple(config.suite.benchmarks.values()),
+        config.suite.variant,
+        replace(engine, settings=settings),
+        reference,
+        engine.agreement_items,
+        engine.agreement,
+    )
+    inputs = {"model": model(asked, "mllm"), "benchmarks": benchmarks(asked)}
+    return Call(stages.AGREEMENT, params, inputs, label=f"vLLM and transformers on {config.suite.name}")
 
 
 def score(config: Config) -> Call:
-    """The scores of the checkpoint on the suite: what a table cell is read from."""
-    params = stages.ScoreParams(dict(config.suite.benchmarks), config.judge)
-    responses = generate(config)
-    inputs = {"responses": responses, "benchmarks": benchmarks(config)}
-    return Call(stages.SCORE, params, inputs, label=responses.label)
+    """The scores of the checkpoint on the suite: what a table cell is read from.
+
+    Raises:
+        ConfigError: a choice was made on a part of what would be scored.
+    """
+    suite, chosen_on = config.suite, config.validation
+    shared = set(suite.benchmarks.values()) & set(chosen_on.benchmarks.values())
+    if suite.split == "all" and suite.source == chosen_on.source and shared and choice(config) is not None:
+        raise ConfigError(
+            f"suite.split=all holds what `auto` chooses on ({', '.join(sorted(shared))}); say suite.split=test"
+        )
+    return _score(config)
+
+
+def _score(config: Config) -> Call:
+    params = stages.ScoreParams(dict(config.columns), config.judge)
+    responses, asked = generate(config), benchmarks(config)
+    label = f"{checkpoint(config).label} on {config.suite.name} {config.suite.split}"
+    if config.answers.files:
+        label = f"{responses.label} {config.judge.name} {config.judge.mode}"
+    inputs = {"responses": responses, "benchmarks": asked}
+    if isinstance(config.judge, AskedJudge):
+        names = tuple(config.columns.values())
+        judged = Call(stages.JUDGE, stages.JudgeParams(names, config.judge), dict(inputs), label=label)
+        inputs["judged"] = judged
+    return Call(stages.SCORE, params, inputs, label=label)
+
+
+def score_of_all(config: Config) -> Call | None:
+    """The same responses scored on every item, seen by a choice or not, as the paper does; None in a lab's world."""
+    whole = _of_all(config)
+    return _score(whole) if whole else None
+
+
+def all_benchmarks(config: Config) -> Call | None:
+    """The whole tables that a published suite's split is a part of; None in a lab's world."""
+    whole = _of_all(config)
+    return benchmarks(whole) if whole else None
+
+
+def _of_all(config: Config) -> Config | None:
+    suite = config.suite
+    is_part = suite.source != "lab" and suite.split == "test" and not config.answers.files
+    return replace(config, suite=replace(suite, split="all")) if is_part else None
+
+
+def score_by_rules(config: Config) -> Call | None:
+    """The same responses scored without a judge; None where there is none."""
+    if config.judge.name == "rules":
+        return None
+    judged = _score(config)
+    return replace(judged, params=replace(judged.params, judge=RulesJudge("rules", config.judge.mode)))
+
+
+def published_score(config: Config) -> Call:
+    """Published answers by their publisher's verdicts."""
+    return score(replace(config, judge=PublishedJudge("published")))
+
+
+def official_score(config: Config) -> Call:
+    """The same responses by the benchmarks' own rules alone."""
+    return score(replace(config, judge=RulesJudge("rules", "official")))
+
+
+def semantic_score(config: Config) -> Call:
+    """The same responses as a careful reader would take them, by rules alone."""
+    return score(replace(config, judge=RulesJudge("rules", "semantic")))
+
+
+def judged_score(config: Config) -> Call | None:
+    """The same responses by the configured judge; None where rules alone decide."""
+    return score(config) if isinstance(config.judge, AskedJudge) else None
+
+
+def judging(config: Config) -> Call | None:
+    """The judge's replies behind a score; None where nobody is asked."""
+    return score(config).inputs.get("judged")
 
 
 def second_opinion(config: Config) -> Call | None:

@@ -1,35 +1,41 @@
-"""What a run wants of this machine, asked before its first byte: GPUs, torchvision, disk.
+"""What a run wants of this machine, asked before its first byte; all that is missing is told at once, with its remedy.
 
 A lab world wants nothing. A published pair (pair.source=hub) wants what can be known from the plan and is not in the
-store: as many CUDA devices as a training has processes or an engine has shards, and room for the weights. GPU memory,
-the network and licences are not looked at. Light: torch is imported where a GPU is wanted.
+store: as many CUDA devices as a training has processes or an engine has shards, with the memory that the cost functions
+say, a driver, the torchvision that fits torch, room on each disk, pinned revisions, and access to gated repositories.
+The hub is asked about those alone that are gated or unknown (conf/repositories.yaml). Light: torch is imported where a
+GPU is wanted.
 """
 
 import logging
+import re
 import shutil
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from drift.families import get_family
 from evaluation.engines.config import EngineConfig, TransformersConfig, VLLMConfig
-from pipelines import stages
+from pipelines import held, stages
 from pipelines.errors import PreflightError
-from pipelines.scheduler import resolve
+from pipelines.forecast import Machine, downloads, forecast
+from pipelines.outline import gigabytes
+from pipelines.rates import load as load_rates
+from pipelines.resources import origin
 from pipelines.schema import Config
 from pipelines.session import rooted
+from pipelines.sizes import terms
 from pipelines.stage import Call, ordered
-from pipelines.store import Artifact, Store
+from pipelines.stages.outside import hub_cache
+from pipelines.store import Store
 
 log = logging.getLogger(__name__)
 
-# bf16 weights of 8 billion parameters, about what each published model, merge, full prior and training comes to.
-WEIGHTS = 16e9
-# While one trains: two checkpoints of weights, fp32 master weights and two moments (drift.training.disk).
-CHECKPOINTS = 2 * 7 * WEIGHTS
 _KEPT = (stages.PRIOR, stages.MERGE, stages.TRAIN)
 _ANSWERING = (stages.GENERATE, stages.SECOND_OPINION)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_DRIVER = Path("/proc/driver/nvidia/version")
+_ROOM = 1.05  # of a GPU's memory, for what its driver keeps for itself
 
 
 def check(config: Config, targets: Sequence[Call]) -> None:
@@ -41,8 +47,17 @@ def check(config: Config, targets: Sequence[Call]) -> None:
     if not is_asked(ordered(list(targets))):
         return
     store = rooted(config.store)
-    calls = _to_run(targets, Store(store))
-    faults = [*_gpu_faults(calls), *_torchvision_faults(calls), *_disk_faults(calls, store, config.launcher.workers)]
+    planned = ordered(list(targets))
+    found = held.states(planned, Store(store))
+    calls = [call for call in planned if found[call.key].word != "store"]
+    have = {call.key for call in planned if found[call.key].word == "store"}
+    faults = [
+        *_gpu_faults(calls),
+        *torchvision_faults(calls),
+        *revision_faults(calls),
+        *_access_faults(calls, store, config.launcher.offline),
+        *_disk_faults(config, planned, have, store),
+    ]
     if config.preflight == "warn":
         for fault in faults:
             log.warning("preflight: %s", fault)
@@ -55,25 +70,10 @@ def is_asked(calls: Iterable[Call]) -> bool:
     return any(_is_published(call) or _wants_torchvision(call) for call in calls)
 
 
-def _to_run(targets: Sequence[Call], store: Store) -> list[Call]:
-    """The calls that the store does not hold; what waits for a chosen value counts as one."""
-    done: dict[str, Artifact] = {}
-    left = []
-    for call in ordered(list(targets)):
-        artifact = None
-        if all(source.key in done for source in call.sources):
-            artifact = store.usable(call.stage.name, resolve(call, done).fingerprint)
-        if artifact is None:
-            left.append(call)
-        else:
-            done[call.key] = artifact
-    return left
-
-
 def _gpu_faults(calls: Sequence[Call]) -> list[str]:
     """Trainings with more processes than there are CUDA devices, and engines with more shards."""
     remedies = {
-        (stages.TRAIN,): "launcher.processes=N trains the same global batch on N",
+        (stages.TRAIN,): "launcher.processes=N trains on N, which is another training",
         _ANSWERING: "engine=openai has a server answer, engine=transformers engine.device=cpu the CPU, for weeks",
     }
     faults = []
@@ -82,62 +82,110 @@ def _gpu_faults(calls: Sequence[Call]) -> list[str]:
         if most is None or not _gpus(most):
             continue
         found, torch = _cuda_devices()
+        wanted = max(call.needs.gpu_memory_gb for call in calls if call.stage in kinds)
         if found < _gpus(most):
-            build = ", a build without CUDA," if torch.endswith("+cpu") else ""
+            build = ", a build without CUDA," if torch.endswith("+cpu") else "" if found else _driver_fault()
             faults.append(
                 f"{most.stage.name} ({most.label}) wants {_gpus(most)} of the CUDA devices, and torch {torch}{build} "
                 f"sees {found}; give it more, or: {remedy}"
             )
+        elif 0 < (memory := _gpu_memory_gb()) < wanted * _ROOM:
+            faults.append(
+                f"{most.stage.name} wants about {wanted:.0f} GB on each GPU, and the smallest here has {memory:.0f}: "
+                "zero=stage3 and train.offload=cpu for a training, engine.tensor_parallel=2 for engine=vllm"
+            )
     return faults
 
 
-def _torchvision_faults(calls: Sequence[Call]) -> list[str]:
+def torchvision_faults(calls: Sequence[Call]) -> list[str]:
+    """Stock processors that don't open here."""
     wanting = next((call for call in calls if _wants_torchvision(call)), None)
     missing = _torchvision_fault() if wanting else ""
     if wanting is None or not missing:
         return []
     return [
-        f"image_backend=auto reads the pictures of {_mllm(wanting).family} with torchvision, and {missing}; say "
-        f"image_backend=pil, or install the torchvision that goes with torch {version('torch')}"
+        f"image_backend=auto reads the pictures of {origin(wanting).params.family} with torchvision, and {missing}; "
+        f"say image_backend=pil, or install the torchvision that goes with torch {version('torch')}"
     ]
 
 
-def _disk_faults(calls: Sequence[Call], store: Path, workers: int) -> list[str]:
-    """Disks without room for the weights that the calls download, keep, and write while they train.
+def revision_faults(calls: Sequence[Call]) -> list[str]:
+    """Repositories by a name that moves: what was made from one could not be made again."""
+    fetched = [call for call in calls if call.stage in (stages.MODEL, stages.DATA) and call.params.source == "hub"]
+    moving = {call.params.repo: call.params.revision for call in fetched if not _COMMIT.fullmatch(call.params.revision)}
+    return [
+        f"{repo} is at {revision!r}, which is no commit; write its 40 digits where it is named in conf/, or "
+        "`locked` to have them looked up and kept"
+        for repo, revision in moving.items()
+    ]
 
-    Data and benchmarks, a few GB, are not counted. The store and the hub's cache may share a disk.
+
+def _access_faults(calls: Sequence[Call], store: Path, offline: bool) -> list[str]:
+    """Repositories that ask who comes, where nobody is logged in or nobody was let in."""
+    cache, faults = hub_cache(store / ".cache"), []
+    wanted = {c.params.repo: c for c in calls if c.stage is stages.MODEL and c.params.source == "hub"}
+    for repo, call in wanted.items():
+        gated = terms(repo)[1]
+        if offline or gated == "no" or _is_cached(call, cache):
+            continue
+        if gated != "unknown" and not _has_token():
+            faults.append(
+                f"{repo} is gated and no token is set: ask for access at https://huggingface.co/{repo}, then `hf auth "
+                "login`, or the variable HF_TOKEN"
+            )
+        elif refusal := _refusal(repo):
+            faults.append(f"the hub does not give {repo}: {refusal}; ask for access at https://huggingface.co/{repo}")
+    return faults
+
+
+def _has_token() -> bool:
+    from huggingface_hub import get_token
+
+    return get_token() is not None
+
+
+def _refusal(repo: str) -> str:
+    """Why this user may not download a repository; empty where he may."""
+    from huggingface_hub import auth_check
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        auth_check(repo)
+    except (HTTPError, OSError) as error:  # HTTPError: no connection; and the base of what the hub answers
+        return str(error).strip().splitlines()[0]
+    return ""
+
+
+def _disk_faults(config: Config, planned: Sequence[Call], have: Collection[str], store: Path) -> list[str]:
+    """Disks without room for what the plan downloads, keeps, and writes on the way (`pipelines.forecast`).
+
+    The store and the hub's cache may share a disk.
     """
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    cache = Path(HF_HUB_CACHE)
-    counts = Counter(call.stage.name for call in calls if call.stage in _KEPT and _is_published(call))
-    counts["download"] = sum(_is_published(c) and not _is_cached(c, cache) for c in calls if c.stage is stages.MODEL)
-    saving = sum(c.stage is stages.TRAIN and c.params.training.save_steps > 0 and _is_published(c) for c in calls)
-    kept, passing = WEIGHTS * (counts.total() - counts["download"]), CHECKPOINTS * min(saving, workers)
+    rates, cache = load_rates(store), hub_cache(store / ".cache")
+    machine = Machine(config.launcher.workers, config.launcher.gpus)
+    price = forecast(planned, have, config.keep, machine, lambda call: call.needs_on(rates))
+    lacking = [c for c in downloads([c for c in planned if c.key not in have]) if not _is_cached(c, cache)]
+    fetched = sum(call.needs.downloaded for call in lacking)
     disks: dict[int, dict[Path, float]] = {}
-    for place, size in ((store, kept + passing), (cache, WEIGHTS * counts["download"])):
+    for place, size in ((store, price.peak), (cache, fetched)):
         disks.setdefault(_existing(place).stat().st_dev, {})[place] = size
-    what = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
     faults = []
     for places in disks.values():
         free, wanted = shutil.disk_usage(_existing(next(iter(places)))).free, sum(places.values())
         if free < wanted:
             faults.append(
-                f"up to {_gb(wanted)} are wanted in {' and '.join(map(str, places))} and {_gb(free)} are free (in all "
-                f"{what}, {_gb(WEIGHTS)} each as of 8 billion parameters, and {_gb(passing)} of checkpoints while one "
-                "trains); give other disks: store=... and the variable HF_HOME, or save none: train.save_steps=0"
+                f"up to {gigabytes(wanted)} are wanted in {' and '.join(map(str, places))} and {gigabytes(free)} are "
+                f"free: {gigabytes(price.peak)} in the store at most, {gigabytes(fetched)} to download; give other "
+                "disks: store=... and the variable HF_HOME; keep less: keep=scores; or no checkpoints of a training: "
+                "train.save_steps=0"
             )
     return faults
-
-
-def _gb(size: float) -> str:
-    return f"{size / 1e9:.0f} GB"
 
 
 def _is_published(call: Call) -> bool:
     """Whether a call reads or makes weights of a published pair."""
     weighty = call.stage in (stages.MODEL, *_KEPT, *_ANSWERING)
-    return weighty and (call.params if call.stage is stages.MODEL else _mllm(call)).source == "hub"
+    return weighty and origin(call).params.source == "hub"
 
 
 def _wants_torchvision(call: Call) -> bool:
@@ -148,33 +196,36 @@ def _wants_torchvision(call: Call) -> bool:
         backend = call.params.engine.image_backend
     else:
         return False
-    return backend == "auto" and get_family(_mllm(call).family).sized_by == "area"
-
-
-def _mllm(call: Call) -> stages.ModelParams:
-    """The MLLM that a prior, a merge, a training or an answer starts from."""
-    while call.stage is not stages.MODEL:
-        call = call.inputs["model"] if "model" in call.inputs else call.inputs["mllm"]
-    params: stages.ModelParams = call.params
-    return params
+    return backend == "auto" and get_family(origin(call).params.family).sized_by == "area"
 
 
 def _gpus(call: Call) -> int:
     if not _is_published(call):
         return 0
-    return call.needs.gpus if call.stage is stages.TRAIN else _engine_gpus(call.params.engine)
+    return int(call.params.processes) if call.stage is stages.TRAIN else _engine_gpus(call.params.engine)
 
 
 def _engine_gpus(engine: EngineConfig) -> int:
-    if isinstance(engine, VLLMConfig):
-        return engine.tensor_parallel
-    return int(isinstance(engine, TransformersConfig) and engine.device != "cpu")
+    return engine.gpus if isinstance(engine, (TransformersConfig, VLLMConfig)) else 0
 
 
 def _cuda_devices() -> tuple[int, str]:
     import torch
 
     return torch.cuda.device_count(), torch.__version__
+
+
+def _gpu_memory_gb() -> float:
+    """Of the smallest device that torch sees; 0 where it sees none."""
+    import torch
+
+    sizes = [torch.cuda.get_device_properties(place).total_memory for place in range(torch.cuda.device_count())]
+    return min(sizes, default=0) / 1e9
+
+
+def _driver_fault() -> str:
+    """What to say of the driver under a build of torch with CUDA that sees too little."""
+    return "" if _DRIVER.exists() else f", and no NVIDIA driver is loaded ({_DRIVER} is not there),"
 
 
 def _torchvision_fault() -> str:
@@ -189,9 +240,13 @@ def _torchvision_fault() -> str:
 
 
 def _is_cached(call: Call, cache: Path) -> bool:
+    """Whether the hub's cache has a checkpoint or a data set at the call's revision; tables are not kept there."""
     from huggingface_hub.file_download import repo_folder_name
 
-    folder = cache / repo_folder_name(repo_id=call.params.repo, repo_type="model")
+    if call.stage is stages.BENCHMARKS:
+        return False
+    kind = "model" if call.stage is stages.MODEL else "dataset"
+    folder = cache / repo_folder_name(repo_id=call.params.repo, repo_type=kind)
     return (folder / "snapshots" / call.params.revision).is_dir()
 
 

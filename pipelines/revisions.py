@@ -15,7 +15,7 @@ from drift.files import sha256_of, write_whole
 from evaluation.toolkit.job import toolkit_commit, toolkit_python
 from pipelines import compose
 from pipelines.errors import ConfigError
-from pipelines.schema import Config, Data, ModelRef, Suite, VLMEvalKit
+from pipelines.schema import Answers, Config, Data, ModelRef, Suite, VLMEvalKit
 
 log = logging.getLogger(__name__)
 LOCK = compose.CONF / "revisions.lock.json"
@@ -23,11 +23,12 @@ LOCKED = "locked"
 INSTALLED = "installed"
 
 
-def resolve(config: Config, online: bool) -> Config:
+def resolve(config: Config, online: bool, lock: Path | None = None) -> Config:
     """The config with every `revision: locked` replaced by its commit, and folders by their digest.
 
     The toolkit of `evaluator=vlmevalkit` is asked for its commit. With `online` false a name that was never locked
-    stays `locked` (the toolkit `installed`): good enough for a plan, refused by a stage.
+    stays `locked` (the toolkit `installed`): good enough for a plan, refused by a stage. `lock` is another file of
+    commits than `conf/revisions.lock.json`.
 
     Raises:
         ConfigError: the hub can't be asked, or a local folder is missing.
@@ -36,25 +37,44 @@ def resolve(config: Config, online: bool) -> Config:
     pair, evaluator = config.pair, config.evaluator
     if pair.source != "lab":
         roles = ("mllm", "expert", "base", "prior_base")
-        known: dict[str, Any] = {role: _known(getattr(pair, role), pair.source, online) for role in roles}
+        known: dict[str, Any] = {role: _known(getattr(pair, role), pair.source, online, lock or LOCK) for role in roles}
         pair = replace(pair, **known)
     if isinstance(evaluator, VLMEvalKit) and evaluator.revision == INSTALLED and online:
         evaluator = replace(evaluator, revision=toolkit_commit(toolkit_python()))
     tables: dict[str, Any] = {
-        key: _with_revision(getattr(config, key), key, online) for key in ("data", "suite", "validation")
+        key: _with_revision(getattr(config, key), key, online, lock or LOCK) for key in ("data", "suite", "validation")
     }
-    return replace(config, pair=pair, evaluator=evaluator, **tables)
+    return replace(config, pair=pair, evaluator=evaluator, answers=_placed(config.answers), **tables)
 
 
-def _known(ref: ModelRef, source: str, online: bool) -> ModelRef:
+def _placed(answers: Answers) -> Answers:
+    """Published answers whose folder, where one is given, holds all of their files.
+
+    Raises:
+        ConfigError: it is no folder, or lacks some; names them.
+    """
+    if not answers.root:
+        return answers
+    root = (compose.ROOT / answers.root).expanduser().resolve()
+    if not root.is_dir():
+        raise ConfigError(
+            f"answers.root is {root}, which is no folder; without it {answers.repository} is fetched from"
+        )
+    wanted = [*answers.files.values(), *([answers.questions] if answers.questions else [])]
+    if missing := [each.place for each in wanted if not (root / each.place).is_file()]:
+        raise ConfigError(f"answers.root={root} lacks {len(missing)} files of {answers.name}, first {missing[0]}")
+    return replace(answers, root=str(root))
+
+
+def _known(ref: ModelRef, source: str, online: bool, lock: Path) -> ModelRef:
     """A checkpoint at its commit, or named by what its files are; one that is not there is refused by its stage."""
     if source == "folder":
         folder = (compose.ROOT / ref.repo).resolve()
         return ModelRef(str(folder), _digest_of(folder, _stamp(folder))) if ref.repo and folder.is_dir() else ref
-    return replace(ref, revision=_commit(ref.repo, ref.revision, "model", online))
+    return replace(ref, revision=_commit(ref.repo, ref.revision, "model", online, lock))
 
 
-def _with_revision(tables: Data | Suite, key: str, online: bool) -> Data | Suite:
+def _with_revision(tables: Data | Suite, key: str, online: bool, lock: Path) -> Data | Suite:
     """SFT data or a suite with the commit of its repository, or with the digest of its folder."""
     if tables.source == "folder":
         if not tables.root:
@@ -64,22 +84,22 @@ def _with_revision(tables: Data | Suite, key: str, online: bool) -> Data | Suite
             raise ConfigError(f"{key}.root is {root}, which is no folder")
         return replace(tables, root=str(root), revision=_digest_of(root, _stamp(root)))
     if isinstance(tables, Data) and tables.source == "hub":
-        return replace(tables, revision=_commit(tables.repo, tables.revision, "dataset", online))
+        return replace(tables, revision=_commit(tables.repo, tables.revision, "dataset", online, lock))
     return tables
 
 
-def _commit(repo: str, revision: str, kind: str, online: bool) -> str:
+def _commit(repo: str, revision: str, kind: str, online: bool, lock: Path) -> str:
     """The commit that `locked` stands for; any other revision is taken at its word."""
     if revision != LOCKED:
         return revision
-    locked = json.loads(LOCK.read_text()) if LOCK.exists() else {}
+    locked = json.loads(lock.read_text()) if lock.exists() else {}
     key = f"{kind}:{repo}"
     if key not in locked:
         if not online:
             return revision
         locked[key] = _ask_hub(repo, kind)
-        write_whole(LOCK, json.dumps(locked, indent=2, sort_keys=True) + "\n")
-        log.info("locked %s at %s in %s", key, locked[key], LOCK)
+        write_whole(lock, json.dumps(locked, indent=2, sort_keys=True) + "\n")
+        log.info("locked %s at %s in %s", key, locked[key], lock)
     return str(locked[key])
 
 

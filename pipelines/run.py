@@ -24,11 +24,12 @@ from pipelines import compose, effects, plan, preflight, revisions
 from pipelines.catalogue.names import name
 from pipelines.overrides import check_names, openly, parse
 from pipelines.scored import read_scores
-from pipelines.session import guarded, scheduler
+from pipelines.session import DEGRADED, guarded, scheduler
 from pipelines.store import Artifact
 from pipelines.sweep import sweep
 
 log = logging.getLogger(__name__)
+_statuses: set[int] = set()  # of a sweep's runs
 
 
 @hydra.main(config_path=str(compose.CONF), config_name="config", version_base="1.3")
@@ -41,6 +42,8 @@ def _main(composed: DictConfig) -> None:
         outcome = scheduler(config).execute([target, *second])
         artifact = outcome[target]
         line = {"name": name(config), "scores": artifact.values["scores"], **_summary(artifact)}
+        if judged := target.inputs.get("judged"):
+            line["judge"] = outcome[judged].values
         for opinion in second:
             line["vlmevalkit"] = {**outcome[opinion].values, "artifact": str(outcome[opinion].path)}
         if config.pair.source == "lab" and config.suite.source != "lab":
@@ -50,7 +53,9 @@ def _main(composed: DictConfig) -> None:
         return 0
 
     status = guarded(score)
-    if status:
+    if status == DEGRADED:  # the other runs of a sweep go on, and the command ends with it
+        _statuses.add(status)
+    elif status:
         sys.exit(status)
 
 
@@ -83,7 +88,7 @@ def run(words: Sequence[str]) -> int:
         compose.load(overrides)  # whose refusals say what to do; Hydra's own are long
     sys.argv[1:] = openly(words)  # where Hydra looks for them
     _main()
-    return 0
+    return max(_statuses, default=0)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from pipelines.errors import DamageError, StageError, StoreError
 from pipelines.executors import Executor
 from pipelines.fingerprint import fingerprint
 from pipelines.job import Job
+from pipelines.order import ranks
 from pipelines.progress import Running, State, Times, View, view
+from pipelines.retention import Keep, Retention, live_weights
 from pipelines.stage import Bind, Call, Runtime, ordered, with_value
 from pipelines.store import LOG, MANIFEST, Artifact, Store
 
@@ -85,10 +87,20 @@ class Scheduler:
 
     Args:
         on_finished: told of every artifact that was made (not of hits), in the scheduling process.
+        seconds: a guess at a call's wall time.
+        keep: whose weights stay (`pipelines.retention`).
     """
 
-    def __init__(self, runtime: Runtime, executor: Executor, on_finished: Callable[[Artifact], None]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        executor: Executor,
+        on_finished: Callable[[Artifact], None],
+        seconds: Callable[[Call], float] = lambda call: call.needs.seconds,
+        keep: Keep = "all",
+    ) -> None:
         self.store, self.executor, self.on_finished = Store(runtime.store), executor, on_finished
+        self.seconds, self.keep = seconds, keep
 
     def execute(self, targets: list[Call]) -> Outcome:
         """Makes every artifact that the targets need.
@@ -118,7 +130,8 @@ class _Execution:
 
     def __init__(self, scheduler: Scheduler, calls: list[Call], shown: View) -> None:
         self.store, self.executor, self.on_finished = scheduler.store, scheduler.executor, scheduler.on_finished
-        self.calls, self.depth, self.shown = {call.key: call for call in calls}, _critical_seconds(calls), shown
+        self.calls, self.ranks, self.shown = {call.key: call for call in calls}, ranks(calls, scheduler.seconds), shown
+        self.retention = Retention(scheduler.keep, live_weights(self.executor.width), calls)
         self.waiting = {call.key: call for call in calls}
         self.ready: dict[str, Job] = {}
         self.elsewhere: set[str] = set()  # of the ready ones, those that another scheduler is making
@@ -129,7 +142,7 @@ class _Execution:
         self.failures: dict[str, Failure] = {}
         self.attempts: Counter[str] = Counter()
         self.executed = 0
-        self.times = Times({call.stage.name: call.needs.seconds for call in calls})
+        self.times = Times(_means(calls, scheduler.seconds))
 
     def run(self) -> Outcome:
         log.info("%d stages; those that the store holds are taken from it", len(self.calls))
@@ -180,27 +193,51 @@ class _Execution:
         except StoreError as error:
             self.failures[key] = Failure(job.stage.name, job.label, f": {error}")
         else:
-            if artifact is None:
+            if artifact is None or (artifact.evicted and key in self.retention.wanted):
+                self._want_weights(key)
                 return
             self.done[key] = artifact
+            self._evict(key)
             self.times.add(job.stage.name, artifact.manifest["seconds"])
         self.elsewhere.discard(key)
         del self.ready[key]
 
-    def _start(self) -> None:
-        """Starts the ready calls with the longest way still before them.
+    def _want_weights(self, key: str) -> None:
+        """Puts a call back that reads weights which were given up, and those that make them again before it."""
+        call = self.calls[key]
+        gone = self.retention.missing(call, self.done)
+        if gone:
+            del self.ready[key]
+            self.elsewhere.discard(key)
+            self.waiting[key] = call
+        for source in gone:
+            del self.done[source]
+            self.waiting[source] = self.calls[source]
 
-        One that must wait for GPUs keeps later ones from taking those that become free: it would wait for ever.
-        """
+    def _evict(self, key: str) -> None:
+        """Gives up the weights that nobody reads any more, now that this call is done."""
+        for free in self.retention.finished(self.calls[key]):
+            if free in self.done and not self.done[free].evicted:
+                self.done[free] = self.store.evict(self.done[free])
+                log.info("the weights of %s were given up: nothing reads them any more", self.calls[free].label)
+
+    def _start(self) -> None:
+        """Starts ready calls in their order, those whose weights would pile up only where all else waits."""
+        self._start_ready(spares=True)
+        if not self.running and not self.elsewhere:
+            self._start_ready(spares=False)
+
+    def _start_ready(self, spares: bool) -> None:
+        """One that must wait for GPUs keeps later ones from taking those that become free: it would wait for ever."""
         crowded = False
-        for key in sorted(self.ready, key=lambda key: -self.depth[key]):
+        for key in sorted(self.ready, key=self.ranks.__getitem__):
             job = self.ready[key]
             if job.fingerprint in self.running:
                 self.running[job.fingerprint].append(key)
             elif (crowded and job.needs.gpus) or not self.executor.has_room(job.needs):
                 crowded = crowded or job.needs.gpus > 0
                 continue
-            elif self._is_elsewhere(key, job):
+            elif (spares and not self.retention.may_begin(self.calls[key])) or self._is_elsewhere(key, job):
                 continue
             else:
                 self.store.error(job.stage.name, job.fingerprint).unlink(missing_ok=True)
@@ -216,6 +253,7 @@ class _Execution:
             self.failures[key] = Failure(job.stage.name, job.label, f": {error}")
         else:
             self.running[job.fingerprint] = [key]
+            self.retention.begun(self.calls[key])
             partial = self.store.partial(job.stage.name, job.fingerprint)
             self.places[job.fingerprint] = Running(job.stage.name, job.label, partial, job.params)
 
@@ -223,7 +261,7 @@ class _Execution:
         """Whether another scheduler's worker makes it, or has made it since this plan last looked."""
         holder = self.store.holder(job.stage.name, job.fingerprint)
         is_made = self.store.path(job.stage.name, job.fingerprint).joinpath(MANIFEST).exists()
-        if holder is None and (key in self.damaged or not is_made):
+        if holder is None and (key in self.damaged or key in self.retention.wanted or not is_made):
             return False
         if key not in self.elsewhere and holder is not None:
             log.info("%s %s is being made by %s; it is taken from there", job.stage.name, job.label, holder)
@@ -248,6 +286,8 @@ class _Execution:
             return
         self.executed += 1
         self.done.update(dict.fromkeys(keys, result))
+        for key in keys:
+            self._evict(key)
         seconds = result.manifest["seconds"]
         self.times.add(stage, seconds)
         self.on_finished(result)
@@ -295,11 +335,9 @@ def last_line(path: Path) -> str:
     return lines[-1] if lines else "it left no log"
 
 
-def _critical_seconds(calls: list[Call]) -> dict[str, float]:
-    """Per call key, the guessed seconds from its start to the end of the longest chain that waits for it."""
-    after: dict[str, float] = dict.fromkeys((call.key for call in calls), 0.0)
-    for call in reversed(calls):
-        mine = after[call.key] + call.needs.seconds
-        for source in call.sources:
-            after[source.key] = max(after[source.key], mine)
-    return {call.key: after[call.key] + call.needs.seconds for call in calls}
+def _means(calls: list[Call], seconds: Callable[[Call], float]) -> dict[str, float]:
+    """Per stage the mean of its calls' guesses."""
+    found: dict[str, list[float]] = {}
+    for call in calls:
+        found.setdefault(call.stage.name, []).append(seconds(call))
+    return {name: sum(each) / len(each) for name, each in found.items()}

@@ -12,9 +12,11 @@ from pydantic.dataclasses import dataclass
 
 from drift.choices import ImageBackend
 from drift.config import MergeConfig, PriorConfig, Selection, Strength
+from drift.errors import closest
 from drift.training.config import InjectionConfig, TrainingConfig
+from evaluation.data.published import Format
 from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
-from evaluation.judging.config import JudgeConfig
+from evaluation.judging.config import JudgeConfig, PublishedJudge
 from pipelines.errors import ConfigError
 from pipelines.lab.config import WorldConfig
 
@@ -110,16 +112,60 @@ class Data:
 class Suite:
     """The benchmarks of a score, by the paper's column names, and where their tables come from.
 
-    `root` is the folder of a suite whose source is one, `revision` the digest of what lies in it.
+    Choices are made on the split `validation`, reported is `test` (evaluation.data.splits parts published tables, a lab
+    world draws the two apart); `all` is a whole published table. `root` is the folder of a suite whose source is one,
+    `revision` the digest of what lies in it.
     """
 
     name: str
     source: Source
     benchmarks: Annotated[Mapping[str, str], Field(min_length=1)]
-    split: Literal["validation", "test"] = "test"
+    split: Literal["validation", "test", "all"] = "test"
     variant: Literal["default", "direct", "boxed"] = "default"
     root: str = ""
     revision: str = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class PublishedFile:
+    """A file of published answers: `path` in the repository, `place` below `root`; both are the bytes of `sha256`.
+
+    `place_sha256` is that of a copy in another form.
+    """
+
+    path: str
+    sha256: str
+    place: str
+    place_sha256: str = ""
+    benchmark: str = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Answers:
+    """Published answers in place of a model's: the set `chosen`, its files by column of the tables.
+
+    They are fetched from a repository at a commit, or taken from the folder `root` where that is given.
+    """
+
+    name: str
+    format: Format
+    repository: str
+    commit: str
+    root: str
+    chosen: str
+    questions: PublishedFile | None
+    sets: Mapping[str, Mapping[str, PublishedFile]]
+
+    @property
+    def files(self) -> Mapping[str, PublishedFile]:
+        """The chosen set's; none where a model answers."""
+        return self.sets[self.chosen] if self.sets else {}
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> Self:
+        if self.sets and self.chosen not in self.sets:
+            raise ValueError(f"answers.chosen is {self.chosen!r}: {closest(self.chosen, self.sets)}")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -140,6 +186,19 @@ class VLMEvalKit:
     revision: str
     judge: str
     judge_url: str
+
+
+@dataclass(frozen=True, config=STRICT)
+class Gate:
+    """What follows where an untouched, published MLLM does not score as published (pipelines.stages.gate).
+
+    It may lie `points` beside, or the interval of so many items where that is larger. `published` is by column; the
+    tables know theirs. `stop` builds nothing on it, `warn` writes it down, `none` asks nothing.
+    """
+
+    mode: Literal["stop", "warn", "none"]
+    points: Annotated[float, Field(ge=0)]
+    published: Mapping[str, tuple[float, ...]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -184,8 +243,10 @@ class Launcher:
 
     @model_validator(mode="after")
     def _nodes_can_be_reached(self) -> Self:
-        if self.nodes > 1 and (self.engine, self.kind) != ("slurm", "torchrun"):
-            raise ValueError(f"{self.nodes} nodes in one training need launcher=slurm with launcher.kind=torchrun")
+        if self.nodes > 1 and (self.engine == "local" or self.kind != "torchrun"):
+            raise ValueError(
+                f"{self.nodes} nodes in one training need launcher=slurm or launcher=ray, with launcher.kind=torchrun"
+            )
         return self
 
 
@@ -194,13 +255,16 @@ class Config:
     """One run: a checkpoint made by `method` in the world `seed`, scored on `suite`.
 
     `validation` is the suite whose validation draw hyper-parameters are chosen on, whatever `suite` is.
+    `tables` are those that the profile makes unless others are named, none of them all that there are.
     `image_backend` and `dtype` are one word for the components that the YAML hands them to. `preflight` says what
-    follows where this machine lacks what the run wants (pipelines.preflight).
+    follows where this machine lacks what the run wants (pipelines.preflight), `keep` whose weights stay in the store
+    once nothing of the plan reads them (pipelines.retention).
     """
 
-    profile: Literal["smoke", "lab", "paper"]
+    profile: Literal["smoke", "lab", "small", "paper", "published"]
     seed: Seed
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    tables: tuple[str, ...]
     store: Text
     results: Text
     image_backend: ImageBackend
@@ -214,6 +278,7 @@ class Config:
     choose: Choose
     merge: Merge
     data: Data
+    answers: Answers
     train: TrainingConfig
     suite: Suite
     validation: Suite
@@ -223,6 +288,19 @@ class Config:
     tracker: Annotated[NoTracker | Wandb, Field(discriminator="mode")]
     launcher: Launcher
     preflight: Literal["refuse", "warn"]
+    keep: Literal["all", "weights", "scores"]
+    gate: Gate
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Column of the tables -> benchmark: of the published answers where there are some, else of the suite."""
+        return {name: file.benchmark for name, file in self.answers.files.items()} or self.suite.benchmarks
+
+    @model_validator(mode="after")
+    def _judge_has_spoken(self) -> Self:
+        if isinstance(self.judge, PublishedJudge) and not self.answers.files:
+            raise ValueError("judge=published takes the verdicts of published answers, and answers=none has none")
+        return self
 
     @model_validator(mode="after")
     def _is_sound(self) -> Self:

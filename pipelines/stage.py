@@ -43,6 +43,10 @@ class Needs:
         seconds: a guess at its wall time.
         retries: how often it is started again after a failure that may pass: a download, a lost node.
         nodes: that work on it together.
+        gpu_memory_gb: the peak on each GPU.
+        kept, passing: bytes in the store once it is made, and those beside them while it is being made.
+        downloaded: bytes from the hub, which its own cache keeps.
+        dollars: of a judge.
     """
 
     gpus: int = 0
@@ -51,6 +55,11 @@ class Needs:
     seconds: float = 1.0
     retries: int = 0
     nodes: int = 1
+    gpu_memory_gb: float = 0.0
+    kept: float = 0.0
+    passing: float = 0.0
+    downloaded: float = 0.0
+    dollars: float = 0.0
 
     def __str__(self) -> str:
         nodes = f"{self.nodes} nodes of " if self.nodes > 1 else ""
@@ -66,15 +75,15 @@ class Stage:
     Args:
         version: raised whenever the same parameters and inputs would give other files.
         run: "module:function" of (params, runtime, inputs, out) -> values, a JSON-able dict for the manifest.
-        seconds: a guess at its wall time in the laboratory; orders the queue and feeds the first estimate.
-        needs: what a call takes outside the laboratory (`pipelines.resources`).
+        seconds: a guess at its wall time where there is no such function.
+        needs: what a call takes, of the call and of a machine's rates (`pipelines.resources`).
     """
 
     name: str
     version: int
     run: str
     seconds: float
-    needs: Callable[["Call"], Needs] | None = None
+    needs: Callable[..., Needs] | None = None
 
     def function(self) -> Callable[[Any, Runtime, Mapping[str, Path], Path], dict[str, Any]]:
         module, name = self.run.split(":")
@@ -91,13 +100,17 @@ class Bind:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A stage applied to parameters, input calls and bound parameters (dotted field path -> Bind)."""
+    """A stage applied to parameters, input calls and bound parameters (dotted field path -> Bind).
+
+    `after` are calls that must have ended well before this one begins, and of which it reads nothing: no part of it.
+    """
 
     stage: Stage
     params: Any
     inputs: Mapping[str, "Call"] = field(default_factory=dict)
     binds: Mapping[str, Bind] = field(default_factory=dict)
     label: str = ""
+    after: tuple["Call", ...] = ()
 
     @cached_property
     def key(self) -> str:
@@ -111,10 +124,14 @@ class Call:
         """What it takes of a machine."""
         return self.stage.needs(self) if self.stage.needs else Needs(seconds=self.stage.seconds)
 
+    def needs_on(self, machine: Any) -> Needs:
+        """What it takes of a machine with these rates (`pipelines.rates.Rates`)."""
+        return self.stage.needs(self, machine) if self.stage.needs else Needs(seconds=self.stage.seconds)
+
     @property
     def sources(self) -> list["Call"]:
         """The calls that must be finished before this one."""
-        return [*self.inputs.values(), *(bind.source for bind in self.binds.values())]
+        return [*self.inputs.values(), *(bind.source for bind in self.binds.values()), *self.after]
 
 
 def with_value(params: Any, path: str, value: Any) -> Any:

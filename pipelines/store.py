@@ -10,6 +10,7 @@ to `.quarantine`.
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from pipelines.lease import BEAT_SECONDS, EXPIRY_SECONDS, Holder, Lease
 
 __all__ = ["LOG", "MANIFEST", "Artifact", "Store"]
 log = logging.getLogger(__name__)
+_WEIGHTS = ".safetensors"
 
 
 class _File(TypedDict):
@@ -53,10 +55,11 @@ _MANIFEST = TypeAdapter(_Manifest)
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished artifact: its folder and its manifest."""
+    """A finished artifact: its folder, its manifest, and which files' bytes were given up (pipelines.retention)."""
 
     path: Path
     manifest: dict[str, Any]
+    evicted: frozenset[str] = frozenset()
 
     @property
     def fingerprint(self) -> str:
@@ -68,9 +71,19 @@ class Artifact:
         return dict(self.manifest["values"])
 
     @property
+    def present(self) -> dict[str, _File]:
+        """What the manifest says of the files whose bytes are there."""
+        return {name: entry for name, entry in self.manifest["files"].items() if name not in self.evicted}
+
+    @property
     def content(self) -> str:
         """The hash of what it holds, by which those that are made from it are linked to it."""
         return content(self.manifest)
+
+    @property
+    def contents(self) -> frozenset[str]:
+        """What links may say of it: its content, and that of what it was made again in the place of (`replaces`)."""
+        return frozenset((self.content, *self.manifest.get("replaces", ())))
 
 
 class Store:
@@ -129,17 +142,16 @@ class Store:
         if seen is None:
             return None
         artifact, found = seen
-        links = {name: item.content for name, item in inputs.items()}
         known = self._record(artifact)
         if known is not None:
             _check_record(artifact, found, known)
         else:
             _check_all(artifact)
-        made_from = artifact.manifest.get(LINKS, known.links if known else links)
-        for name in links:
-            if made_from.get(name) != links[name]:
+        made_from = artifact.manifest.get(LINKS) or (known.links if known else _links(inputs))
+        for name in inputs:
+            if made_from.get(name) not in inputs[name].contents:
                 raise DamageError(f"{artifact.path} was made from another {name} than is in the store now")
-        now = Record(seal_of(artifact.manifest), links, integrity.marks_of(found))
+        now = Record(seal_of(artifact.manifest), made_from, integrity.marks_of(found))
         if now != known:
             now.write(self.record(artifact.path))
         return artifact
@@ -199,16 +211,46 @@ class Store:
                 path.unlink()
         found = integrity.inventory(partial)
         files = {name: integrity.entry_of(partial, name, found[name]) for name in sorted(found)}
-        manifest = integrity.sealed(json.loads(json.dumps(manifest | {"files": files}, allow_nan=False)))
-        write_whole(partial / MANIFEST, json.dumps(manifest, indent=2, allow_nan=False))
         path = self.path(manifest["stage"], manifest["fingerprint"])
         path.parent.mkdir(parents=True, exist_ok=True)
+        before = self._evicted(path)
+        if before and (path / MANIFEST).exists():
+            manifest = manifest | {"remade": _compared(path, before, files)}
+            shutil.rmtree(path)
+        manifest = integrity.sealed(json.loads(json.dumps(manifest | {"files": files}, allow_nan=False)))
+        write_whole(partial / MANIFEST, json.dumps(manifest, indent=2, allow_nan=False))
         if os.path.lexists(path):
             self._set_aside(path, f"{path} had no {MANIFEST}")
         os.rename(partial, path)
+        self._eviction(path).unlink(missing_ok=True)
         artifact = Artifact(path, manifest)
         Record(manifest[SEAL], manifest.get(LINKS, {}), integrity.marks_of(found)).write(self.record(path))
         return artifact
+
+    def evict(self, artifact: Artifact) -> Artifact:
+        """Gives up an artifact's weights, the list of them first; the artifact as it is then."""
+        gone = frozenset(name for name in artifact.manifest["files"] if name.endswith(_WEIGHTS))
+        if gone:
+            write_whole(self._eviction(artifact.path), json.dumps(sorted(gone)))
+        for name in gone:
+            (artifact.path / name).unlink(missing_ok=True)
+        return Artifact(artifact.path, artifact.manifest, gone)
+
+    def remove(self, path: Path) -> None:
+        """Removes an artifact, or what is left of one, with what is known of it."""
+        shutil.rmtree(path)
+        for known in (self.record(path), self._eviction(path)):
+            known.unlink(missing_ok=True)
+
+    def _eviction(self, path: Path) -> Path:
+        """Where it is kept which files of an artifact were given up."""
+        return self.root / ".evicted" / f"{path.parent.name}-{path.name}.json"
+
+    def _evicted(self, path: Path) -> frozenset[str]:
+        try:
+            return frozenset(json.loads(self._eviction(path).read_text()))
+        except FileNotFoundError:
+            return frozenset()
 
     def _lease(self, stage: str, fingerprint: str) -> Lease:
         path = self.partial(stage, fingerprint).with_suffix(".lease")
@@ -231,13 +273,13 @@ class Store:
             )
         try:
             text = (path / MANIFEST).read_bytes()
-            artifact = Artifact(path, _parsed(text, path))
-            found = integrity.inventory(path)
+            artifact = Artifact(path, _parsed(text, path), self._evicted(path))
+            found = {name: file for name, file in integrity.inventory(path).items() if name not in artifact.evicted}
         except (FileNotFoundError, NotADirectoryError):
             return None
         except PermissionError as error:
             raise StoreError(f"{error.filename} may not be read ({error.strerror}); give this user the right") from None
-        integrity.check_listed(path, artifact.manifest, found)
+        integrity.check_listed(path, artifact.manifest | {"files": artifact.present}, found)
         return artifact, found
 
     def _look(self, stage: str, fingerprint: str) -> tuple[Artifact, dict[str, File]] | None:
@@ -255,6 +297,10 @@ class Store:
         log.warning("%s: it was moved to %s and is made again", why, aside)
 
 
+def _links(inputs: Mapping[str, Artifact]) -> dict[str, str]:
+    return {name: artifact.content for name, artifact in inputs.items()}
+
+
 def _check_record(artifact: Artifact, found: Mapping[str, File], known: Record) -> None:
     """All is as when it was last found whole, or is read again.
 
@@ -268,8 +314,21 @@ def _check_record(artifact: Artifact, found: Mapping[str, File], known: Record) 
 
 
 def _check_all(artifact: Artifact) -> None:
-    for name, recorded in artifact.manifest["files"].items():
+    for name, recorded in artifact.present.items():
         integrity.check_bytes(artifact.path, name, recorded)
+
+
+def _compared(path: Path, evicted: frozenset[str], files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Whether weights that were given up came out again with the same bytes."""
+    was = _parsed((path / MANIFEST).read_bytes(), path)["files"]
+    differing = sorted(name for name in evicted if files.get(name, {}).get("sha256") != was[name]["sha256"])
+    if differing:
+        log.warning(
+            "%s was made again and is not what it was: %s differ; what was made from it is made again too",
+            path,
+            ", ".join(differing),
+        )
+    return {"same": not differing, "differing": differing}
 
 
 def _parsed(text: bytes, path: Path) -> dict[str, Any]:

@@ -70,7 +70,8 @@ def work(job: Job, runtime: Runtime) -> int:
     try:
         with store.holding(job.stage.name, job.fingerprint):
             error_file.unlink(missing_ok=True)
-            if store.claim(job.stage.name, job.fingerprint, job.inputs) is None:
+            found = store.claim(job.stage.name, job.fingerprint, job.inputs)
+            if found is None or found.evicted:
                 partial = store.partial(job.stage.name, job.fingerprint)
                 partial.mkdir(exist_ok=True)
                 _redirect_output(partial / LOG)

@@ -18,6 +18,7 @@ from drift.training.worker import ERROR_FILE
 
 LAUNCHERS = ("local", "torchrun", "deepspeed")
 LOG = "worker.log"
+JOB = "launched.json"
 
 
 def launch_command(
@@ -57,7 +58,7 @@ def run_launched(job: TrainingJob, launcher: str = "torchrun", threads: int = 1,
     """
     meeting = rendezvous(os.environ, nodes)
     job.out.mkdir(parents=True, exist_ok=True)
-    job_file = job.out / "launched.json"
+    job_file = job.out / JOB
     job.write(job_file)
     (job.out / ERROR_FILE).unlink(missing_ok=True)
     with (job.out / LOG).open("a") as output:

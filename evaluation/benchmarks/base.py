@@ -41,6 +41,7 @@ class Benchmark(Table):
         metrics: what is summed up beside the accuracy, from items and their verdicts by index.
         converter: (folder, tsv) -> the table made from the benchmark's own repository; None where there is none.
         stands_in_for: the real benchmark that a suite of the lab mirrors.
+        facets: columns that scores are broken down by (evaluation.judging.breakdown); no other table has all of them.
         toolkit: the columns that VLMEvalKit's class of that real benchmark needs to score an item of the lab.
     """
 
@@ -56,6 +57,7 @@ class Benchmark(Table):
     metrics: Callable[[Sequence[Item], Mapping[str, Verdict]], Grouped] | None = None
     converter: Callable[[Path, Path], Conversion] | None = None
     stands_in_for: str | None = None
+    facets: tuple[str, ...] = ()
     toolkit: Callable[[Item], dict[str, str]] | None = None
 
     def pinned(self, mode: str) -> ScoringProtocol:
@@ -93,7 +95,7 @@ def published(table: str, md5: str, *, name: str = "", prompt: Prompt = ask_ques
     return Benchmark(name=name or table, prompt=prompt, **own, **members)
 
 
-def lettered(table: str, md5: str) -> Benchmark:
+def lettered(table: str, md5: str, facets: tuple[str, ...] = ()) -> Benchmark:
     """A published benchmark whose answer is a letter among options."""
 
     def ask_to_select(item: Item) -> str:
@@ -102,7 +104,14 @@ def lettered(table: str, md5: str) -> Benchmark:
     columns = (*QA, "A", "B")
     own = {"official": VLMEVALKIT, "vlmevalkit": VLMEVALKIT, "semantic": SEMANTIC}
     return published(
-        table, md5, columns=columns, prompt=ask_to_select, rule=score_choice, protocol=LETTER, protocols=own
+        table,
+        md5,
+        columns=columns,
+        prompt=ask_to_select,
+        rule=score_choice,
+        protocol=LETTER,
+        protocols=own,
+        facets=facets,
     )
 
 

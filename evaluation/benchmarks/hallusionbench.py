@@ -108,6 +108,7 @@ BENCHMARKS = (
         ),
         protocols={"official": VLMEVALKIT, "vlmevalkit": VLMEVALKIT, "semantic": SEMANTIC},
         headline="aAcc",
+        facets=("category", "l2-category"),
         metrics=grouped_accuracies,
     ),
 )

@@ -18,7 +18,7 @@ from evaluation.judging.protocols import MATHVERSE, SEMANTIC, VLMEVALKIT_ALWAYS
 from evaluation.judging.rules import read_choice, read_free
 from evaluation.judging.verdicts import Outcome
 
-_TSV = "MathVerse_MINIVOnly.tsv"
+_ONLY = ("VOnly", "68a11d4680014ac881fa37adeadea3a4")
 _CHOICE = re.compile(r"^\s*\(?([A-H])\s?[:.)]\s*(.*)$", re.M)
 _EQUALITY_EXAMPLES = (
     "Question: Find x.\nStandard answer: 2\\sqrt{3}\nStudent's answer: x = √12\nReply: 1",
@@ -61,14 +61,17 @@ def _ask_equality(request: JudgeRequest, extraction: str) -> str:
     return "\n\n".join([rules, *_EQUALITY_EXAMPLES, case])
 
 
-def _mathverse(name: str, alias: str, prompt: Callable[[Item], str]) -> Benchmark:
+def _mathverse(
+    version: str, table: str, md5: str, prompt: Callable[[Item], str] = ask_question, aliases: tuple[str, ...] = ()
+) -> Benchmark:
     return Benchmark(
-        name=name,
-        aliases=(alias,),
-        tsv=_TSV,
-        url=f"https://opencompass.openxlab.space/utils/benchmarks/MathVerse/{_TSV}",
-        md5="68a11d4680014ac881fa37adeadea3a4",
+        name=f"MathVerse_MINI_{version}",
+        aliases=aliases,
+        tsv=f"MathVerse_MINI{table}.tsv",
+        url=f"https://opencompass.openxlab.space/utils/benchmarks/MathVerse/MathVerse_MINI{table}.tsv",
+        md5=md5,
         rows=788,
+        facets=("metadata.problem_version", "metadata.subject", "metadata.subfield"),
         prompt=prompt,
         rule=score_mathverse,
         options=question_choices,
@@ -83,6 +86,10 @@ def _mathverse(name: str, alias: str, prompt: Callable[[Item], str]) -> Benchmar
 
 
 BENCHMARKS = (
-    _mathverse("MathVerse_MINI_Vision_Only", "MathVerse", ask_question),
-    _mathverse("MathVerse_MINI_Vision_Only_cot", "MathVerse_cot", lambda item: column(item, "query_cot")),
+    _mathverse("Vision_Only", *_ONLY, aliases=("MathVerse",)),
+    _mathverse("Vision_Only_cot", *_ONLY, lambda item: column(item, "query_cot"), aliases=("MathVerse_cot",)),
+    _mathverse("Vision_Dominant", "VDom", "b8fb63852d261ab2aaefba29cc2414d3"),
+    _mathverse("Vision_Intensive", "VInt", "01cbd35be202bb0c4873a4186a63bc19"),
+    _mathverse("Text_Lite", "TLite", "19e4b13bdd30b89a03b2e358bcfefa04"),
+    _mathverse("Text_Dominant", "TDom", "4f5cd2fa6630ea00bb11d6fde1f6fe6a"),
 )

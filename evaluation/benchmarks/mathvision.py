@@ -177,6 +177,7 @@ def _mathvision(name: str, md5: str, rows: int, questions: str) -> Benchmark:
         name,
         md5,
         rows=rows,
+        facets=("category", "level"),
         rule=score_mathvision,
         protocol=value_protocol(score_mathvision),
         protocols={"official": MATH_V, "vlmevalkit": VLMEVALKIT, "semantic": SEMANTIC},

@@ -212,6 +212,7 @@ BENCHMARKS = (
         aliases=("MathVista",),
         rows=1000,
         columns=(*QA, "question_type", "answer_type"),
+        facets=("task", "skills"),
         rule=score_mathvista,
         protocol=value_protocol(score_mathvista),
         protocols={

@@ -90,6 +90,26 @@ def strict_and_loose(groups: Sequence[Group]) -> tuple[float, float]:
     return 100 * (strict + 0.5 * inadequate) / len(groups), 100 * (loose + 0.5 * inadequate) / len(groups)
 
 
+def four_dimensions(groups: Sequence[Group]) -> dict[str, float]:
+    """The rates of the four outcomes in percent, as We-Math's evaluation/four_dimensional_metrics.py has them.
+
+    IK (insufficient knowledge: a step and the joint item wrong), IG and CM are shares of all groups. RM (rote
+    memorisation: the joint item right, strict without every step, loose without any) is a share of the groups whose
+    joint item is right, RM / (RM + CM), and absent where there is none.
+    """
+    solved = [group for group in groups if group.joint]
+    rates = {
+        "IK": sum(not all(group.steps) and not group.joint for group in groups) / len(groups),
+        "IG": sum(all(group.steps) and not group.joint for group in groups) / len(groups),
+    }
+    for name, masters in (("strict", all), ("loose", any)):
+        mastered = sum(masters(group.steps) for group in solved)
+        rates[f"CM_{name}"] = mastered / len(groups)
+        if solved:
+            rates[f"RM_{name}"] = 1 - mastered / len(solved)
+    return {name: 100 * rate for name, rate in rates.items()}
+
+
 def accuracy_by_steps(groups: Sequence[Group]) -> dict[str, float]:
     """S1 (one-step items), S2 and S3 (joint items of two- and three-step groups) in percent, where there are any."""
     steps = [right for group in groups for right in group.steps]
@@ -100,7 +120,7 @@ def accuracy_by_steps(groups: Sequence[Group]) -> dict[str, float]:
 
 
 def grouped_scores(items: Sequence[Item], verdicts: Mapping[str, Verdict]) -> Grouped:
-    """`strict` and `loose`, resampled by group; S1 to S3; how many groups are complete and incomplete."""
+    """`strict` and `loose`, resampled by group; S1 to S3, the four rates; how many groups are complete."""
     groups, incomplete = groups_of(items, verdicts)
     strict_and_loose(groups)  # refuses to sum up no group at all
 
@@ -110,7 +130,7 @@ def grouped_scores(items: Sequence[Item], verdicts: Mapping[str, Verdict]) -> Gr
     return Grouped(
         [group.name for group in groups],
         {"strict": score(0), "loose": score(1)},
-        accuracy_by_steps(groups),
+        accuracy_by_steps(groups) | four_dimensions(groups),
         {"groups": len(groups), "incomplete_groups": incomplete},
     )
 
@@ -151,6 +171,7 @@ def _wemath(name: str, prompt: Callable[[Item], str]) -> Benchmark:
         name=name,
         rows=1740,
         columns=(*QA, "ID", "key"),
+        facets=("knowledge concept",),
         group=grouped_by("ID"),
         prompt=prompt,
         rule=score_wemath,

@@ -1,51 +1,146 @@
-"""Reads predictions, JSON lines of index and response, and holds them against the items that they answer."""
+"""Predictions: index and response of each row of a file, one at a time, and a place where they wait for their items.
 
-from collections.abc import Mapping, Sequence
+The response is the column `response`, else `prediction`, as VLMEvalKit calls it. A file that VLMEvalKit wrote repeats
+its table's answers: where there is such a column it must agree with the data's.
+"""
+
+import math
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from drift.errors import DataError
-from drift.files import read_jsonl
+from drift.errors import DataError, closest
+from evaluation.data.rows import read_rows
+
+COLUMNS = ("response", "prediction")
+_AT_ONCE = 500  # of an SQLite statement's variables
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One row: `gold` is the file's own column `answer`, empty where it has none."""
+
+    index: str
+    response: str
+    gold: str = ""
+
+
+def iter_predictions(path: Path) -> Iterator[Prediction]:
+    """The predictions of a file in its order, duplicates included.
+
+    Raises:
+        DataError: no file, no rows, a row without index or response, or a cell that is neither text nor a finite
+            number; names row and column.
+    """
+    is_empty = True
+    for place, record in read_rows(path, "predictions"):
+        is_empty = False
+        column = next((name for name in COLUMNS if name in record), None)
+        if column is None or "index" not in record:
+            absent = [name for name, there in (("index", "index" in record), ("response", column)) if not there]
+            raise DataError(
+                f"{place}: {absent} missing; expected index, and response or prediction; "
+                f"{closest(absent[0], record)[:300]}"
+            )
+        index = _text(place, "index", record["index"])
+        yield Prediction(index, _text(place, column, record[column]), _gold(record.get("answer")))
+    if is_empty:
+        raise DataError(f"{path}: no lines; expected predictions")
 
 
 def read_predictions(path: Path) -> dict[str, str]:
-    """index -> response of a file of `{"index": ..., "response": ...}` lines; other keys are left alone.
+    """index -> response of a whole file.
 
     Raises:
-        DataError: no file, no lines, a line that is no such object, a response that is not text, or an index twice.
+        DataError: as `iter_predictions`, or an index twice.
     """
     responses: dict[str, str] = {}
-    for number, record in enumerate(read_jsonl(path, "predictions"), 1):
-        absent = [key for key in ("index", "response") if key not in record]
-        if absent:
-            raise DataError(f"{path}:{number}: {absent} missing; expected {{'index': ..., 'response': ...}}")
-        index, response = str(record["index"]), record["response"]
-        if isinstance(response, int | float) and not isinstance(response, bool):
-            response = str(response)
-        if not isinstance(response, str):
-            raise DataError(f'{path}:{number}: the response of {index!r} is {response!r}; expected text ("" for none)')
-        if index in responses:
-            raise DataError(f"{path}:{number}: index {index!r} appears twice; expected one response an item")
-        responses[index] = response
-    if not responses:
-        raise DataError(f"{path}: no lines; expected predictions")
+    for prediction in iter_predictions(path):
+        if prediction.index in responses:
+            raise _twice(path, prediction.index)
+        responses[prediction.index] = prediction.response
     return responses
 
 
-def check_coverage(indices: Sequence[str], responses: Mapping[str, str], source: Path, allow_missing: bool) -> int:
-    """Number of responses that belong to no item.
+class Waiting:
+    """Predictions on disk until their items come, in whatever order: memory holds none of them."""
 
-    Raises:
-        DataError: items without a response, unless `allow_missing`; or not one item has a response.
-    """
-    missing = [index for index in indices if index not in responses]
-    if len(missing) == len(indices):
-        raise DataError(
-            f"{source}: none of its {len(responses)} responses belongs to the data; first items {indices[:3]}, first "
-            f"predictions {list(responses)[:3]}. Are they of the same benchmark?"
-        )
-    if missing and not allow_missing:
-        raise DataError(
-            f"{source}: no response for {len(missing)} of {len(indices)} items, first {missing[:3]}; complete the "
-            "file, or say allow_missing=true to score them as wrong"
-        )
-    return len(set(responses) - set(indices))
+    def __init__(self, path: Path, rows: sqlite3.Connection) -> None:
+        self.path, self._rows, self.count, self.matched = path, rows, 0, 0
+
+    @classmethod
+    @contextmanager
+    def of(cls, path: Path, predictions: Iterator[Prediction]) -> Iterator["Waiting"]:
+        """All of `predictions`, in a temporary file that is gone when the block ends.
+
+        Raises:
+            DataError: an index twice.
+        """
+        with tempfile.TemporaryDirectory(prefix="drift-score-") as folder:
+            rows = sqlite3.connect(Path(folder) / "predictions.sqlite", isolation_level=None)
+            try:
+                rows.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN")
+                rows.execute("CREATE TABLE waiting (name BLOB PRIMARY KEY, response BLOB, gold BLOB) WITHOUT ROWID")
+                waiting = cls(path, rows)
+                for prediction in predictions:
+                    waiting._put(prediction)
+                yield waiting
+            finally:
+                rows.close()
+
+    def take(self, indices: Sequence[str]) -> dict[str, Prediction]:
+        """Those of `indices` that are there."""
+        found: dict[str, Prediction] = {}
+        for start in range(0, len(indices), _AT_ONCE):
+            keys = [_bytes(index) for index in indices[start : start + _AT_ONCE]]
+            asked = f"SELECT name, response, gold FROM waiting WHERE name IN ({','.join('?' * len(keys))})"
+            for name, response, gold in self._rows.execute(asked, keys):
+                found[_back(name)] = Prediction(_back(name), _back(response), _back(gold))
+        self.matched += len(found)
+        return found
+
+    def first(self, count: int) -> list[str]:
+        """Some indices, for errors."""
+        return [_back(name) for (name,) in self._rows.execute("SELECT name FROM waiting LIMIT ?", (count,))]
+
+    def _put(self, prediction: Prediction) -> None:
+        row = (_bytes(prediction.index), _bytes(prediction.response), _bytes(prediction.gold))
+        try:
+            self._rows.execute("INSERT INTO waiting VALUES (?, ?, ?)", row)
+        except sqlite3.IntegrityError:
+            raise _twice(self.path, prediction.index) from None
+        except sqlite3.Error as error:
+            raise DataError(
+                f"{self.path}: no room for a copy in {tempfile.gettempdir()} ({error}); set TMPDIR"
+            ) from error
+        self.count += 1
+
+
+def _text(place: str, column: str, value: Any) -> str:
+    """A cell as text; numbers as they are written, whole ones without a point where it is an index."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number and not isinstance(value, str):
+        raise DataError(f'{place}, column {column!r}: {value!r} is no answer; expected text ("" for none)')
+    return str(int(value) if column == "index" and is_number and value == int(value) else value)
+
+
+def _gold(value: Any) -> str:
+    """The file's own gold answer; what is no text or number says nothing."""
+    is_said = isinstance(value, str | int | float) and not isinstance(value, bool) and value == value
+    return str(value) if is_said else ""
+
+
+def _twice(path: Path, index: str) -> DataError:
+    return DataError(f"{path}: index {index!r} appears twice; expected one response an item")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")  # a response may hold a lone surrogate, which has no UTF-8 form
+
+
+def _back(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")

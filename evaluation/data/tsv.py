@@ -72,9 +72,28 @@ def load_items(path: Path, table: Table, with_images: bool = True) -> list[Item]
     Raises:
         DataError: no file, no rows, a missing column, a ragged row, an index twice, an unreadable image or option list.
     """
-    rows = _read_rows(path, table)
+    rows = read_rows(path, table)
     images = _decode_images(path, rows) if with_images and "image" in rows[0] else {}
     return [_item(path, row, table, images.get(row["index"], ())) for row in rows]
+
+
+def iter_items(path: Path, table: Table) -> Iterator[Item]:
+    """The items of `load_items` one at a time and without images, for tables that memory should not hold.
+
+    Raises:
+        DataError: as `load_items`, when the row is reached.
+    """
+    for row in _rows(path, table):
+        yield _item(path, row, table, ())
+
+
+def header_of(path: Path) -> tuple[str, ...]:
+    """The columns of a TSV; empty where it has no first line that can be read."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return tuple(next(csv.reader(stream, delimiter="\t"), ()))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return ()
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
@@ -121,10 +140,20 @@ def parse_choices(text: str) -> list[str]:
     return [str(entry) for entry in value]
 
 
-def _read_rows(path: Path, table: Table) -> list[dict[str, str]]:
+def read_rows(path: Path, table: Table) -> list[dict[str, str]]:
+    """Every row as it stands, which `write_rows` writes back.
+
+    Raises:
+        DataError: no file, no rows, a missing column, a ragged row, or an index twice.
+    """
+    return list(_rows(path, table))
+
+
+def _rows(path: Path, table: Table) -> Iterator[dict[str, str]]:
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected the table of {table.name} ({table.tsv})")
     csv.field_size_limit(_FIELD_LIMIT)
+    is_empty = True
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, delimiter="\t", restkey="", restval=None)
@@ -134,12 +163,13 @@ def _read_rows(path: Path, table: Table) -> list[dict[str, str]]:
                     f"{path}: columns {missing} are missing; {table.name} needs {list(table.columns)}, "
                     f"the file has {list(reader.fieldnames or ())}"
                 )
-            rows = list(_whole_rows(path, reader))
+            for row in _whole_rows(path, reader):
+                is_empty = False
+                yield row
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable UTF-8 TSV ({error}); export the table again") from error
-    if not rows:
+    if is_empty:
         raise DataError(f"{path}: no rows; expected at least one item of {table.name}")
-    return rows
 
 
 def _whole_rows(path: Path, reader: csv.DictReader) -> Iterator[dict[str, str]]:
@@ -154,9 +184,9 @@ def _whole_rows(path: Path, reader: csv.DictReader) -> Iterator[dict[str, str]]:
         if any(value is None for value in row.values()):
             raise DataError(f"{path}: line {reader.line_num} has fewer than {width} cells; the file is cut or ragged")
         if not row["index"].strip():
-            raise DataError(f"{path}: a row has an empty index; every item needs its own")
+            raise DataError(f"{path}: line {reader.line_num} has an empty index; every item needs its own")
         if row["index"] in seen:
-            raise DataError(f"{path}: index {row['index']!r} appears twice; expected each once")
+            raise DataError(f"{path}: line {reader.line_num}: index {row['index']!r} appears twice; expected each once")
         seen.add(row["index"])
         yield row
 

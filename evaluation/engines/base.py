@@ -9,8 +9,10 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from drift.config import RUNTIME, Count, Natural, NotNegative, Positive, SomeShare, faults, identity_of
 from drift.errors import DriftError
@@ -162,6 +164,15 @@ class Engine(ABC):
         Raises:
             EngineError: some requests got no answer; raised after the others were handed over where that is possible.
         """
+
+    @contextmanager
+    def opened(self, logs: Path) -> Iterator[Self]:
+        """The engine while what it runs beside this process is there: for one that runs nothing, the engine.
+
+        Args:
+            logs: the folder for what such processes say.
+        """
+        yield self
 
     def generate(self, requests: Sequence[Request], settings: GenerationSettings) -> Iterator[Response]:
         """The response to every request, in the order in which the engine finishes them."""

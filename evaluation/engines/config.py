@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from drift.choices import ImageBackend
-from drift.config import RUNTIME, Count, Natural, NotNegative, Positive, SomeShare
+from drift.config import RUNTIME, Count, Natural, NotNegative, Positive, Share, SomeShare
 from evaluation.engines.base import Engine, EngineError, GenerationSettings, refuse
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -42,7 +42,9 @@ class Endpoint:
     failures_in_a_row: Count = field(default=8, metadata=RUNTIME)
 
     def __post_init__(self) -> None:
-        """Refuse an address without a scheme or host, and counts below one (EngineError)."""
+        """Refuse an address without a scheme or host or with a name in it, and counts below one (EngineError)."""
+        if "@" in self.url:  # it may be a key: it is not repeated
+            raise EngineError("url holds a name or a key before its @; a key belongs into the variable of key_env")
         refuse(self, *self._ranges())
 
     def _ranges(self) -> tuple[tuple[str, bool, str], ...]:
@@ -52,12 +54,13 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class TransformersConfig:
-    """A checkpoint folder opened by transformers in this process.
+    """A checkpoint folder opened by transformers, in this process or in several.
 
     Attributes:
         dtype: `auto` is the checkpoint's own.
         image_backend: as `drift.processing.load_processor` takes it; the two resize differently.
         device: `auto` is CUDA where there is one.
+        replicas: processes that share the batches, a GPU each.
     """
 
     name: Literal["transformers"]
@@ -65,35 +68,60 @@ class TransformersConfig:
     dtype: Dtype = "auto"
     image_backend: ImageBackend = "auto"
     device: str = field(default="auto", metadata=RUNTIME)
+    replicas: Count = field(default=1, metadata=RUNTIME)
 
     def __post_init__(self) -> None:
-        """Refuse an unknown choice (EngineError)."""
+        """Refuse an unknown choice, and no process at all (EngineError)."""
         refuse(self)
+
+    @property
+    def gpus(self) -> int:
+        """How many it takes."""
+        return 0 if self.device == "cpu" else self.replicas
 
 
 @dataclass(frozen=True)
 class VLLMConfig:
-    """A checkpoint folder opened by vLLM in this process.
+    """A checkpoint folder behind replicas of `vllm serve`, started here.
 
     Attributes:
         dtype: `auto` is the checkpoint's own.
-        tensor_parallel: GPUs that share one model.
+        replicas: servers that share the items.
+        tensor_parallel: GPUs of each that share one model.
         memory_share: of each GPU's memory, in (0, 1].
         max_model_len: prompt and answer together, in tokens, which may cut an answer; None is the model's own limit.
         images_per_prompt: the most images of any request, for which memory is reserved; one with more is refused.
+        command: vLLM's program; a path is from the checkout on, a bare name is looked for on the PATH.
+        concurrency: items under way at each replica.
+        timeout: seconds for one answer.
+        patience: seconds that a replica may take to start.
+        agreement: before it answers for a pair, the untouched MLLM answers `agreement_items` items of each benchmark
+            greedily by vLLM and by transformers, and at least this share must come out alike; 0 does not ask.
     """
 
     name: Literal["vllm"]
     settings: GenerationSettings
     dtype: Dtype = "auto"
+    replicas: Count = field(default=1, metadata=RUNTIME)
     tensor_parallel: Count = field(default=1, metadata=RUNTIME)
     memory_share: SomeShare = field(default=0.9, metadata=RUNTIME)
     max_model_len: Count | None = None
     images_per_prompt: Natural = field(default=1, metadata=RUNTIME)
+    command: str = field(default=".venv-vllm/bin/vllm", metadata=RUNTIME)
+    concurrency: Count = field(default=32, metadata=RUNTIME)
+    timeout: Positive = field(default=1800.0, metadata=RUNTIME)
+    patience: Positive = field(default=1200.0, metadata=RUNTIME)
+    agreement: Share = field(default=0.9, metadata=RUNTIME)
+    agreement_items: Count = field(default=16, metadata=RUNTIME)
 
     def __post_init__(self) -> None:
         """Refuse an unknown choice, counts below one and a share outside (0, 1] (EngineError)."""
         refuse(self)
+
+    @property
+    def gpus(self) -> int:
+        """How many it takes."""
+        return self.replicas * self.tensor_parallel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +180,7 @@ _ENGINES = {
 
 
 def load_engine(config: EngineConfig, model: Path | str = "") -> Engine:
-    """The engine, loaded and ready; heavy libraries are imported only by the engine that needs them.
+    """The engine, ready to be opened (`Engine.opened`); heavy libraries are imported by the engine that needs them.
 
     Args:
         model: a checkpoint folder, for every engine that does not say itself who answers.
@@ -160,4 +188,6 @@ def load_engine(config: EngineConfig, model: Path | str = "") -> Engine:
         EngineError: no checkpoint where one is needed, or whatever the engine itself refuses.
     """
     module, name = _ENGINES[config.name].split(":")
+    if isinstance(config, TransformersConfig) and config.replicas > 1:
+        module, name = "evaluation.engines.parallel", "ParallelTransformers"
     return getattr(import_module(module), name)(config, Path(model))

@@ -42,7 +42,7 @@ class OpenAIEngine(Engine):
         Raises:
             EngineError: the settings can't be honoured; or, after all others, some calls failed.
         """
-        options = _options(settings, self._server)
+        options = request_options(settings, self._server)
         failures: list[str] = []
         pool = ThreadPoolExecutor(self._client.endpoint.concurrency)
         try:
@@ -83,7 +83,8 @@ def _data_url(data: bytes, index: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def _options(settings: GenerationSettings, server: str) -> dict[str, Any]:
+def request_options(settings: GenerationSettings, server: str) -> dict[str, Any]:
+    """The fields of a request's body that say how to answer (EngineError where the server has none for a setting)."""
     check_sendable(settings, server)
     options: dict[str, Any] = {"max_tokens": settings.max_new_tokens, "temperature": settings.temperature}
     if settings.do_sample:

@@ -9,7 +9,8 @@ length, n = new tokens.
 import hashlib
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,16 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
+from drift.errors import DataError
+from drift.images import UNREADABLE, open_rgb
 from drift.processing import load_processor, set_pixel_limits
 from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response, answered
 from evaluation.engines.config import TransformersConfig
 from evaluation.engines.identity import checkpoint_folder, folder_sha256
 
 log = logging.getLogger(__name__)
+
+Planner = Callable[[Sequence[Request], GenerationSettings], list[Batch]]
 
 
 class TransformersEngine(Engine):
@@ -45,21 +50,8 @@ class TransformersEngine(Engine):
         log.info("loaded %s in %s on %s", folder, self._network.dtype, chosen)
 
     def plan(self, requests: Sequence[Request], settings: GenerationSettings) -> list[Batch]:
-        """Batches of similar length, longest first, so that too little memory shows at once and little is padding.
-
-        Requests with different numbers of images don't share a batch: some processors can't pad them.
-        """
-        tokenize = self._processor.tokenizer
-        lengths = [len(ids) for ids in tokenize([r.prompt for r in requests]).input_ids] if requests else []
-        cost = {r.index: n + _pixels(r) // 784 for r, n in zip(requests, lengths, strict=True)}
-        by_images: dict[int, list[Request]] = {}
-        for request in requests:
-            by_images.setdefault(len(request.images), []).append(request)
-        batches = []
-        for alike in by_images.values():
-            alike.sort(key=lambda request: -cost[request.index])
-            batches += [tuple(alike[i : i + settings.batch_size]) for i in range(0, len(alike), settings.batch_size)]
-        return batches
+        """`plan_batches` with the checkpoint's own tokenizer."""
+        return plan_batches(self._processor, requests, settings)
 
     def run(self, batches: Sequence[Batch], settings: GenerationSettings) -> Iterator[list[Response]]:
         """The responses of each batch, in the order of the plan.
@@ -115,6 +107,29 @@ class TransformersEngine(Engine):
         return answered(request, settings, text, "length" if end is None else "stop", len(kept))
 
 
+def load_planner(config: TransformersConfig, folder: Path) -> Planner:
+    """`plan` of a checkpoint's engine, without its weights; a folder without a checkpoint is refused (EngineError)."""
+    return partial(plan_batches, load_processor(checkpoint_folder(folder), config.image_backend))
+
+
+def plan_batches(processor: Any, requests: Sequence[Request], settings: GenerationSettings) -> list[Batch]:
+    """Batches of similar length, longest first, so that too little memory shows at once and little is padding.
+
+    Requests with different numbers of images don't share a batch: some processors can't pad them.
+    """
+    tokenize = processor.tokenizer
+    lengths = [len(ids) for ids in tokenize([r.prompt for r in requests]).input_ids] if requests else []
+    cost = {r.index: n + _pixels(r) // 784 for r, n in zip(requests, lengths, strict=True)}
+    by_images: dict[int, list[Request]] = {}
+    for request in requests:
+        by_images.setdefault(len(request.images), []).append(request)
+    batches = []
+    for alike in by_images.values():
+        alike.sort(key=lambda request: -cost[request.index])
+        batches += [tuple(alike[i : i + settings.batch_size]) for i in range(0, len(alike), settings.batch_size)]
+    return batches
+
+
 def _messages(request: Request, system_prompt: str) -> list[dict[str, Any]]:
     system = [{"role": "system", "content": [{"type": "text", "text": system_prompt}]}] if system_prompt else []
     content = [{"type": "image"} for _ in request.images] + [{"type": "text", "text": request.prompt}]
@@ -123,8 +138,8 @@ def _messages(request: Request, system_prompt: str) -> list[dict[str, Any]]:
 
 def _open(data: bytes, index: str) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(data)).convert("RGB")
-    except OSError as error:
+        return open_rgb(io.BytesIO(data))
+    except DataError as error:
         raise EngineError(f"item {index!r}: its image ({len(data)} bytes) cannot be opened: {error}") from error
 
 
@@ -135,7 +150,7 @@ def _pixels(request: Request) -> int:
         try:
             with Image.open(io.BytesIO(data)) as image:
                 total += image.width * image.height
-        except OSError:
+        except UNREADABLE:
             continue
     return total
 

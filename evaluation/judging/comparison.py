@@ -10,9 +10,13 @@ from drift.errors import DataError
 from drift.files import read_jsonl
 from evaluation.judging.verdicts import Verdict
 from evaluation.statistics import (
+    Interval,
+    by_cluster,
     cluster_bootstrap,
+    crossed,
     detectable_difference,
     holm,
+    is_within_bias,
     mcnemar_exact,
     paired_bootstrap,
     wilson,
@@ -42,6 +46,8 @@ class Pair:
         is_clustered: the interval resamples whole groups.
         detectable_difference: the smallest that a test of this size finds four times in five.
         p_holm: p_value adjusted over all pairs.
+        scorer_bias: by how many points the difference exceeds that of the other scorer, where there is one.
+        is_within_scorer_bias: the difference is no larger than its scorer's bias may be; its sign is not resolved.
     """
 
     baseline: str
@@ -57,6 +63,10 @@ class Pair:
     detectable_difference: float
     p_holm: float
     is_significant: bool
+    scorer_bias: float | None = None
+    scorer_bias_ci_low: float | None = None
+    scorer_bias_ci_high: float | None = None
+    is_within_scorer_bias: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -67,23 +77,35 @@ class Comparison:
     pairs: tuple[Pair, ...]
 
 
-def compare_files(paths: Sequence[Path], resamples: int = 10_000, seed: int = 0) -> Comparison:
+def compare_files(
+    paths: Sequence[Path], resamples: int = 10_000, seed: int = 0, rescored: Sequence[Path] = ()
+) -> Comparison:
     """The comparison of each later file with the first.
 
+    Args:
+        rescored: the same responses by another scorer, in the order of `paths`; none for no such comparison.
     Raises:
-        DataError: fewer than two files, unreadable verdicts, or different items.
+        DataError: fewer than two files, unreadable verdicts, different items, or not as many rescored files.
     """
     if len(paths) < 2:
         raise DataError(f"{len(paths)} verdict file(s); expected at least two to compare")
-    tables = {path: read_verdicts(path) for path in paths}
+    if rescored and len(rescored) != len(paths):
+        raise DataError(f"{len(rescored)} rescored file(s) of {len(paths)}; expected one a file, in the same order")
+    tables = {path: read_verdicts(path) for path in (*paths, *rescored)}
     first = tables[paths[0]]
-    for path in paths[1:]:
+    for path in (*paths[1:], *rescored):
         if different := sorted(set(tables[path]) ^ set(first)):
             raise DataError(
                 f"{paths[0]} and {path} hold different items ({len(different)} in one alone, first {different[:3]}); "
                 "compare verdicts on the same table"
             )
     pairs = [compare(first, tables[path], (str(paths[0]), str(path)), resamples, seed) for path in paths[1:]]
+    if rescored:
+        again = [tables[path] for path in rescored]
+        biases = [
+            scorer_bias((first, tables[p]), (again[0], other)) for p, other in zip(paths[1:], again[1:], strict=True)
+        ]
+        pairs = [_with_bias(pair, bias) for pair, bias in zip(pairs, biases, strict=True)]
     adjusted = holm([pair.p_value for pair in pairs])
     return Comparison(
         tuple(accuracy(str(path), tables[path]) for path in paths),
@@ -154,4 +176,29 @@ def compare(first: Table, second: Table, names: tuple[str, str], resamples: int 
         detectable_difference=100 * detectable_difference(len(shared), discordance),
         p_holm=test.p_value,
         is_significant=test.p_value < 0.05,
+    )
+
+
+def scorer_bias(ours: tuple[Table, Table], theirs: tuple[Table, Table]) -> Interval:
+    """How much of the second table's gain over the first is one scorer's alone: ours minus theirs, as a share.
+
+    Raises:
+        DataError: fewer than two questions are judged by both scorers in both tables.
+    """
+    tables = (*ours, *theirs)
+    shared = [index for index in ours[0] if all(table[index].correct is not None for table in tables)]
+    gains = [{i: float(bool(b[i].correct)) - float(bool(a[i].correct)) for i in shared} for a, b in (ours, theirs)]
+    excess = {index: gains[0][index] - gains[1][index] for index in shared}
+    if len(questions := {index: ours[0][index].group or index for index in shared}) < 2:
+        raise DataError(f"{len(shared)} items are judged by both scorers in both files; expected two questions or more")
+    return crossed([by_cluster(excess, questions)[np.newaxis]])
+
+
+def _with_bias(pair: Pair, bias: Interval) -> Pair:
+    return replace(
+        pair,
+        scorer_bias=100 * bias.mean,
+        scorer_bias_ci_low=100 * bias.low,
+        scorer_bias_ci_high=100 * bias.high,
+        is_within_scorer_bias=is_within_bias(pair.difference / 100, bias),
     )

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from drift.config import RUNTIME, NotNegative
+from drift.config import RUNTIME, Natural, NotNegative
 from evaluation.engines.base import refuse
-from evaluation.engines.config import Endpoint
+from evaluation.engines.config import Endpoint, VLLMConfig
 
 Mode = Literal["official", "today", "vlmevalkit", "semantic"]
 
@@ -28,11 +28,14 @@ class OpenAIJudge(Endpoint):
 
     Attributes:
         mode: the rule that compares the answer read with the gold one.
+        audit: items that the rules decide and that are asked too, in a pipeline: what the judge says of them changes no
+            verdict and tells how far it agrees with the rules.
         prompt_price, completion_price: per million tokens; both 0 count no cost.
     """
 
     name: Literal["openai"]
     mode: Mode = "official"
+    audit: Natural = 0
     prompt_price: NotNegative = field(default=0.0, metadata=RUNTIME)
     completion_price: NotNegative = field(default=0.0, metadata=RUNTIME)
 
@@ -43,4 +46,39 @@ class OpenAIJudge(Endpoint):
         )
 
 
-JudgeConfig = RulesJudge | OpenAIJudge
+@dataclass(frozen=True, kw_only=True)
+class LocalJudge:
+    """An open model that vLLM serves on this machine.
+
+    Attributes:
+        mode, audit: as of OpenAIJudge.
+        repo, revision: the model on the hub; a local folder has no revision.
+        vllm: how it is served; its settings are not used, a judge has its own.
+    """
+
+    name: Literal["local"]
+    repo: str
+    revision: str
+    vllm: VLLMConfig
+    mode: Mode = "official"
+    audit: Natural = 0
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown mode, and a model without a name (EngineError)."""
+        refuse(self, ("repo", bool(self.repo), "a model"), ("revision", self.revision != "locked", "a commit"))
+
+
+@dataclass(frozen=True)
+class PublishedJudge:
+    """Whoever published the answers: their own verdicts, as they stand."""
+
+    name: Literal["published"]
+    mode: Mode = "official"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown mode (EngineError)."""
+        refuse(self)
+
+
+AskedJudge = OpenAIJudge | LocalJudge
+JudgeConfig = RulesJudge | AskedJudge | PublishedJudge

@@ -66,13 +66,19 @@ class HttpJudge:
     """Judges responses with a chat model; fits evaluation.judging.judge.Judge."""
 
     def __init__(
-        self, config: OpenAIJudge, protocol_of: Callable[[str], Protocol], *, cache: Path | None = None
+        self,
+        config: OpenAIJudge,
+        protocol_of: Callable[[str], Protocol],
+        *,
+        cache: Path | None = None,
+        known_as: str = "",
     ) -> None:
         """No connection is made before the first request.
 
         Args:
             protocol_of: a benchmark's protocol by its name.
             cache: keeps replies between runs; None keeps none.
+            known_as: what verdicts and cache call the model, where its server calls it something else.
         """
         self._config, self._protocol_of = config, protocol_of
         from evaluation.engines.chat import ChatClient  # loads the official client: not for rules alone
@@ -81,7 +87,7 @@ class HttpJudge:
         self._cache = ReplyCache(cache)
         self._lock = threading.Lock()
         self._usage = Usage()
-        self.model, self.url = config.model, config.url
+        self.model, self.url = known_as or config.model, config.url
 
     def usage(self) -> Usage:
         """Calls, tokens and cost since this judge was made."""

@@ -4,10 +4,12 @@ A judge reads a response where a rule can't, or where the benchmark's published 
 is None, unjudged: neither right nor wrong. The HTTP judge is in evaluation.judging.http.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from drift.files import read_jsonl
 from evaluation.data.tsv import Item
 
 
@@ -56,3 +58,19 @@ class Judge(Protocol):
     def judge_all(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """One reply a request, in the same order; never raises for a failed call, answers None instead."""
         ...
+
+
+class StoredJudge:
+    """Replies that were given before, by index; fits Judge."""
+
+    def __init__(self, replies: Mapping[str, JudgeReply]) -> None:
+        self._replies = replies
+
+    def judge_all(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
+        """The reply on each item."""
+        return [self._replies[request.index] for request in requests]
+
+
+def stored(path: Path) -> StoredJudge:
+    """The judge whose replies a file holds: JSON lines of the fields of JudgeReply, and the item's index."""
+    return StoredJudge({line.pop("index"): JudgeReply(**line) for line in read_jsonl(path, "replies")})

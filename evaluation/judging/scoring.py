@@ -21,7 +21,7 @@ from evaluation.judging.verdicts import MODES, Verdict
 if TYPE_CHECKING:
     from evaluation.benchmarks import Benchmark
 
-__all__ = ["score", "summarise"]
+__all__ = ["ask_judge", "open_to_judge", "request_of", "score", "score_by_rules", "summarise"]
 
 
 def score(
@@ -43,13 +43,20 @@ def score(
         DataError: unknown mode, or one that the benchmark has no protocol for.
         HelperError: the process that compares formulas can't be started, or stopped answering.
     """
+    verdicts = score_by_rules(benchmark, items, responses, mode)
+    return verdicts if judge is None else ask_judge(benchmark, items, responses, verdicts, judge)
+
+
+def score_by_rules(
+    benchmark: "Benchmark", items: Sequence[Item], responses: Mapping[str, str], mode: str
+) -> list[Verdict]:
+    """As `score`, without a judge."""
     if mode not in MODES:
         raise DataError(f"unknown mode {mode!r}: {closest(mode, MODES)}")
-    asked = benchmark.pinned(mode)
+    benchmark.pinned(mode)  # refuses a mode that the benchmark has no protocol for
     if mode not in benchmark.unclipped:
         prepare(text for item in items for text in (item.answer, *benchmark.options(item).values()))
-    verdicts = [_verdict(benchmark, item, responses.get(item.index), mode) for item in items]
-    return verdicts if judge is None or asked.asks == "never" else _judged(benchmark, items, responses, verdicts, judge)
+    return [_verdict(benchmark, item, responses.get(item.index), mode) for item in items]
 
 
 def _verdict(benchmark: "Benchmark", item: Item, response: str | None, mode: str) -> Verdict:
@@ -69,24 +76,30 @@ def _place(response: str, evidence: str) -> int | None:
     return place if place >= 0 else None
 
 
-def _judged(
+def open_to_judge(benchmark: "Benchmark", verdicts: Sequence[Verdict]) -> list[int]:
+    """The places of those verdicts that their protocol would ask a judge about."""
+    return [
+        place
+        for place, verdict in enumerate(verdicts)
+        if not verdict.is_missing
+        and benchmark.pinned(verdict.mode).is_asked(unmatched=verdict.unmatched, conflict=verdict.conflict)
+    ]
+
+
+def request_of(benchmark: "Benchmark", item: Item, responses: Mapping[str, str], verdict: Verdict) -> JudgeRequest:
+    """What a judge is asked about an item that the rules gave this verdict on."""
+    response, extraction = responses[item.index], verdict.extraction
+    return JudgeRequest(**vars(item), benchmark=benchmark.name, response=response, extraction=extraction)
+
+
+def ask_judge(
     benchmark: "Benchmark", items: Sequence[Item], responses: Mapping[str, str], verdicts: list[Verdict], judge: Judge
 ) -> list[Verdict]:
-    protocol = benchmark.pinned(verdicts[0].mode)
-    asked = [
-        position
-        for position, verdict in enumerate(verdicts)
-        if not verdict.is_missing and protocol.is_asked(unmatched=verdict.unmatched, conflict=verdict.conflict)
-    ]
-    requests = [
-        JudgeRequest(
-            **vars(items[k]),
-            benchmark=benchmark.name,
-            response=responses[items[k].index],
-            extraction=verdicts[k].extraction,
-        )
-        for k in asked
-    ]
+    """The rules' verdicts, those that are open to a judge replaced by what it says."""
+    asked = open_to_judge(benchmark, verdicts)
+    if not asked:
+        return verdicts
+    requests = [request_of(benchmark, items[k], responses, verdicts[k]) for k in asked]
     judged = list(verdicts)
     for position, reply in zip(asked, judge.judge_all(requests), strict=True):
         judged[position] = replace(

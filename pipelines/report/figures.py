@@ -13,7 +13,8 @@ import pandas
 
 from drift.files import read_jsonl
 from pipelines.layout import CHECKPOINT
-from pipelines.report.numbers import Evidence, Source
+from pipelines.report.numbers import Evidence
+from pipelines.report.sources import Source
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

@@ -19,12 +19,13 @@ class Kind:
     """Benchmark scores beside the paper's; what another kind does too, unless it says otherwise.
 
     Attributes:
-        roles: the artifacts that a cell is read from, each the name of what pipelines.tables plans for it.
+        roles: the artifacts that a cell is read from, each the name of what pipelines.tables plans for it: a score and
+            the `items` that it is of, the same responses on `all` and `all_items` and by the `rules` alone, and so on.
         digits: of the printed numbers, behind the point.
         has_scores: its columns are the suite's, and their average.
     """
 
-    roles: ClassVar[tuple[str, ...]] = ("score", "checkpoint", "choice")
+    roles: ClassVar[tuple[str, ...]] = ("score", "items", "all", "all_items", "rules", "checkpoint", "choice")
     digits: ClassVar[int] = 1
     has_scores: ClassVar[bool] = True
 
@@ -105,10 +106,33 @@ class Cost(Kind):
         return evidence.recorded("checkpoint", columns, counted="examples")
 
 
+class Rescored(Kind):
+    """Published answers: the publisher's verdicts, ours by rules and a judge's, side by side."""
+
+    roles = ("published", "official", "semantic", "judged", "judge")
+    has_scores = False
+
+    def numbers(self, evidence: "Evidence") -> "Numbers":
+        from pipelines.report.rescored import numbers
+
+        return numbers(evidence)
+
+    def wide(self, evidence: "Evidence", numbers: "Numbers") -> "DataFrame":
+        from pipelines.report.rescored import wide
+
+        return wide(evidence)
+
+    def findings(self, evidence: "Evidence", numbers: "Numbers") -> list[str]:
+        from pipelines.report.rescored import findings
+
+        return findings(evidence)
+
+
 KINDS: Mapping[str, Kind] = {
     "scores": Kind(),
     "hyperparameters": Hyperparameters(),
     "geometry": Geometry(),
     "distance": Distance(),
     "cost": Cost(),
+    "rescored": Rescored(),
 }

@@ -1,50 +1,38 @@
-"""From score artifacts to the numbers of a table: means over seeds with intervals, the paper's value, differences.
+"""From score artifacts to the numbers of a table: means with intervals and the paper's value.
 
-Every difference is computed from its two numbers. With several seeds (worlds) intervals and tests are over seeds, never
-over pooled items; with one seed a score has its benchmark's own interval and a difference none.
+What an interval covers follows from what varies between a row's artifacts (pipelines.report.sources): the worlds, never
+their pooled items; runs and questions, where several models answered the same; the questions alone of one model. An
+artifact that is named for every seed counts once.
 """
 
 import csv
 import io
-import json
-import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 from drift.errors import DataError
 from evaluation.judging.summary import Metric
-from evaluation.statistics import Interval, holm, paired_over_seeds, seeds_interval
+from evaluation.statistics import bounded, crossed, seeds_interval, share_over_worlds
+from pipelines.report.outcomes import outcomes, strata
+from pipelines.report.sources import Run, Source, Varies, distinct, varies
 from pipelines.report.spec import AVERAGE, Cell, Row, Table
-from pipelines.scored import Scored, read_scores
-from pipelines.store import MANIFEST
-
-
-@dataclass(frozen=True)
-class Source:
-    """An input artifact of the report: its manifest, and its scores where it has some."""
-
-    path: Path
-    manifest: Mapping[str, Any]
-    scores: Mapping[str, Scored]
-
-    @classmethod
-    def open(cls, path: Path) -> "Source":
-        return cls(path, json.loads((path / MANIFEST).read_text()), read_scores(path))
+from pipelines.scored import Scored
 
 
 @dataclass(frozen=True)
 class Number:
-    """One cell: a mean over seeds in percent, where it comes from, and the paper's value for it.
+    """One cell: a mean in percent over what varies, where it comes from, and the paper's value for it.
 
     Args:
-        std: sample standard deviation over seeds, None for one seed.
-        n: items, all seeds together.
-        values: one per seed, in the order of the row's cells.
+        std: sample standard deviation over the values, None for one.
+        n: items, of all values together.
+        values: one per artifact, in the order of the row's seeds.
         unjudged: verdicts that the judge could not give; they are in no accuracy.
+        varies: what the interval of a score covers.
+        unmatched: answers that no rule reads and no judge was asked about; they count as wrong.
+        at_most: the value if all of these were right, None where that can't be said.
     """
 
     column: str
@@ -57,19 +45,12 @@ class Number:
     paper: float | None
     fingerprints: tuple[str, ...]
     unjudged: int
+    varies: Varies | None = None
+    unmatched: int = 0
+    at_most: float | None = None
 
 
 Numbers = Mapping[str, Sequence[Number]]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A row's gain over the row it is compared with, paired by seed; `p_holm` is over the columns of the row."""
-
-    column: str
-    interval: Interval
-    p_holm: float | None
-    paper: float | None
 
 
 @dataclass(frozen=True)
@@ -96,16 +77,35 @@ class Evidence:
             found.setdefault(cell.row, []).append(self.sources[cell.artifacts[role]])
         return found
 
-    def scores(self) -> Numbers:
+    def runs(self, role: str = "score") -> dict[str, list[Run]]:
+        """Row label -> its scores with the tables that were asked, in the order of its seeds; one twice is one."""
+        found: dict[str, list[Run]] = {}
+        for cell in self.cells:
+            if role in cell.artifacts:
+                tables = cell.artifacts["all_items" if role == "all" else "items"]
+                found.setdefault(cell.row, []).append(Run(self.sources[cell.artifacts[role]], self.sources[tables]))
+        return found
+
+    def scores(self, role: str = "score") -> Numbers:
         """Row label -> its scores, for the rows that were run."""
-        columns, runs = self.table.columns, self.by_row("score")
-        rows = [row for row in self.table.rows if row.label in runs]
-        return {row.label: [_score(c, columns, runs[row.label], self.paper(row)) for c in columns] for row in rows}
+        columns, found = self.table.columns, self.runs(role)
+        rows = [row for row in self.table.rows if row.label in found]
+        return {
+            row.label: [_score(c, columns, distinct(found[row.label]), self.paper(row)) for c in columns]
+            for row in rows
+        }
+
+    @cached_property
+    def twins(self) -> dict[str, str]:
+        """Row label -> the first row that has the same artifacts: one row under two names."""
+        first: dict[tuple[str, ...], str] = {}
+        marks = {label: tuple(run.mark for run in runs) for label, runs in self.runs().items()}
+        return {label: other for label, each in marks.items() if (other := first.setdefault(each, label)) != label}
 
     def recorded(self, role: str, columns: Sequence[str], counted: str) -> Numbers:
         """Row label -> what its manifests record: values of the stage (`counted` is one), or of the run itself."""
         runs = self.by_row(role).items()
-        return {label: [_measure(column, counted, found) for column in columns] for label, found in runs}
+        return {label: [_record(column, counted, found) for column in columns] for label, found in runs}
 
 
 def published_rows(text: str) -> list[dict[str, str]]:
@@ -157,84 +157,79 @@ def column_value(scores: Mapping[str, Scored], column: str, columns: Sequence[st
 
 
 def _metric(scores: Mapping[str, Scored], column: str) -> Metric:
+    return scores[column.partition("_")[0]].score.metrics[_metric_name(scores, column)]
+
+
+def _metric_name(scores: Mapping[str, Scored], column: str) -> str:
     """The metric in a column: the benchmark's headline, or the one named after it (`WeMath_loose`)."""
     benchmark, _, measure = column.partition("_")
-    score = scores[benchmark].score
-    return score.metrics[measure or score.headline]
+    return measure or scores[benchmark].score.headline
 
 
-def _score(column: str, columns: Sequence[str], found: Sequence[Source], entry: Mapping[str, str]) -> Number:
+def parts(column: str, columns: Sequence[str]) -> list[str]:
+    """The columns that a column is the mean of: itself, or all others."""
+    return [each for each in columns if each != AVERAGE] if column == AVERAGE else [column]
+
+
+def _score(column: str, columns: Sequence[str], runs: Sequence[Run], entry: Mapping[str, str]) -> Number:
+    found = [run.score for run in runs]
     values = [column_value(source.scores, column, columns) for source in found]
-    parts = [c for c in columns if c != AVERAGE] if column == AVERAGE else [column]
-    benchmarks = sorted({part.partition("_")[0] for part in parts})
-    scores = [source.scores[name].score for source in found for name in benchmarks]
-    own = Metric(values[0]) if column == AVERAGE else _metric(found[0].scores, column)
-    n, unjudged = sum(score.n for score in scores), sum(score.unjudged for score in scores)
-    return _over_seeds(column, values, found, n, own, paper_number(entry, column), unjudged)
-
-
-def _measure(column: str, counted: str, found: Sequence[Source]) -> Number:
-    values = [float((source.manifest["values"] | source.manifest)[column]) for source in found]
-    return _over_seeds(column, values, found, sum(int(source.manifest["values"][counted]) for source in found))
-
-
-def _over_seeds(
-    column: str,
-    values: Sequence[float],
-    found: Sequence[Source],
-    n: int,
-    own: Metric | None = None,
-    paper: float | None = None,
-    unjudged: int = 0,
-) -> Number:
-    """The mean of a value a seed with the interval over seeds; `own` has that of the only seed, where it has one."""
-    is_mean = len(values) > 1
-    interval = seeds_interval(values) if is_mean else own
-    return Number(
-        column=column,
-        value=statistics.fmean(values),
-        std=statistics.stdev(values) if is_mean else None,
-        n=n,
-        values=tuple(values),
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
-        paper=paper,
-        fingerprints=tuple(source.manifest["fingerprint"] for source in found),
-        unjudged=unjudged,
+    measured = parts(column, columns)
+    scores = [source.scores[name].score for source in found for name in sorted({p.partition("_")[0] for p in measured})]
+    n, unmatched = sum(score.n for score in scores), sum(score.unmatched for score in scores)
+    is_by_rules = all(source.manifest["params"]["judge"]["name"] == "rules" for source in found)
+    is_bound = is_by_rules and column != AVERAGE and _metric_name(found[0].scores, column) == "accuracy"
+    shown = _measured(column, values, found, n)
+    low, high = _interval(values, runs, column, measured, n)
+    return replace(
+        shown,
+        low=low,
+        high=high,
+        paper=paper_number(entry, column),
+        unjudged=sum(score.unjudged for score in scores),
+        varies=varies(runs),
+        unmatched=unmatched,
+        at_most=shown.value + 100 * unmatched / n if is_bound else None,
     )
 
 
-def differences(numbers: Numbers, pairings: Mapping[str, str]) -> dict[str, list[Difference]]:
-    """Row label -> its gains over the row it is paired with, per column; rows with other seeds are refused.
-
-    Raises:
-        DataError: a row is paired with one that was not run, or the two were not run over the same number of seeds.
-    """
-    rows = {}
-    for label, against in pairings.items():
-        if label not in numbers:
-            continue
-        if against not in numbers:
-            raise DataError(f"{label!r} is compared with {against!r}, which was not run")
-        row = numbers[label]
-        intervals = []
-        for mine, other in zip(row, numbers[against], strict=True):
-            if len(mine.values) != len(other.values):
-                raise DataError(f"{label!r} has {len(mine.values)} seeds, {against!r} has {len(other.values)}")
-            intervals.append(paired_over_seeds(other.values, mine.values))
-        tested = [interval.p_value for interval in intervals if interval.n > 1 and interval.p_value is not None]
-        adjusted = holm(tested) if len(tested) == len(intervals) else [None] * len(intervals)
-        rows[label] = [
-            Difference(mine.column, interval, p, _gap(mine.paper, other.paper))
-            for mine, other, interval, p in zip(row, numbers[against], intervals, adjusted, strict=True)
-        ]
-    return rows
+def _interval(
+    values: Sequence[float], runs: Sequence[Run], column: str, measured: Sequence[str], n: int
+) -> tuple[float | None, float | None]:
+    """The ends of a score's interval in percent; one world has its benchmark's own, over its items."""
+    if varies(runs) != "worlds":
+        found = [{part: outcomes(run, part) for part in measured} for run in runs]
+        interval = bounded(crossed(strata(found)))
+    elif len(values) > 1:
+        interval = share_over_worlds([value / 100 for value in values], n)
+    else:
+        own = Metric(values[0]) if column == AVERAGE else _metric(runs[0].score.scores, column)
+        return own.low, own.high
+    return 100 * interval.low, 100 * interval.high
 
 
-def _gap(mine: float | None, other: float | None) -> float | None:
-    return None if mine is None or other is None else mine - other
+def _measured(column: str, values: Sequence[float], found: Sequence[Source], n: int) -> Number:
+    """A mean without an interval."""
+    return Number(
+        column=column,
+        value=statistics.fmean(values),
+        std=statistics.stdev(values) if len(values) > 1 else None,
+        n=n,
+        values=tuple(values),
+        low=None,
+        high=None,
+        paper=None,
+        fingerprints=tuple(source.mark for source in found),
+        unjudged=0,
+    )
 
 
-def is_resolved(interval: Interval) -> bool:
-    """Whether the interval excludes zero."""
-    return math.isfinite(interval.low) and (interval.low > 0 or interval.high < 0)
+def _record(column: str, counted: str, found: Sequence[Source]) -> Number:
+    """What manifests record, with Student's t interval over the artifacts: no share, and nothing that is paired."""
+    once = list({source.mark: source for source in found}.values())
+    values = [float((source.manifest["values"] | source.manifest)[column]) for source in once]
+    shown = _measured(column, values, once, sum(int(source.manifest["values"][counted]) for source in once))
+    if len(values) < 2:
+        return shown
+    interval = seeds_interval(values)
+    return replace(shown, low=interval.low, high=interval.high)

@@ -1,14 +1,15 @@
 """The report a person reads: what was measured, beside the paper, with what may and may not be concluded from it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas
 
 from evaluation.data.markdown import markdown
-from pipelines.report.numbers import Difference, Numbers
-from pipelines.report.render import difference_frame, unresolved
+from pipelines.report.differences import Difference
+from pipelines.report.numbers import Numbers
+from pipelines.report.render import bias_frame, difference_frame, unresolved
 from pipelines.report.spec import Table
 
 OPENINGS = {
@@ -28,12 +29,50 @@ OPENINGS = {
         "Measured at the paper's scale with the checkpoints and settings named in provenance.json, over {seeds} "
         "seed(s). Values in [brackets] are the paper's (arXiv 2510.15050)."
     ),
+    "published": (
+        "No model was run. Answers that others published, item by item with their own verdicts, were scored by this "
+        "project's rules and held against those verdicts: how far the scorer of every other report can be trusted. "
+        "Values in [brackets] are the publishers', in Table 1 the paper's (arXiv 2510.15050)."
+    ),
 }
 READING = (
-    "Scores are percent: mean ± sample standard deviation over seeds (each seed is a world of its own). Intervals are "
-    "95%, Student's t over seeds. Differences are paired by seed; * marks p < 0.05 after Holm's correction over the "
-    "columns of a row. Counts, intervals and fingerprints of every number are in `tables/*_long.csv` and "
-    "`provenance.json`."
+    "Scores are percent: mean ± sample standard deviation over what was made more than once. Intervals are 95%; "
+    "* marks p < 0.05 after Holm's correction over the columns of a row. {varies} Counts, intervals and fingerprints "
+    "of every number are in `tables/*_long.csv` and `provenance.json`, the values that it is the mean of in "
+    "`tables/*_values.csv`, the tests in `tables/*_differences.csv`."
+)
+VARIES = {
+    "worlds": (
+        "Each seed is a world of its own, with other models and other items. Intervals are Student's t over worlds (a "
+        "score's is taken for its log odds, so that it stays between 0 and 100), and differences are paired by world."
+    ),
+    "runs": (
+        "Rows made several times answered the same items: their intervals cover runs and questions at once (crossed "
+        "random effects). Differences are paired by run and by item."
+    ),
+    "questions": (
+        "What was made once, whatever the seeds, is one sample: its intervals cover the questions alone, versions of "
+        "one question together; differences are paired by item, with McNemar's exact test where each question is one "
+        "item. They say nothing about another training."
+    ),
+}
+SPLIT = (
+    "Published benchmarks are parted by question (`conf/splits`): choices were made on one part, and numbers are of "
+    "the other, or of all items where nothing was chosen. (at most ...) is the score if every answer that no rule "
+    "reads were right, where no judge was asked."
+)
+ALL = (
+    "On all items, which the paper's are of. † marks rows whose hyper-parameter was chosen on some of these items: no "
+    "held-out score."
+)
+BIAS = (
+    "What the rules make of each difference beyond the judge, with its interval. ‡ above marks a difference no larger "
+    "than that: unresolved by the scorer."
+)
+GRANULARITY = (
+    "A share of n items is a multiple of 1/n: how many of the published values can be one, rounded or cut, for counts "
+    "that all of a column would fit by chance less than once in twenty times. Each value stands in "
+    "`tables/granularity.csv`. Table 1's MathVision column is of MathVision_MINI, which is what its rows run on."
 )
 RUNS = (
     "w_eff is <theta_T - theta_0, Delta> / ||Delta||²: how far a run moved along its own prior (0 not at all, 1 as far "
@@ -54,6 +93,8 @@ class Section:
     differences: Mapping[str, Sequence[Difference]]
     figures: Sequence[str] = ()
     findings: Sequence[str] = ()
+    twins: Mapping[str, str] = field(default_factory=dict)
+    whole: pandas.DataFrame | None = None
 
 
 def page(
@@ -63,28 +104,36 @@ def page(
     sections: Sequence[Section],
     runs: pandas.DataFrame,
     choices: Sequence[str],
+    granularity: pandas.DataFrame | None = None,
 ) -> str:
     """The whole report as Markdown."""
     title = f"# DRIFT, reproduced: profile `{profile}`"
     if variant:
         words = " ".join(f"`{word}`" for word in variant)
         title += f", a variant\n\n**Made with {words}**, over what each row says itself."
-    parts = [title, OPENINGS[profile].format(seeds=len(seeds)), READING]
+    parts = [title, OPENINGS[profile].format(seeds=len(seeds)), _reading(sections)]
     if choices:
         parts += ["## Chosen on the validation draw", "\n".join(f"- {line}" for line in choices)]
     for section in sections:
         parts += _section(section)
     if len(runs):
         parts += ["## What the checkpoints are", RUNS, markdown(runs)]
+    if granularity is not None and len(granularity):
+        parts += ["## Which item counts the paper's values fit", GRANULARITY, markdown(granularity)]
     return "\n\n".join(parts) + "\n"
+
+
+def _reading(sections: Sequence[Section]) -> str:
+    """How to read the numbers, by what varies between the rows of these tables."""
+    found = {n.varies for section in sections for row in section.numbers.values() for n in row}
+    said = [text for kind, text in VARIES.items() if kind in found]
+    return READING.format(varies=" ".join([*said, SPLIT] if found & {"runs", "questions"} else said))
 
 
 def _section(section: Section) -> list[str]:
     table = section.table
     parts = [f"## {table.title}", markdown(section.wide)]
-    fewer = sorted({len(n.values) for row in section.numbers.values() for n in row})
-    if len(fewer) > 1:
-        parts.append(f"Rows rest on different numbers of seeds ({', '.join(map(str, fewer))}); see the long table.")
+    parts += _samples(section)
     unjudged = sum(n.unjudged for row in section.numbers.values() for n in row)
     if unjudged:
         parts.append(f"{unjudged} verdicts are unjudged: the judge gave none. They are in no accuracy.")
@@ -94,11 +143,31 @@ def _section(section: Section) -> list[str]:
             markdown(difference_frame(section.differences, table)),
             *_verdicts(section),
         ]
+    if any(d.bias for row in section.differences.values() for d in row):
+        parts += [BIAS, markdown(bias_frame(section.differences, table))]
+    if section.whole is not None:
+        parts += [ALL, markdown(section.whole)]
     parts += section.findings
     if table.note:
         parts.append(table.note)
     parts += [f"![{table.title}: {Path(path).stem}]({path})" for path in section.figures]
     return parts
+
+
+def _samples(section: Section) -> list[str]:
+    """Which rows were made how often, where that differs, and which are one row under several names."""
+    by_count: dict[int, list[str]] = {}
+    for label, row in section.numbers.items():
+        if label not in section.twins:
+            by_count.setdefault(len(row[0].values), []).append(label)
+    lines = []
+    if len(by_count) > 1:
+        said = (f"{count} time{'s' * (count > 1)}: {', '.join(labels)}" for count, labels in sorted(by_count.items()))
+        lines.append(f"Made {'; made '.join(said)}.")
+    if section.twins:
+        said = (f"{label} is {first}" for label, first in section.twins.items())
+        lines.append(f"The same artifacts, so one row with two names: {'; '.join(said)}.")
+    return lines
 
 
 def _compared(table: Table) -> str:
@@ -110,8 +179,8 @@ def _compared(table: Table) -> str:
 def _verdicts(section: Section) -> list[str]:
     """Which rows can't be told apart from the one they are compared with, and where ours goes against the paper."""
     rows = unresolved(section.differences)
-    if any(d.interval.n < 2 for row in section.differences.values() for d in row):
-        return ["One seed: no difference between rows can be claimed from this table."]
+    if any(d.varies == "worlds" and d.pairs < 2 for row in section.differences.values() for d in row):
+        return ["One world: no difference between rows can be claimed from this table."]
     every = len(section.table.columns)
     open_rows = [
         f"{label} ({'all columns' if len(columns) == every > 1 else ', '.join(columns)})"
@@ -125,8 +194,12 @@ def _verdicts(section: Section) -> list[str]:
         f"{label}, {d.column}: ours {d.interval.mean:+.1f}, the paper's {d.paper:+.1f}"
         for label, row in section.differences.items()
         for d in row
-        if d.paper and d.column not in rows[label] and d.paper * d.interval.mean < 0
+        if d.paper and d.column not in rows[label] and not d.is_the_scorers and d.paper * d.interval.mean < 0
     ]
+    if scorers := [
+        f"{label}, {d.column}" for label, row in section.differences.items() for d in row if d.is_the_scorers
+    ]:
+        lines.append(f"Unresolved by the scorer (‡): {'; '.join(scorers)}.")
     if against:
         lines.append(f"Resolved, and of the other sign than the paper's: {'; '.join(against)}.")
     return lines

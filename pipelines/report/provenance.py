@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.integrity import content
-from pipelines.report.numbers import Evidence, Source
+from pipelines.report.numbers import Evidence
+from pipelines.report.sources import Source
 from pipelines.report.spec import TIMES
 
 

@@ -8,8 +8,11 @@ import pandas
 
 from evaluation.data.markdown import markdown
 from pipelines.report.geometry_figures import slopes
-from pipelines.report.numbers import AVERAGE, Evidence, Numbers, Source
-from pipelines.report.render import BLANK
+from pipelines.report.numbers import Evidence, Numbers
+from pipelines.report.render import BLANK, cell_text
+from pipelines.report.sources import Source
+from pipelines.report.spec import AVERAGE
+from pipelines.report.unseen import seen_of_all
 
 SLOPES = (
     "What distance costs: the slope of a line through the rows of a series, fitted in each world, as its mean over "
@@ -39,12 +42,28 @@ def answers(evidence: Evidence) -> list[str]:
     return [ANSWERS, markdown(pandas.DataFrame(lines, columns=["row", *names]))] if lines else []
 
 
+def on_all_items(evidence: Evidence) -> pandas.DataFrame | None:
+    """The table on all items, with a mark where a choice has seen some; None where nothing was left out.
+
+    A row under its second name has a line of its own: only one of the two may have been chosen.
+    """
+    numbers, seen = evidence.scores("all"), seen_of_all(evidence)
+    if not numbers:
+        return None
+    lines = []
+    for row in (row for row in evidence.table.rows if row.label in numbers):
+        count, of = seen[row.label]
+        label = f"{row.label} † ({count} of {of} seen)" if count else row.label
+        lines.append([label, *(cell_text(number) for number in numbers[row.label])])
+    return pandas.DataFrame(lines, columns=["row", *evidence.table.columns])
+
+
 def runs(tables: Sequence[Evidence]) -> pandas.DataFrame:
     """One line per distinct row: what was trained, how far it went along Delta, how it reads its images."""
     lines: dict[str, list[str]] = {}
     for evidence in tables:
         for label in dict.fromkeys(cell.row for cell in evidence.cells if "score" in cell.artifacts):
-            if label not in lines:
+            if label not in lines and evidence.by_row("checkpoint")[label][0].manifest["stage"] != "answers":
                 lines[label] = _run(label, evidence.by_row("checkpoint")[label], evidence.by_row("score")[label])
     columns = ["row", "made by", "w_eff", "covered", "transcription", "closed"]
     return pandas.DataFrame(list(lines.values()), columns=columns)

@@ -4,15 +4,16 @@ Raise a version whenever the same parameters and inputs would give other files.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from drift.config import MergeConfig, PriorConfig, Selection
+from drift.config import RUNTIME, MergeConfig, PriorConfig, Selection
 from drift.errors import TrainingError
 from drift.training.config import InjectionConfig, TrainingConfig
 from drift.training.division import divide, identity
-from evaluation.engines.config import EngineConfig, TransformersConfig
-from evaluation.judging.config import JudgeConfig
+from evaluation.data.published import Format
+from evaluation.engines.config import EngineConfig, TransformersConfig, VLLMConfig
+from evaluation.judging.config import AskedJudge, JudgeConfig
 from pipelines import resources
 from pipelines.lab.config import WorldConfig
 from pipelines.report.spec import Cell, Table
@@ -48,7 +49,10 @@ class DataParams:
 
 @dataclass(frozen=True)
 class BenchmarksParams:
-    """TSVs of the named benchmarks; `root` and its digest `revision` where they come from a folder."""
+    """TSVs of the named benchmarks, or of a split of them.
+
+    `root` is the folder that they come from, where they do; `revision` its digest, and the rule that parts the tables.
+    """
 
     source: str
     names: tuple[str, ...]
@@ -56,6 +60,28 @@ class BenchmarksParams:
     world: WorldConfig | None
     root: str
     revision: str
+
+
+@dataclass(frozen=True)
+class AnswerFile:
+    """A file of published answers, or of their questions (`column` empty), at its place in the source."""
+
+    column: str
+    benchmark: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class AnswersParams:
+    """Published answers: from a repository at a commit, or from the folder `root`, whose files are known by hash."""
+
+    source: str
+    format: Format
+    repository: str
+    commit: str
+    files: tuple[AnswerFile, ...]
+    root: str = field(default="", metadata=RUNTIME)
 
 
 @dataclass(frozen=True)
@@ -111,6 +137,26 @@ class GenerateParams:
 
 
 @dataclass(frozen=True)
+class AgreementParams:
+    """The first `items` of each benchmark answered by vLLM and by transformers; a share of `least` must be alike."""
+
+    benchmarks: tuple[str, ...]
+    variant: str
+    engine: VLLMConfig
+    reference: TransformersConfig
+    items: int
+    least: float
+
+
+@dataclass(frozen=True)
+class JudgeParams:
+    """A judge's replies on what the rules leave open."""
+
+    benchmarks: tuple[str, ...]
+    judge: AskedJudge
+
+
+@dataclass(frozen=True)
 class ScoreParams:
     """Verdicts and scores of responses, by column."""
 
@@ -132,9 +178,23 @@ class SecondOpinionParams:
 
 @dataclass(frozen=True)
 class ChooseParams:
-    """Picks the value whose scores have the highest mean; inputs are named `<place of the value>:<seed>`."""
+    """Picks the value whose scores have the highest mean.
+
+    Inputs are named `<place of the value>:<seed>`, and `seen:<seed>` and `reported:<seed>` for the validation and test
+    tables of `benchmarks`.
+    """
 
     values: tuple[Any, ...]
+    benchmarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GateParams:
+    """An untouched MLLM's scores beside the published ones, by column; `mode` is what follows outside the band."""
+
+    published: Mapping[str, tuple[float, ...]]
+    points: float
+    mode: str
 
 
 @dataclass(frozen=True)
@@ -171,22 +231,28 @@ class PartialParams:
     failed: tuple[Failed, ...]
 
 
-MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70, resources.fetching)
-DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3, resources.fetching)
-BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3, resources.fetching)
-PRIOR = Stage("prior", 1, "pipelines.stages.weights:extract_prior", 1, resources.streaming)
-GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1, resources.streaming)
-MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1, resources.streaming)
+MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70, resources.fetching_model)
+ANSWERS = Stage("answers", 1, "pipelines.stages.published:take_answers", 3, resources.fetching_answers)
+DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3, resources.fetching_data)
+BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3, resources.fetching_tables)
+PRIOR = Stage("prior", 1, "pipelines.stages.weights:extract_prior", 1, resources.extracting)
+GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1, resources.measuring)
+MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1, resources.merging)
 TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13, resources.training)
 GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2, resources.answering)
+AGREEMENT = Stage("agreement", 1, "pipelines.stages.agreement:check_agreement", 2, resources.agreeing)
+JUDGE = Stage("judge", 1, "pipelines.stages.judge:judge_responses", 600, resources.judging)
 SCORE = Stage("score", 4, "pipelines.stages.evaluate:score_responses", 0.2, resources.judging)
 SECOND_OPINION = Stage(
     "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
 )
-CHOOSE = Stage("choose", 1, "pipelines.stages.evaluate:choose", 0.1)
-REPORT = Stage("report", 3, "pipelines.stages.report:report", 5)
-PARTIAL = Stage("partial", 1, "pipelines.stages.partial:partial_report", 5)
+CHOOSE = Stage("choose", 2, "pipelines.stages.evaluate:choose", 0.1)
+GATE = Stage("gate", 1, "pipelines.stages.gate:check_baseline", 0.1)
+REPORT = Stage("report", 4, "pipelines.stages.report:report", 5)
+PARTIAL = Stage("partial", 2, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
-    MODEL, DATA, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, GENERATE, SCORE, SECOND_OPINION, CHOOSE, REPORT, PARTIAL,
+    MODEL, DATA, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, AGREEMENT, GENERATE, JUDGE, SCORE,
+    SECOND_OPINION, CHOOSE, GATE, REPORT,
+    PARTIAL,
 )  # fmt: skip
 STAGES = {stage.name: stage for stage in _ALL}

@@ -3,6 +3,7 @@
 Its files' sizes and sha256 stand in the manifest all the same.
 """
 
+import os
 from pathlib import Path
 
 from drift.errors import DataError
@@ -24,11 +25,24 @@ def snapshot(repo: str, revision: str, runtime: Runtime, kind: str, patterns: tu
     try:
         return Path(
             snapshot_download(
-                repo, revision=revision, repo_type=kind, allow_patterns=list(patterns), local_files_only=runtime.offline
+                repo,
+                revision=revision,
+                repo_type=kind,
+                allow_patterns=list(patterns),
+                cache_dir=hub_cache(runtime.cache),
+                local_files_only=runtime.offline,
             )
         )
     except (HTTPError, OSError) as error:
         raise StageError(f"{kind} {repo}@{revision} can't be had: {error}") from error
+
+
+def hub_cache(cache: Path) -> Path:
+    """Where downloads lie: where the user says (HF_HOME, HF_HUB_CACHE), else in the store: homes have small quotas."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    is_said = any(name in os.environ for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"))
+    return Path(HF_HUB_CACHE) if is_said else cache / "hub"
 
 
 def link_all(source: Path, folder: Path) -> None:

@@ -5,30 +5,53 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas
+
 from pipelines.layout import FIGURES, TABLES
+from pipelines.report.differences import differences
 from pipelines.report.figures import curves
+from pipelines.report.granularity import audit, summary
 from pipelines.report.kinds import KINDS
-from pipelines.report.numbers import Evidence, Source, differences
+from pipelines.report.numbers import Evidence
 from pipelines.report.page import Section, page
 from pipelines.report.provenance import provenance
-from pipelines.report.render import long_frame, to_latex
-from pipelines.report.summaries import answers, choices, runs
+from pipelines.report.render import gain_frame, long_frame, to_latex, value_frame
+from pipelines.report.sources import Source
+from pipelines.report.summaries import answers, choices, on_all_items, runs
+from pipelines.report.unseen import refuse_seen_rows
 from pipelines.stage import Runtime
 from pipelines.stages import ReportParams
 
 
 def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
-    """`tables/`, `figures/`, `report.md` and `provenance.json`; values: how many numbers there are."""
+    """`tables/`, `figures/`, `report.md` and `provenance.json`; values: how many numbers there are.
+
+    Raises:
+        SplitError: a row reports on items which its choice has seen.
+    """
     sources = {name: Source.open(path) for name, path in inputs.items()}
     tables = []
     for table in params.tables:
         cells = [cell for cell in params.cells if cell.table == table.name]
         tables.append(Evidence(table, cells, sources, params.published.get(table.published, "")))
+    refuse_seen_rows(tables)
     sections = [_section(evidence, out) for evidence in tables]
-    text = page(params.profile, params.variant, params.seeds, sections, runs(tables), choices(tables))
+    fits = [audit(evidence.table, evidence.published) for evidence in tables if evidence.published]
+    if fits:
+        pandas.concat(fits).to_csv(out / TABLES / "granularity.csv", index=False)
+    counts = summary(fits) if fits else None
+    text = page(params.profile, params.variant, params.seeds, sections, runs(tables), choices(tables), counts)
     (out / "report.md").write_text(text, encoding="utf-8")
-    (out / "provenance.json").write_text(json.dumps(provenance(tables), indent=1) + "\n", encoding="utf-8")
+    traced = provenance(tables) | _gates(sources)
+    (out / "provenance.json").write_text(json.dumps(traced, indent=1) + "\n", encoding="utf-8")
     return {"numbers": sum(len(row) for section in sections for row in section.numbers.values())}
+
+
+def _gates(sources: Mapping[str, Source]) -> dict[str, Any]:
+    """What each untouched, published MLLM was asked before anything was built on it (pipelines.stages.gate)."""
+    asked = [source.manifest for name, source in sources.items() if name.startswith("gate-")]
+    gates = [{key: manifest[key] for key in ("label", "fingerprint", "params", "values")} for manifest in asked]
+    return {"gates": gates} if gates else {}
 
 
 def _section(evidence: Evidence, out: Path) -> Section:
@@ -38,7 +61,10 @@ def _section(evidence: Evidence, out: Path) -> Section:
     table, kind = evidence.table, KINDS[evidence.table.kind]
     numbers = kind.numbers(evidence)
     wide = kind.wide(evidence, numbers)
+    gains = differences(evidence, numbers)
     long_frame(table, numbers).to_csv(out / TABLES / f"{table.name}_long.csv", index=False)
+    value_frame(table, numbers).to_csv(out / TABLES / f"{table.name}_values.csv", index=False)
+    gain_frame(table, gains).to_csv(out / TABLES / f"{table.name}_differences.csv", index=False)
     wide.to_csv(out / TABLES / f"{table.name}.csv", index=False)
     (out / TABLES / f"{table.name}.tex").write_text(to_latex(wide, table), encoding="utf-8")
     drawn = curves(evidence, out / FIGURES) + kind.draw(evidence, numbers, out / FIGURES)
@@ -46,7 +72,9 @@ def _section(evidence: Evidence, out: Path) -> Section:
         table,
         wide,
         numbers,
-        differences(numbers, table.pairings),
+        gains,
         figures=[f"{FIGURES}/{name}.png" for name in drawn],
         findings=kind.findings(evidence, numbers) + (answers(evidence) if table.answers else []),
+        twins=evidence.twins,
+        whole=on_all_items(evidence),
     )

@@ -87,14 +87,17 @@ def checked(name: str, rest: list[str]) -> None:
     elif name == "sweep":
         composed([word for word in rest if not word.startswith(("out=", "seeds="))])
         sweep.read(rest)
+    elif name in ("calibrate", "gc", "export"):
+        own = ("gpu=", "out=", "answers=", "--delete")
+        compose.load_fitting([], [word for word in rest if not word.startswith(own)])
     elif command.keys:
         parsed = words.parse(rest, cli._load(command.keys))
         if name == "merge":
             resolve_hyperparameters(get_method(parsed.method, parsed.variant), parsed.hyperparameters)
     else:
         names = [f"--table={word}" for word in rest if word.isidentifier()] if name == "table" else []
-        _, asked, _ = reproduce._asked(names or rest)
-        assert all(tables.load(each) for each in asked)
+        asked = reproduce.Asked.of(["--plan", *(names or rest)])
+        assert all(tables.load(each) for each in asked.tables)
         compose.load_fitting([], [word for word in rest if "=" in word])
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from drift.errors import DataError
 from evaluation.engines.base import Engine, EngineError, GenerationSettings, Request
 from evaluation.engines.config import PrecomputedConfig, TransformersConfig, load_engine
+from evaluation.engines.generate import run_generation
 from evaluation.engines.identity import folder_sha256
 
 SETTINGS = GenerationSettings(max_new_tokens=24, batch_size=8)
@@ -40,6 +41,18 @@ def test_batched_greedy_answers_equal_one_by_one(engine):
     assert answers(engine, requests, SETTINGS) == alone
     assert len({text for text, _, _ in alone.values()}) > 12
     assert {reason for _, reason, _ in alone.values()} == {"stop", "length"}
+
+
+def test_two_processes_answer_as_one_does_byte_for_byte(engine, folder, tmp_path):
+    requests, settings = pico_vl.requests(12), replace(SETTINGS, batch_size=2)
+    run_generation(engine, requests, settings, tmp_path / "one.jsonl")
+    parallel = load_engine(replace(CONFIG, replicas=2), folder)
+    assert parallel.plan(requests, settings) == engine.plan(requests, settings)
+    with pytest.raises(EngineError, match="the engine is not opened"):
+        list(parallel.generate(requests, settings))
+    with parallel.opened(tmp_path):
+        run_generation(parallel, requests, settings, tmp_path / "two.jsonl")
+    assert (tmp_path / "two.jsonl").read_bytes() == (tmp_path / "one.jsonl").read_bytes()
 
 
 def test_greedy_answer_is_the_argmax_of_a_full_forward_at_every_step(engine):

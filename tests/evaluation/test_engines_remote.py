@@ -1,9 +1,7 @@
 """Engines that compute elsewhere: failures are missing answers, never empty ones, and settings are sent or refused."""
 
-import sys
 from dataclasses import fields, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Annotated
 
 import pydantic
@@ -116,51 +114,20 @@ def test_an_endpoint_without_a_name_serves_the_checkpoint_under_its_folders_path
     assert engine.model == f"vllm/sha256:{folder_sha256(tmp_path / 'model')}"
 
 
-class FakeLLM:
-    """Records what vLLM's LLM would be given, and answers every chat with three tokens."""
-
-    calls: list[dict] = []  # noqa: RUF012 (one record for the whole test)
-
-    def __init__(self, **options):
-        self.calls.append(options)
-
-    def chat(self, chats, sampling, **options):
-        self.calls.append({"chats": chats, "sampling": sampling, **options})
-        completion = SimpleNamespace(text="<think> 7", finish_reason="stop", token_ids=[1, 2, 3])
-        return [SimpleNamespace(outputs=[completion]) for _ in chats]
-
-
-def test_vllm_gets_our_settings_and_not_the_checkpoints(tmp_path, monkeypatch):
-    fake = SimpleNamespace(LLM=FakeLLM, SamplingParams=lambda **options: options, __spec__=SimpleNamespace())
-    monkeypatch.setitem(sys.modules, "vllm", fake)
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "model.safetensors").write_bytes(b"weights")
-    engine = load_engine(VLLMConfig("vllm", SETTINGS, max_model_len=64), tmp_path)
-    responses = list(engine.generate(pico_requests(3), replace(SETTINGS, max_pixels=99, top_k=5, seed=3)))
-    assert [(r.text, r.finish_reason, r.tokens) for r in responses] == [("<think> 7", "stop", 2)] * 3
-    loaded, asked = FakeLLM.calls
-    assert (loaded["generation_config"], loaded["max_model_len"]) == ("vllm", 64)
-    assert asked["mm_processor_kwargs"] == {"max_pixels": 99}
-    sampling = asked["sampling"]
-    assert (sampling["temperature"], sampling["top_k"], sampling["seed"], sampling["max_tokens"]) == (0.0, -1, None, 7)
-    assert sampling["skip_special_tokens"] is False
-    with pytest.raises(EngineError, match="2 images, loaded for 1; raise images_per_prompt"):
-        engine.plan([Request("0", "q", (b"", b""))], SETTINGS)
-
-
 def test_an_engine_that_is_not_installed_or_has_no_checkpoint_says_so(tmp_path):
-    with pytest.raises(EngineError, match="vllm is not installed"):
-        load_engine(VLLMConfig("vllm", SETTINGS), tmp_path)
     with pytest.raises(EngineError, match="needs `model`"):
         load_engine(TransformersConfig("transformers", SETTINGS))
     with pytest.raises(EngineError, match="no checkpoint"):
         load_engine(TransformersConfig("transformers", SETTINGS), tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(EngineError, match=r"vLLM is not installed: there is no program no-such; run `make setup-vllm`"):
+        load_engine(VLLMConfig("vllm", SETTINGS, command="no-such"), tmp_path)
 
 
 def test_all_faults_of_a_config_come_in_one_error():
     with pytest.raises(EngineError, match=r"VLLMConfig: unknown name 'vlm'; did you mean 'vllm'.*memory_share is 2"):
         VLLMConfig("vlm", SETTINGS, tensor_parallel=0, memory_share=2)
-    with pytest.raises(EngineError, match="tensor_parallel is 0, expected at least 1 GPU; memory_share is 2"):
+    with pytest.raises(EngineError, match="tensor_parallel is 0, expected at least 1; memory_share is 2"):
         VLLMConfig("vllm", SETTINGS, tensor_parallel=0, memory_share=2)
     with pytest.raises(EngineError, match="responses is '', expected the path"):
         PrecomputedConfig("precomputed", SETTINGS, "")

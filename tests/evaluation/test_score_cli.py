@@ -73,7 +73,7 @@ def test_a_missing_prediction_is_an_error_unless_allowed_and_then_wrong_and_coun
     [
         ('{"index": "0", "response": "1"}\n{"index": "0", "response": "2"}\n', "index '0' appears twice"),
         ('{"index": "0", "response": "1"}\n{"index": "1", "resp', "p.jsonl:2: not JSON"),
-        ('{"index": "0", "response": null}\n', "the response of '0' is None"),
+        ('{"index": "0", "response": null}\n', "p.jsonl:1, column 'response': None is no answer"),
         ('{"index": "x", "response": "1"}\n', "none of its 1 responses belongs to the data"),
         ("", "no lines"),
     ],

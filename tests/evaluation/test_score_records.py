@@ -31,9 +31,10 @@ def test_the_flat_record_has_the_headline_as_score_and_bounds_by_metric() -> Non
         "n": 6, "correct": 5, "unmatched": 0, "unjudged": 0, "missing": 0, "truncated": 0,
         "strict": 75.0, "strict_ci_low": 50.0, "strict_ci_high": 100.0,
         "loose": 75.0, "loose_ci_low": 50.0, "loose_ci_high": 100.0,
-        "S1": 100.0, "S2": 50.0, "groups": 2, "incomplete_groups": 0,
+        "S1": 100.0, "S2": 50.0, "IK": 0.0, "IG": 50.0, "CM_strict": 50.0, "CM_loose": 50.0, "RM_strict": 0.0,
+        "RM_loose": 0.0, "groups": 2, "incomplete_groups": 0,
         "protocol": "we-math@2024-07", "protocol_sha256": get_benchmark("WeMath").pinned("official").sha256,
-        "judge": "", "conflicts": 0, "score": 75.0, "score_ci_low": 50.0, "score_ci_high": 100.0,
+        "judge": "", "conflicts": 0, "highest": 75.0, "score": 75.0, "score_ci_low": 50.0, "score_ci_high": 100.0,
     }  # fmt: skip
 
 

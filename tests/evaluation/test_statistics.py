@@ -11,13 +11,16 @@ from statsmodels.stats.proportion import proportion_confint
 from drift.errors import DataError
 from evaluation.statistics import (
     Interval,
+    bounded,
     cluster_bootstrap,
+    crossed,
     detectable_difference,
     holm,
     mcnemar_exact,
     paired_bootstrap,
     paired_over_seeds,
     seeds_interval,
+    share_over_worlds,
     wilson,
 )
 
@@ -103,3 +106,126 @@ def test_impossible_inputs_are_refused():
         mcnemar_exact([True] * 3, [True] * 2)
     with pytest.raises(DataError, match="no items"):
         cluster_bootstrap([], lambda drawn: 0.0)
+
+
+def test_no_p_value_is_zero():
+    assert mcnemar_exact([True] * 3000, [False] * 3000).p_value > 0.0
+    assert crossed([np.full((1, 50), 0.02)]).p_value > 0.0
+
+
+def test_equal_differences_say_nothing_of_their_spread():
+    interval = paired_over_seeds([1.0, 2.0, 3.0], [3.0, 4.0, 5.0])
+    assert (interval.mean, interval.p_value) == (2.0, 1.0)
+    assert math.isinf(interval.high)
+
+
+def test_a_share_over_worlds_stays_between_0_and_1_and_agreeing_worlds_have_wilsons_interval():
+    narrow = share_over_worlds([0.97, 0.99, 1.0], 300)
+    assert 0.0 < narrow.low < narrow.mean < narrow.high < 1.0
+    assert seeds_interval([0.97, 0.99, 1.0]).high > 1.0
+    perfect = share_over_worlds([1.0, 1.0, 1.0], 300)
+    assert (perfect.low, perfect.high) == pytest.approx(wilson(300, 300))
+    with pytest.raises(DataError, match=r"1 world\(s\); an interval over worlds needs two"):
+        share_over_worlds([0.5], 100)
+
+
+def test_one_run_over_singletons_has_the_interval_of_a_mean_and_runs_add_what_they_vary():
+    values = np.random.default_rng(0).integers(0, 2, 400).astype(float)
+    single = crossed([values[np.newaxis] / 400])
+    mean = seeds_interval([float(v) for v in values])
+    assert (single.low, single.high) == pytest.approx((mean.low, mean.high))
+    shifted = crossed([np.array([values + shift for shift in (-0.1, 0.0, 0.1)]) / 400])
+    assert shifted.mean == pytest.approx(single.mean)
+    assert shifted.high - shifted.low > 2 * (single.high - single.low)
+    assert crossed([np.array([values] * 3) / 400]).high == pytest.approx(single.high)
+
+
+def test_the_strata_of_a_mean_of_two_benchmarks_add_up():
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(0.2, 1.0, 300), rng.normal(0.4, 1.0, 100)
+    both = crossed([first[np.newaxis] / 300 / 2, second[np.newaxis] / 100 / 2])
+    expected = math.sqrt(first.var(ddof=1) / 300 + second.var(ddof=1) / 100) / 2
+    assert both.mean == pytest.approx((first.mean() + second.mean()) / 2)
+    assert (both.high - both.low) / 2 == pytest.approx(1.966 * expected, rel=0.001)
+
+
+def test_questions_that_no_model_tells_apart_leave_a_width():
+    interval = crossed([np.zeros((1, 100))])
+    assert (interval.mean, interval.p_value) == (0.0, 1.0)
+    assert interval.high == pytest.approx(1.984 * math.sqrt(2) / 102, rel=0.001)
+    with pytest.raises(DataError, match="two or more questions each"):
+        crossed([np.zeros((1, 1))])
+
+
+def test_a_share_s_interval_is_laid_around_its_log_odds():
+    moved = bounded(Interval(0.95, 0.85, 1.05, 40))
+    assert moved.high < 1.0
+    assert moved.low < 0.85
+    assert bounded(Interval(1.0, 0.9, 1.1, 40)).high == 1.0
+
+
+def worlds(rng: np.random.Generator, count: int, mean: float, spread: float, items: int = 100) -> np.ndarray:
+    """Shares of right items in worlds whose log odds vary."""
+    return rng.binomial(items, 1 / (1 + np.exp(-rng.normal(mean, spread, count)))) / items
+
+
+def coverage_of_scores(count: int, mean: float, spread: float, draws: int) -> float:
+    rng = np.random.default_rng(count)
+    truth = np.mean(1 / (1 + np.exp(-rng.normal(mean, spread, 400_000))))
+    found = (share_over_worlds(list(worlds(rng, count, mean, spread)), 100 * count) for _ in range(draws))
+    return float(np.mean([interval.low <= truth <= interval.high for interval in found]))
+
+
+def coverage_of_differences(count: int, mean: float, gain: float, draws: int) -> float:
+    """Paired worlds: each has its own level, its own gain, and items of its own."""
+    rng = np.random.default_rng(count)
+
+    def pair(number: int) -> tuple[np.ndarray, np.ndarray]:
+        level, more = rng.normal(mean, 0.6, number), rng.normal(gain, 0.3, number)
+        return 1 / (1 + np.exp(-level)), 1 / (1 + np.exp(-level - more))
+
+    before, after = pair(400_000)
+    truth, hits = float(np.mean(after - before)), 0
+    for _ in range(draws):
+        first, second = (rng.binomial(100, p) / 100 for p in pair(count))
+        interval = paired_over_seeds(list(first), list(second))
+        hits += interval.low <= truth <= interval.high
+    return hits / draws
+
+
+def coverage_of_runs(runs: int, spread: float, draws: int) -> float:
+    """Runs that differ by `spread`, on the same 150 questions, which are of unequal difficulty."""
+    rng, hits = np.random.default_rng(runs), 0
+    for _ in range(draws):
+        noise = rng.normal(0, 0.4, (runs, 150)) + rng.normal(0, spread, (runs, 1)) + rng.normal(0, 0.3, 150)
+        interval = crossed([(0.05 + noise) / 150])
+        hits += interval.low <= 0.05 <= interval.high
+    return hits / draws
+
+
+WORLDS = [(3, 0.0, 0.6), (5, 1.5, 0.5), (15, 2.5, 0.5)]
+MORE_WORLDS = [(count, mean, spread) for count in (3, 5, 15) for mean, spread in ((0.0, 0.3), (0.8, 0.8), (2.5, 0.5))]
+
+
+@pytest.mark.parametrize(("count", "mean", "spread"), WORLDS)
+def test_95_percent_intervals_over_worlds_cover_93_to_97_times_in_a_hundred(count, mean, spread):
+    assert 0.93 <= coverage_of_scores(count, mean, spread, 1500) <= 0.97
+    assert 0.93 <= coverage_of_differences(count, mean, 0.5, 1500) <= 0.97
+
+
+@pytest.mark.parametrize(("runs", "spread"), [(1, 0.0), (3, 0.05)])
+def test_95_percent_intervals_over_runs_and_questions_cover_93_to_97_times_in_a_hundred(runs, spread):
+    assert 0.93 <= coverage_of_runs(runs, spread, 1500) <= 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "mean", "spread"), MORE_WORLDS)
+def test_coverage_over_worlds_at_length(count, mean, spread):
+    assert 0.935 <= coverage_of_scores(count, mean, spread, 10_000) <= 0.965
+    assert 0.935 <= coverage_of_differences(count, mean, spread, 10_000) <= 0.965
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("runs", "spread"), [(1, 0.0), (3, 0.0), (3, 0.02), (3, 0.1), (5, 0.03)])
+def test_coverage_over_runs_at_length(runs, spread):
+    assert 0.93 <= coverage_of_runs(runs, spread, 10_000) <= 0.97

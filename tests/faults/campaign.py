@@ -159,7 +159,11 @@ def interrupt(run: Run) -> Iterator[Row]:
     wait_for(lambda: run.workers(), process)
     made, began = run.made(), time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    status = process.wait(timeout=60)
+    try:
+        status = process.wait(timeout=6 * QUIET_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        status = process.wait()
     seconds, left = time.monotonic() - began, run.left()
     good = status == 130 and seconds < QUIET_SECONDS and "queue" not in left
     said = run.log.read_text(errors="replace").strip().splitlines()[-1]
@@ -241,7 +245,7 @@ def try_engine(engine: Local, folder: Path, asked: argparse.Namespace) -> Iterat
     run = Run(engine, folder / engine.name, "reproduce", only)
     rows = list(kill_scheduler(run, chance, moments[: asked.kills // 2]))
     process = None
-    if engine.node and not asked.table:
+    if engine.node and not asked.quick:
         row, process = kill_node(run)
         rows.append(row)
         wait_for(lambda: run.made() >= moments[asked.kills // 2], process)
@@ -249,19 +253,19 @@ def try_engine(engine: Local, folder: Path, asked: argparse.Namespace) -> Iterat
         process.wait()
         run.left()
     rows += kill_scheduler(run, chance, moments[asked.kills // 2 :], asked.kills // 2)
-    if not asked.table:
+    if not asked.quick:
         rows += interrupt(run)
         rows += kill_worker(run)
     _must_end_well(run)
     same = tables(folder / "reference" / "results") == tables(folder / engine.name / "results")
     log.info("%s: the tables are %s", engine.name, "byte-identical" if same else "NOT the reference's")
     yield from rows if same else [Row(*astuple(row)[:-1], "lost: other tables") for row in rows]
-    if not asked.table:
+    if not asked.quick:
         yield from _try_rank(engine, folder, chance)
 
 
 def _try_rank(engine: Local, folder: Path, chance: random.Random) -> Iterator[Row]:
-    words = ["method=sft", "launcher.processes=2", "launcher.kind=torchrun"]
+    words = ["method=sft", "train.per_device_batch_size=4", "launcher.processes=2", "launcher.kind=torchrun"]
     runs = [Run(e, folder / e.name, "run", words) for e in (_Reference(folder), engine)]
     for run in runs:
         run.command = [word for word in run.command if word != "launcher.processes=1"]
@@ -297,10 +301,12 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--engine", action="append", choices=ENGINES)
-    parser.add_argument("--table", action="append", default=[], help="these tables alone, and kills of the scheduler")
+    parser.add_argument("--table", action="append", default=[], help="these tables alone")
+    parser.add_argument("--quick", action="store_true", help="kills of the scheduler alone")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(words)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would a run
     folder = asked.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "rows.jsonl"

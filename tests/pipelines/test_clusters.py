@@ -58,6 +58,18 @@ def wait_for(path: Path) -> None:
     assert path.exists()
 
 
+def beside_a_local_run(store: Path, execute: Execute) -> None:
+    """The same plan here and on an engine, at once on one store."""
+    here = [sys.executable, str(HERE / "toy_run.py"), str(store), "slow", "6", "1"]
+    process = subprocess.Popen(here, stderr=subprocess.PIPE, text=True)
+    target = toy(6.0, *(toy(float(value), behaviour="slow", gpus=1) for value in range(6)))
+    assert execute(target)[target].values == {"total": 21.0}
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert runs(store) == [str(float(value)) for value in range(7)]
+    assert not list((store / ".partial").iterdir())
+
+
 @pytest.fixture(autouse=True)
 def _toys_on_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]))
@@ -106,6 +118,11 @@ def test_a_failure_under_slurm_names_stage_job_and_log(slurm: Execute) -> None:
     assert "stage toy (toy 1.0): found 0 rows, expected at least 1" in str(caught.value)
     assert "(toy 2.0) ended with SLURM job" in str(caught.value)
     assert "RuntimeError: a defect" in str(caught.value)
+
+
+@pytest.mark.slurm
+def test_two_runs_on_one_store_here_and_on_slurm_make_everything_once(tmp_path: Path, slurm: Execute) -> None:
+    beside_a_local_run(tmp_path, slurm)
 
 
 @pytest.mark.slurm
@@ -180,6 +197,23 @@ def test_what_a_lost_node_was_making_is_made_elsewhere(tmp_path: Path, cluster: 
     outcome = executing(tmp_path, launcher("ray", address=cluster.address))(call)
     thread.join()
     assert (outcome[call].path / "half").read_text() == "kept over the kill"
+
+
+@pytest.mark.ray
+def test_two_runs_on_one_store_here_and_on_ray_make_everything_once(tmp_path: Path, cluster: Any) -> None:
+    beside_a_local_run(tmp_path, executing(tmp_path, launcher("ray", address=cluster.address)))
+
+
+@pytest.mark.ray
+def test_one_training_spans_two_nodes_of_ray(tmp_path: Path, cluster: Any) -> None:
+    asked = ["launcher=ray", f"launcher.options.address='{cluster.address}'", "launcher.threads=1"]
+    asked += ["launcher.processes=2", "launcher.nodes=2", "train.per_device_batch_size=4"]
+    words = ["profile=smoke", "method=sft", f"store={tmp_path}", "tracker=disabled", *asked]
+    done = subprocess.run([sys.executable, "-m", "pipelines.run", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (made,) = tmp_path.glob("train/*/manifest.json")
+    params = json.loads(made.read_text())["params"]
+    assert (params["processes"], params["nodes"]) == (2, 2)
 
 
 @pytest.mark.ray

@@ -54,6 +54,27 @@ def test_the_plan_of_the_lab_says_what_it_would_run(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
+def test_a_plan_is_a_short_tree_and_every_call_where_asked_for(tmp_path: Path) -> None:
+    words = ("--plan", "--table", "table1", "profile=paper", f"store={tmp_path / 'store'}")
+    tree, whole = (command("pipelines.reproduce", *words, *more).stdout.splitlines() for more in ((), ("--all",)))
+    assert tree[0] == "table1  Table 1. Merging a text expert into four MLLMs: 8 rows, 3 seeds"
+    assert tree[1] == "├ model 8, benchmarks 1, merge 4, generate 8, score 8, gate 4"
+    assert tree[2] == "├ 0 in the store, 33 to run, 0 that wait for a chosen value"
+    assert tree[3].startswith("└ alone: ")
+    assert "GPU h; about" in tree[3]
+    assert any("HuggingFaceM4/idefics2-8b (apache-2.0" in line and "33.6 GB" in line for line in tree)
+    assert len(tree) < 25
+    assert sum(line.startswith("run ") for line in whole) == 34
+    assert tree[-1] == whole[-1] == "0 in the store, 34 to run, 0 that wait for a chosen value"
+    refused = command("pipelines.reproduce", "--all")
+    assert "--all lists every call of a plan: drift plan --all" in refused.stderr
+
+
+def test_an_override_that_no_row_has_use_for_is_refused() -> None:
+    refused = command("pipelines.reproduce", "--plan", "--table", "figure2", "--table", "table1", "method=ties")
+    assert "method=ties would change nothing here: every row says it itself, or can't, or has no use" in refused.stderr
+
+
 def drift(*words: str, folder: Path | None = None, before: str = "") -> subprocess.CompletedProcess[str]:
     """The console script's own line, in a folder of the user's; `before` is run first."""
     code = f"import sys\n{before}\nfrom pipelines.cli import main\nmain(sys.argv[1:])"

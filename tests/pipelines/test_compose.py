@@ -1,5 +1,8 @@
 """Configs are typed, complete, and refused with all their faults at once and the closest known names."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from drift.training.config import InjectionConfig
@@ -84,3 +87,29 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
     for path in (compose.CONF / group).glob("[!_]*.yaml"):
         choice = f"{group}={path.stem}"
         compose.load([choice, *needed.get(choice, [])])
+
+
+def test_what_was_composed_once_is_read_again_until_a_word_or_a_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose, "KEPT", tmp_path / "kept")
+    first = compose.load(["method=ties", "seed=7"])
+    (kept,) = (tmp_path / "kept").iterdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(compose, "_compose", None)
+        assert compose.load(["method=ties", "seed=7"]) == first
+    assert compose.load(["method=ties", "seed=8"]) != first
+    shutil.copytree(compose.CONF, tmp_path / "conf")
+    monkeypatch.setattr(compose, "CONF", tmp_path / "conf")
+    with (tmp_path / "conf" / "config.yaml").open("a") as file:
+        file.write("\n")
+    assert compose._kept(["method=ties", "seed=7"]) != kept
+
+
+def test_a_word_that_reads_the_environment_is_composed_every_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose, "KEPT", tmp_path)
+    monkeypatch.setenv("WHERE", "there")
+    assert compose.load(["results=${oc.env:WHERE}"]).results == "there"
+    assert list(tmp_path.iterdir()) == []

@@ -80,8 +80,9 @@ def test_alpha_is_chosen_on_the_validation_draw_over_all_seeds_with_the_direct_p
     config = compose.load(["method=drift", "prior=random", "selection=mlp", "injection.alpha=auto"])
     choice = plan.alpha_choice(config)
     assert isinstance(choice, Call)
-    assert len(choice.inputs) == len(config.choose.alpha) * len(config.seeds)
-    drawn = {c.params.split for c in ordered([choice]) if c.stage.name == "benchmarks"}
+    scores = [call for call in choice.inputs.values() if call.stage.name == "score"]
+    assert len(scores) == len(config.choose.alpha) * len(config.seeds)
+    drawn = {c.params.split for c in ordered(scores) if c.stage.name == "benchmarks"}
     priors = {(c.params.prior.kind, c.params.selection.groups) for c in ordered([choice]) if c.stage.name == "prior"}
     assert drawn == {"validation"}
     assert priors == {("direct", ("attn", "mlp"))}
@@ -96,8 +97,9 @@ def test_one_candidate_is_no_choice() -> None:
 def test_a_tuned_merge_is_chosen_on_the_validation_draw_and_equals_the_merge_that_was_tried() -> None:
     config = compose.load(["method=ties", "merge.coefficient=auto"])
     choice = plan.merge_choice(config)
-    assert len(choice.inputs) == len(config.merge.candidates) * len(config.seeds)
-    assert {c.params.split for c in ordered([choice]) if c.stage.name == "benchmarks"} == {"validation"}
+    scores = [call for call in choice.inputs.values() if call.stage.name == "score"]
+    assert len(scores) == len(config.merge.candidates) * len(config.seeds)
+    assert {c.params.split for c in ordered(scores) if c.stage.name == "benchmarks"} == {"validation"}
     tuned = plan.merge(config)
     assert tuned.binds["merge.hyperparameters"].source.key == choice.key
     tried = {c.key for c in ordered([choice]) if c.stage.name == "merge"}
@@ -188,9 +190,11 @@ def test_only_a_lab_world_draws_unfiltered_rationales() -> None:
 def test_a_table_may_have_another_suite_at_another_scale() -> None:
     tested = {
         profile: {
-            c.params.names
-            for c in ordered([tables.report([tables.load("table6")], [f"profile={profile}"], online=False)])
-            if c.stage.name == "benchmarks" and c.params.split == "test"
+            call.params.names
+            for name, call in tables.report(
+                [tables.load("table6")], [f"profile={profile}"], online=False
+            ).inputs.items()
+            if name.startswith("items-")
         }
         for profile in ("lab", "paper")
     }

@@ -15,24 +15,32 @@ from pipelines import compose, effects, plan, preflight, reproduce, revisions, s
 from pipelines.errors import ConfigError, PreflightError
 from pipelines.scheduler import Scheduler, resolve
 from pipelines.stage import Call, ordered
+from pipelines.stages.outside import hub_cache
 from pipelines.store import Artifact, Store
 
 Usage = namedtuple("Usage", "total used free")
 PAPER = ["profile=paper", "method=sft"]
+TORCHVISION_FAULT = preflight._torchvision_fault
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """Eight GPUs, the torchvision that fits, 10 TB of disk, nothing downloaded."""
     monkeypatch.setattr(preflight, "_cuda_devices", lambda: (8, "2.13.0+cu130"))
+    monkeypatch.setattr(preflight, "_gpu_memory_gb", lambda: 80.0)
     monkeypatch.setattr(preflight, "_torchvision_fault", lambda: "")
+    monkeypatch.setattr(preflight, "_has_token", lambda: True)
+    monkeypatch.setattr(preflight, "_refusal", lambda repo: "")
+    monkeypatch.setattr(revisions, "LOCK", tmp_path / "lock.json")
+    monkeypatch.setattr(revisions, "_ask_hub", lambda repo, kind: "c" * 40)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 10e12))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     return monkeypatch
 
 
 def check(words: Sequence[str], folder: Path) -> None:
-    config = compose.load([*words, f"store={folder / 'store'}"])
+    config = revisions.resolve(compose.load([*words, f"store={folder / 'store'}"]), online=True)
     preflight.check(config, plan.targets(config))
 
 
@@ -90,10 +98,8 @@ def test_without_torchvision_qwen_vl_wants_pillow(machine: pytest.MonkeyPatch, t
     def absent(name: str) -> list[str]:
         raise PackageNotFoundError(name)
 
-    machine.undo()
     machine.setattr(preflight, "requires", absent)
-    machine.setattr(preflight, "_cuda_devices", lambda: (8, ""))
-    machine.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 10e12))
+    machine.setattr(preflight, "_torchvision_fault", TORCHVISION_FAULT)
     family = compose.load([f"pair={pair}"]).pair.family
     message = (
         f"of {family} with torchvision, and it is not installed; say image_backend=pil, or install the torchvision"
@@ -114,24 +120,84 @@ def test_a_torchvision_of_another_torch_is_told_from_the_one_that_fits(monkeypat
     assert preflight._torchvision_fault() == ""
 
 
+def disk(machine: pytest.MonkeyPatch, free: float) -> None:
+    machine.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, free))
+
+
 def test_room_is_asked_for_what_is_downloaded_kept_and_written_while_training(
     machine: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """SFT of the pair: two downloads, a prior, a training, 16 GB each, and two checkpoints of 7 times that."""
-    machine.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 287e9))
-    with pytest.raises(PreflightError, match=r"up to 288 GB are wanted in .* 287 GB are free .* train\.save_steps=0"):
+    """SFT of the pair: 33.5 GB of downloads, a prior of 13, a training of 16.6, and two checkpoints of 116."""
+    disk(machine, 295e9)
+    with pytest.raises(PreflightError, match=r"up to 295\.\d GB are wanted in .* 33\.5 GB to download; .*save_steps=0"):
         check(PAPER, tmp_path)
-    machine.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 288e9))
+    disk(machine, 296e9)
     check(PAPER, tmp_path)
-    machine.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 64e9))
+    disk(machine, 64e9)
     check([*PAPER, "train.save_steps=0"], tmp_path)
     config = compose.load(PAPER)
     assert config.pair.mllm.revision != "locked"
     (tmp_path / "hub" / "models--Qwen--Qwen2.5-VL-7B-Instruct" / "snapshots" / config.pair.mllm.revision).mkdir(
         parents=True
     )
-    machine.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 48e9))
+    disk(machine, 48e9)
     check([*PAPER, "train.save_steps=0"], tmp_path)
+
+
+def test_a_gpu_that_is_too_small_is_refused_with_what_to_do(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine.setattr(preflight, "_gpu_memory_gb", lambda: 24.0)
+    message = r"train wants about \d+ GB on each GPU, and the smallest here has 24: zero=stage3 and train\.offload=cpu"
+    with pytest.raises(PreflightError, match=message):
+        check(PAPER, tmp_path)
+    check(["profile=paper", "method=baseline", "pair.source=folder", f"pair.mllm.repo={tmp_path}"], tmp_path)
+
+
+def test_a_missing_driver_is_named(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gpus(machine, 0)
+    machine.setattr(preflight, "_DRIVER", tmp_path / "none")
+    with pytest.raises(PreflightError, match=r"torch 2\.13\.0\+cu130, and no NVIDIA driver is loaded .* sees 0"):
+        check(PAPER, tmp_path)
+
+
+def test_a_revision_that_moves_is_refused(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(
+        PreflightError, match=r"Qwen/Qwen2\.5-VL-7B-Instruct is at 'main', which is no commit; .*`locked`"
+    ):
+        check([*PAPER, "pair.mllm.revision=main"], tmp_path)
+
+
+GATED = ["profile=paper", "method=ties", "pair=llava_next_dart"]  # TIES reads Meta-Llama-3-8B
+
+
+def test_a_gated_repository_wants_a_token_and_leave(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    check(GATED, tmp_path)
+    machine.setattr(preflight, "_refusal", lambda repo: "403, ask its owner" if "meta-llama" in repo else "asked")
+    with pytest.raises(PreflightError, match=r"the hub does not give meta-llama/Meta-Llama-3-8B: 403, ask its owner"):
+        check(GATED, tmp_path)
+    machine.setattr(preflight, "_has_token", lambda: False)
+    with pytest.raises(PreflightError, match=r"Meta-Llama-3-8B is gated and no token is set: .*HF_TOKEN"):
+        check(GATED, tmp_path)
+
+
+def test_all_faults_are_told_at_once(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gpus(machine, 1)
+    disk(machine, 1e9)
+    machine.setattr(preflight, "_torchvision_fault", lambda: "it is gone")
+    with pytest.raises(PreflightError) as refused:
+        check([*PAPER, "pair.mllm.revision=main"], tmp_path)
+    *faults, way_on = str(refused.value).splitlines()
+    said = ("train (", "it is gone", "'main'", "GB are wanted")
+    assert [any(word in fault for fault in faults) for word in said] == [True] * 4
+    assert (len(faults), way_on) == (4, "preflight=warn goes on all the same")
+
+
+def test_downloads_lie_in_the_store_unless_the_user_says_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    assert hub_cache(tmp_path) == tmp_path / "hub"
+    monkeypatch.setenv("HF_HOME", "/elsewhere")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/elsewhere/hub")
+    assert hub_cache(tmp_path) == Path("/elsewhere/hub")
 
 
 def test_what_the_store_holds_is_not_asked_for(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:

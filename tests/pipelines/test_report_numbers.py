@@ -9,11 +9,13 @@ import pytest
 from drift.errors import DataError
 from evaluation.judging.summary import Metric, Score
 from pipelines import tables
+from pipelines.report.differences import differences
 from pipelines.report.geometry_figures import slopes
 from pipelines.report.kinds import KINDS
-from pipelines.report.numbers import Evidence, Source, column_value, differences, paper_entry, published_rows
+from pipelines.report.numbers import Evidence, column_value, paper_entry, published_rows
 from pipelines.report.page import Section, page
-from pipelines.report.render import cell_text, long_frame, wide_frame
+from pipelines.report.render import cell_text, long_frame, value_frame, wide_frame
+from pipelines.report.sources import Source
 from pipelines.report.spec import Cell, Row, Table
 from pipelines.scored import Scored
 
@@ -40,15 +42,21 @@ def source(vista: float, strict: float, mark: str) -> Source:
         "MathVista": scored("accuracy", accuracy=Metric(vista, vista - 9, vista + 9)),
         "WeMath": scored("strict", strict=Metric(strict, 1.0, 2.0), loose=Metric(strict + 5)),
     }
-    return Source(Path("x"), {"fingerprint": mark * 64}, scores)
+    return Source(Path("x"), {"fingerprint": mark * 64, "params": {"judge": {"name": "rules"}}}, scores)
 
 
-SOURCES = {"s0": source(50, 20, "a"), "s1": source(54, 24, "b"), "d0": source(55, 21, "c"), "d1": source(61, 25, "d")}
+def world(seed: int) -> Source:
+    """The tables that a lab world drew."""
+    return Source(Path("x"), {"fingerprint": f"w{seed}", "params": {"world": {"seed": seed}}}, {})
+
+
+SOURCES = {"s0": source(50, 20, "a"), "s1": source(54, 24, "b"), "d0": source(55, 21, "c"), "d1": source(61, 27, "d")}
+SOURCES |= {f"w{seed}": world(seed) for seed in (0, 1)}
 CELLS = [
-    Cell("t", "SFT", 0, {"score": "s0", "checkpoint": "c"}),
-    Cell("t", "SFT", 1, {"score": "s1", "checkpoint": "c"}),
-    Cell("t", "DRIFT", 0, {"score": "d0", "checkpoint": "c"}),
-    Cell("t", "DRIFT", 1, {"score": "d1", "checkpoint": "c"}),
+    Cell("t", "SFT", 0, {"score": "s0", "items": "w0", "checkpoint": "c"}),
+    Cell("t", "SFT", 1, {"score": "s1", "items": "w1", "checkpoint": "c"}),
+    Cell("t", "DRIFT", 0, {"score": "d0", "items": "w0", "checkpoint": "c"}),
+    Cell("t", "DRIFT", 1, {"score": "d1", "items": "w1", "checkpoint": "c"}),
 ]
 EVIDENCE = Evidence(TABLE, CELLS, SOURCES, PUBLISHED)
 
@@ -57,12 +65,13 @@ def only(*cells: Cell) -> Evidence:
     return replace(EVIDENCE, cells=cells)
 
 
-def test_a_cell_is_the_mean_over_seeds_with_students_interval() -> None:
+def test_a_cell_is_the_mean_over_worlds_with_students_interval_of_its_log_odds() -> None:
     number = EVIDENCE.scores()["SFT"][0]
-    half = 12.706204736 * math.sqrt(8) / math.sqrt(2)
+    half = 12.706204736 * math.sqrt(8) / math.sqrt(2) / 100 / (0.52 * 0.48)
     assert (number.value, number.n, number.paper) == (52, 200, 60.0)
     assert number.std == pytest.approx(math.sqrt(8))
-    assert (number.low, number.high) == (pytest.approx(52 - half), pytest.approx(52 + half))
+    ends = [100 / (1 + math.exp(-(math.log(52 / 48) + side * half))) for side in (-1, 1)]
+    assert [number.low, number.high] == pytest.approx(ends)
     assert cell_text(number) == "52.0 ± 2.8 [60.0]"
 
 
@@ -80,21 +89,21 @@ def test_the_average_is_the_plain_mean_of_the_other_columns() -> None:
 
 
 def test_differences_are_paired_by_seed_and_computed_for_the_paper_too() -> None:
-    gain = differences(EVIDENCE.scores(), TABLE.pairings)["DRIFT"][0]
+    gain = differences(EVIDENCE, EVIDENCE.scores())["DRIFT"][0]
     assert gain.interval.mean == 6.0
     assert gain.interval.high - 6.0 == pytest.approx(12.706204736 * 1.0)
     assert gain.paper == 2.0
 
 
 def test_holms_p_is_over_the_columns_of_the_row() -> None:
-    row = differences(EVIDENCE.scores(), TABLE.pairings)["DRIFT"]
+    row = differences(EVIDENCE, EVIDENCE.scores())["DRIFT"]
     raw = sorted(d.interval.p_value for d in row if d.interval.p_value is not None)
     assert min(d.p_holm for d in row if d.p_holm is not None) == pytest.approx(min(1.0, 3 * raw[0]))
 
 
 def test_rows_with_other_seeds_are_not_compared() -> None:
     with pytest.raises(DataError, match="'DRIFT' has 1 seeds, 'SFT' has 2"):
-        differences(only(*CELLS[:3]).scores(), TABLE.pairings)
+        differences(fewer := only(*CELLS[:3]), fewer.scores())
 
 
 def test_a_filter_that_fits_two_published_rows_is_refused() -> None:
@@ -119,7 +128,7 @@ def test_every_row_stands_beside_one_published_row_or_none(name: str) -> None:
     for row in table.rows:
         entry = paper_entry(row, rows, name)
         assert bool(entry) == bool(row.paper)
-        if row.role != "control" and table.kind == "scores":
+        if row.role != "control" and table.kind == "scores" and table.published:
             assert any(entry.get(column) for column in table.columns)
 
 
@@ -135,14 +144,16 @@ def test_a_row_may_be_compared_with_a_row_of_its_own() -> None:
     rows = (TABLE.rows[0], replace(TABLE.rows[1], against="SFT"), TABLE.rows[2])
     table = replace(TABLE, rows=rows, against="")
     assert table.pairings == {"DRIFT": "SFT"}
-    assert list(differences(replace(EVIDENCE, table=table).scores(), table.pairings)) == ["DRIFT"]
+    evidence = replace(EVIDENCE, table=table)
+    assert list(differences(evidence, evidence.scores())) == ["DRIFT"]
+    alone = replace(evidence, cells=CELLS[2:])
     with pytest.raises(DataError, match="'DRIFT' is compared with 'SFT', which was not run"):
-        differences(replace(EVIDENCE, table=table, cells=CELLS[2:]).scores(), table.pairings)
+        differences(alone, alone.scores())
 
 
 def test_distances_are_means_over_worlds_and_not_percent() -> None:
     values = [{"l2": 4.0, "cosine": 0.90, "n": 10}, {"l2": 6.0, "cosine": 0.94, "n": 10}]
-    found = {f"g{seed}": Source(Path("x"), {"fingerprint": "f", "values": v}, {}) for seed, v in enumerate(values)}
+    found = {f"g{n}": Source(Path("x"), {"fingerprint": str(n), "values": v}, {}) for n, v in enumerate(values)}
     table = Table("g", "G", ("l2", "cosine"), (Row("pair", ("pair=x",)),), kind="geometry")
     cells = [Cell("g", "pair", seed, {"geometry": f"g{seed}"}) for seed in (0, 1)]
     evidence, kind = Evidence(table, cells, found), KINDS["geometry"]
@@ -158,8 +169,9 @@ def test_the_slope_is_points_per_tenth_of_distance_in_each_world() -> None:
     )
     table = Table("d", "D", ("MathVista",), rows, kind="distance")
     scores = {"MLLM": (50, 60), "near": (48, 60), "far": (42, 50)}
-    found = {f"{label}{seed}": source(v, 0, "e") for label, both in scores.items() for seed, v in enumerate(both)}
-    cells = [Cell("d", label, seed, {"score": f"{label}{seed}"}) for label in scores for seed in (0, 1)]
+    found = {f"{row}{n}": source(v, 0, f"{row}{n}") for row, both in scores.items() for n, v in enumerate(both)}
+    found |= {f"w{seed}": world(seed) for seed in (0, 1)}
+    cells = [Cell("d", row, n, {"score": f"{row}{n}", "items": f"w{n}"}) for row in scores for n in (0, 1)]
     distances = {"MLLM": 0.3, "near": 0.3, "far": 0.5}
     pairs = {label: [Source(Path("x"), {"values": {"relative_l2": d}}, {})] * 2 for label, d in distances.items()}
     line = slopes(table, pairs, Evidence(table, cells, found).scores()).iloc[0]
@@ -169,11 +181,17 @@ def test_the_slope_is_points_per_tenth_of_distance_in_each_world() -> None:
 
 def test_the_long_table_has_the_columns_of_its_contract() -> None:
     frame = long_frame(TABLE, EVIDENCE.scores())
-    assert list(frame.columns) == (
-        ["table", "row", "benchmark", "value", "std", "n", "seeds", "ci_low", "ci_high", "paper_value", "fingerprint"]
-    )
+    counted = ["n", "seeds", "ci_low", "ci_high", "paper_value", "fingerprint", "varies", "unmatched"]
+    assert list(frame.columns) == ["table", "row", "benchmark", "value", "std", *counted]
     first = frame.iloc[0]
     assert (first["value"], first["seeds"], first["fingerprint"]) == (52, 2, "a" * 20 + "+" + "b" * 20)
+
+
+def test_every_value_that_a_number_is_the_mean_of_has_a_line() -> None:
+    frame = value_frame(TABLE, EVIDENCE.scores())
+    mine = frame[(frame["row"] == "SFT") & (frame["benchmark"] == "MathVista")]
+    assert list(mine["value"]) == [50.0, 54.0]
+    assert len(frame) == 2 * 2 * 3
 
 
 def test_a_quoted_row_has_the_papers_numbers_in_brackets_and_none_of_ours() -> None:
@@ -186,18 +204,18 @@ def text(profile: str, cells: list[Cell]) -> str:
 
     evidence = only(*cells)
     numbers = evidence.scores()
-    section = Section(TABLE, wide_frame(evidence, numbers), numbers, differences(numbers, TABLE.pairings))
+    section = Section(TABLE, wide_frame(evidence, numbers), numbers, differences(evidence, numbers))
     return page(profile, (), (0, 1), [section], pandas.DataFrame(), [])
 
 
 def test_the_page_says_first_that_the_world_is_small_and_what_can_not_be_told_apart() -> None:
     shown = text("lab", CELLS)
     assert "This is a small world" in shown.split("\n\n")[1]
-    assert "Not told apart from *SFT* (interval includes 0): DRIFT (MathVista, " in shown
+    assert "Not told apart from *SFT* (interval includes 0): DRIFT (all columns)." in shown
 
 
-def test_with_one_seed_the_page_claims_no_difference() -> None:
-    assert "One seed: no difference between rows can be claimed" in text("lab", [CELLS[0], CELLS[2]])
+def test_with_one_world_the_page_claims_no_difference() -> None:
+    assert "One world: no difference between rows can be claimed" in text("lab", [CELLS[0], CELLS[2]])
 
 
 def test_a_repeat_says_how_many_numbers_moved_and_where_the_most() -> None:
@@ -220,7 +238,7 @@ def test_a_cost_is_read_from_the_trainings_manifest_beside_the_papers_words() ->
         f"m{seed}": Source(
             Path("x"),
             {
-                "fingerprint": "f" * 64,
+                "fingerprint": str(seed) * 64,
                 "seconds": 10.0 + seed,
                 "values": {"steps": 300, "examples": 600, "seconds": 9.0},
             },

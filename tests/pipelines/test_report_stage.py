@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from drift.files import write_jsonl
+from evaluation.data.tsv import write_rows
 from evaluation.judging.summary import Metric, Score
 from pipelines import compose, tables
 from pipelines.errors import ConfigError
@@ -64,6 +66,7 @@ VALUES = {
     "choose": {"chosen": -0.3, "validation": [{"value": -0.3, "validation": 41.0}]},
     "model": {},
     "score": {},
+    "benchmarks": {},
 }
 
 
@@ -101,8 +104,20 @@ def artifact(call: Call, root: Path, place: int) -> Path:
         "hardware": {"cpu": "x"},
     }
     (path / "manifest.json").write_text(json.dumps(manifest))
+    if stage == "benchmarks":
+        for name in call.params.names:
+            question = f"{name} of {call.params.split} in world {call.params.world.seed}"
+            write_rows(
+                path / f"{name}.tsv",
+                [{"index": "0", "question": question, "answer": "1", "ID": "g", "key": "2steps_1"}],
+            )
+    if stage == "choose":
+        (path / "seen.json").write_text("[]")
     if stage == "score":
         write_scores(path, dict.fromkeys(call.params.benchmarks, SCORED))
+        for name in call.params.benchmarks.values():
+            right = ({"index": str(k), "correct": k < 4, "group": None} for k in range(10))
+            write_jsonl(path / f"{name}.verdicts.jsonl", right)
     if stage == "geometry":
         row = {"l2": 1.0, "relative_l2": 0.1, "cosine": 0.9}
         panels = {"layers": [{"layer": 0, **row}], "ffn_norm": [{"bar": "ffn", **row}]}
@@ -142,11 +157,11 @@ def test_each_kind_of_table_plans_prints_and_draws_what_it_is_made_of(made: Path
         name: {role for row in rows.values() for cell in row.values() for role in cell} for name, rows in cells.items()
     }
     assert roles == {
-        "toy": {"score", "checkpoint", "choice"},
+        "toy": {"score", "items", "checkpoint", "choice"},
         "toy_cost": {"checkpoint"},
-        "toy_settings": {"score", "checkpoint"},
+        "toy_settings": {"score", "items", "checkpoint"},
         "toy_geometry": {"geometry"},
-        "toy_distance": {"geometry", "score", "checkpoint"},
+        "toy_distance": {"geometry", "score", "items", "checkpoint"},
     }
     assert {path.stem for path in (made / "figures").glob("*.png")} == {
         "toy_loss", "toy_layers", "toy_geometry", "toy_distance",
@@ -158,7 +173,8 @@ def test_each_kind_of_table_plans_prints_and_draws_what_it_is_made_of(made: Path
 
 def test_a_report_writes_each_table_once_for_people_and_once_for_each_program(made: Path) -> None:
     found = {path.name for path in (made / "tables").iterdir()}
-    assert found == {f"{name}{end}" for name in TOYS for end in (".csv", "_long.csv", ".tex")}
+    ends = (".csv", "_long.csv", "_values.csv", "_differences.csv", ".tex")
+    assert found == {"granularity.csv", *(f"{name}{end}" for name in TOYS for end in ends)}
 
 
 def test_provenance_leads_from_a_cell_to_what_made_it_and_says_each_thing_once(made: Path) -> None:

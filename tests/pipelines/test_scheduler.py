@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from toy_stages import toy
 
+from pipelines import timeline
 from pipelines.errors import ConfigError, StageError
 from pipelines.executors.local import Local
 from pipelines.scheduler import Outcome, Scheduler
@@ -176,6 +177,11 @@ def test_eight_slots_are_busy_at_once_and_none_is_shared(tmp_path: Path, monkeyp
     busy = [[gpus for begin, end, gpus in found if begin <= moment < end] for moment, _, _ in found]
     assert max(map(len, busy)) == 8
     assert all(len(set(gpus)) == len(gpus) for gpus in busy)
+    lanes = timeline.rows(timeline.spans(tmp_path))
+    timeline.draw(lanes, tmp_path / "timeline")
+    assert [row for _, row in lanes] == [f"GPU {place}" for place in range(8)]
+    assert min(timeline.busy(lanes).values()) > 0.3
+    assert len((tmp_path / "timeline.csv").read_text().splitlines()) == 1 + 16
 
 
 def test_a_job_of_every_gpu_is_not_starved_and_the_cpu_goes_on_beside_it(

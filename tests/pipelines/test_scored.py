@@ -18,7 +18,7 @@ def test_a_column_is_one_flat_record_that_comes_back(tmp_path: Path) -> None:
         "benchmark": "LabMathVista", "version": "1", "mode": "official", "headline": "accuracy", "accuracy": 25.0,
         "n": 4, "correct": 1, "unmatched": 0, "unjudged": 1, "missing": 0, "truncated": 2, "ci_low": 4.5,
         "ci_high": 69.9, "score": 25.0, "score_ci_low": 4.5, "score_ci_high": 69.9, "diagnostics": {"closed": 50.0},
-        "cut": 3, "protocol": "", "protocol_sha256": "", "judge": "", "conflicts": 0,
+        "cut": 3, "protocol": "", "protocol_sha256": "", "judge": "", "conflicts": 0, "highest": None,
     }  # fmt: skip
     assert read_scores(tmp_path) == scores
 

@@ -113,7 +113,7 @@ def test_every_key_changes_what_is_done_or_is_refused(words: list[str]) -> None:
             idle.append(as_word(key, other))
     assert tried > 80
     for word in idle[:: max(1, len(idle) // 4)]:  # each is a composition by Hydra; all were seen idle above
-        with pytest.raises(ConfigError, match="would change nothing here"):
+        with pytest.raises(ConfigError, match=r"would change nothing here|is no key of"):
             effects.refuse_idle([*words, word], effects.of_run)
 
 

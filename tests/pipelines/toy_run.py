@@ -1,4 +1,4 @@
-"""A scheduler in a process of its own, for tests that kill it: python toy_run.py STORE BEHAVIOUR [ROWS]."""
+"""A scheduler in a process of its own, for tests that kill it: python toy_run.py STORE BEHAVIOUR [ROWS [GPUS]]."""
 
 import logging
 import sys
@@ -13,7 +13,8 @@ from pipelines.stage import Runtime
 
 
 def main() -> int:
-    rows = [toy(float(value), behaviour=sys.argv[2]) for value in range(int(sys.argv[3]) if sys.argv[3:] else 6)]
+    count, gpus = map(int, [*sys.argv[3:], *("6", "0")[len(sys.argv) - 3 :]])
+    rows = [toy(float(value), behaviour=sys.argv[2], gpus=gpus) for value in range(count)]
     runtime = Runtime(Path(sys.argv[1]))
     Scheduler(runtime, Local(runtime, 2), lambda artifact: None).execute([toy(6.0, *rows)])
     return 0
