@@ -50,8 +50,9 @@ def _turn(call: Call) -> int:
 
 
 def _trained(call: Call) -> Call | None:
-    made = call.inputs["responses"].inputs["model"]
-    return made if made.stage.name == "train" else None
+    """The training behind a score; published answers have none."""
+    made = call.inputs["responses"].inputs.get("model")
+    return made if made is not None and made.stage.name == "train" else None
 
 
 def _is_plain(call: Call, injects: bool) -> bool:
