@@ -23,9 +23,9 @@ from pipelines.stage import ordered
 
 STAGES = ("train", "generate", "merge", "prior", "model")
 _SHORT = [
-    *(f"world.{name}.steps=40" for name in ("base", "expert", "cells", "mllm")),
+    *(f"world.{name}.steps=20" for name in ("base", "expert", "cells", "mllm")),
     *(f"world.gates.{name}=0" for name in ("cell_accuracy", "expert_text", "near_expert_text", "reads_four")),
-    *("world.sft_items=400", "world.suite_items=60", "train.epochs=2", "seeds=[0]", "tracker=disabled"),
+    *("world.sft_items=200", "world.suite_items=60", "train.epochs=2", "seeds=[0]", "tracker=disabled"),
 ]
 
 

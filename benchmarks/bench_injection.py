@@ -1,11 +1,13 @@
-"""What the injection costs: plain SFT, the release's way, and ours, step by step in turn, on two ranks under ZeRO-2.
+"""What the injection costs: plain SFT, the release's way, and our two semantics, in turn, on two ranks under ZeRO-2.
 
     python benchmarks/bench_injection.py                 # 10M, 50M and 200M parameters, two CPU ranks
     python benchmarks/bench_injection.py --device cuda   # one GPU, an LM of the size of Qwen2.5-VL-7B, CUDA events
 
 The release's way is a tensor hook per parameter with a full copy of Delta on every rank, written here from the paper's
-description. Times are taken in one process that changes way at every step, so that a busy machine hits all three alike;
-memory is taken in a process of its own for each way. CPU seconds are the process's own.
+description; `micro_batch` (the tables run it) computes the same without the copy; `step` reads the averaged gradient.
+"apply" is what each adds at the optimizer step, "w_eff" what a log line costs under SFT, under DRIFT, and where Delta
+is read from disk for it. Times are taken in one process that changes way at every step, so that a busy machine hits all
+alike; memory is taken in a process of its own for each way. CPU seconds are the process's own.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +34,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
-from drift import GradientInjector, ReasoningPrior
+from drift import GradientInjector, ReasoningPrior, RunObserver
+from drift.choices import Semantics
 
-WAYS = ("plain", "release", "ours")
+OURS: tuple[Semantics, ...] = ("step", "micro_batch")  # the tables run micro_batch
+WAYS = ("plain", "release", *OURS)
+PARTS = ("apply step", "apply micro_batch", "w_eff SFT", "w_eff DRIFT", "w_eff read")
 
 
 @dataclass(frozen=True)
@@ -168,41 +174,55 @@ def rank_main(arguments: argparse.Namespace) -> None:
 def _time_ways(
     engine: Any, model: nn.Module, prior: ReasoningPrior, tokens: Tensor, ways: tuple[str, ...], repeats: int
 ) -> list[dict[str, Any]]:
-    """One row per step and way, the first of each dropped, and one row `apply` for ours alone.
+    """One row per step and way, the first of each dropped, and rows of what ours does beside the step.
 
     The order rotates: what a step leaves in caches and allocator falls on each way in turn.
     """
-    plain_step = engine.step
     register = release_hooks(dict(model.named_parameters()), prior) if "release" in ways else list
-    inner = Clock(torch.device("cpu"))
-    if "ours" in ways:
-        TimedInjector(prior, inner).attach(engine)
-    biased_step = engine.step
-    rows = []
+    watcher, rows = RunObserver(prior).attach(engine), []
     for repeat in range(repeats + 1):
         for way in ways[repeat % len(ways) :] + ways[: repeat % len(ways)]:
             handles = register() if way == "release" else []
-            step = biased_step if way == "ours" else plain_step
+            injector = TimedInjector(prior, way).attach(engine) if way in OURS else None
             dist.barrier()
             with Clock(torch.device("cpu")) as clock:
                 engine.backward(engine(input_ids=tokens, labels=tokens).loss)
-                step()
+                engine.step()
             for handle in handles:
                 handle.remove()
-            if repeat:
-                rows += [clock.row(way), *([inner.row("apply")] if way == "ours" else [])]
+            found = [clock.row(way)]
+            if injector is not None:
+                found += [injector.clock.row(f"apply {way}"), *_time_log_lines(engine, prior, watcher, injector)]
+                injector.detach()
+            rows += found if repeat else []
+    return rows
+
+
+def _time_log_lines(engine: Any, prior: ReasoningPrior, sft: RunObserver, drift: RunObserver) -> list[dict[str, Any]]:
+    """What w_eff costs an SFT and a DRIFT that hold their slices of Delta, and one that reads them for it."""
+    ways = {
+        "w_eff SFT": sft.w_eff,
+        "w_eff DRIFT": drift.w_eff,
+        "w_eff read": partial(RunObserver(prior).attach, engine),
+    }
+    rows = []
+    for way, measure in ways.items():
+        dist.barrier()
+        with Clock(torch.device("cpu")) as clock:
+            measure()
+        rows.append(clock.row(way))
     return rows
 
 
 class TimedInjector(GradientInjector):
     """An injector that times its own part of every step."""
 
-    def __init__(self, prior: ReasoningPrior, clock: Clock) -> None:
-        super().__init__(prior)
-        self._clock = clock
+    def __init__(self, prior: ReasoningPrior, semantics: str) -> None:
+        super().__init__(prior, semantics=semantics)
+        self.clock = Clock(torch.device("cpu"))
 
     def _apply(self) -> None:
-        with self._clock:
+        with self.clock:
             super()._apply()
 
 
@@ -228,7 +248,7 @@ def launch(arguments: argparse.Namespace, folder: Path, size: str, way: str, rep
 
 def summarise(rows: list[dict[str, Any]], key: str) -> dict[str, tuple[float, float, float]]:
     """Median, lowest and highest of every way's values."""
-    values = {way: [row[key] for row in rows if row["way"] == way] for way in (*WAYS, "apply")}
+    values = {way: [row[key] for row in rows if row["way"] == way] for way in (*WAYS, *PARTS)}
     return {way: (statistics.median(v), min(v), max(v)) for way, v in values.items() if v}
 
 
@@ -269,31 +289,34 @@ def bench_device(arguments: argparse.Namespace, size: str) -> list[str]:
     model = build(SIZES[size], device, torch.bfloat16)
     model.gradient_checkpointing_enable()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
-    injector = GradientInjector(RandomPrior(model), semantics="step").attach(model)
+    prior = RandomPrior(model)
     tokens = torch.randint(0, SIZES[size].vocabulary, (1, arguments.sequence), device=device)
     rows = []
     for repeat in tqdm(range(arguments.repeats + 1)):
-        for way in ("plain", "ours"):
+        for way in ("plain", *OURS):
             inner = Clock(device)
+            injector = GradientInjector(prior, semantics=way).attach(model) if way in OURS else None
             with Clock(device) as clock:
                 model(input_ids=tokens, labels=tokens).loss.backward()
-                if way == "ours":
+                if injector is not None:
                     with inner:
                         injector.apply()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimizer.step()
                 optimizer.zero_grad()
+            if injector is not None:
+                injector.detach()
             if repeat:
-                rows += [clock.row(way), *([inner.row("apply")] if way == "ours" else [])]
+                rows += [clock.row(way), *([inner.row(f"apply {way}")] if way in OURS else [])]
     peak = torch.cuda.max_memory_allocated() / 1e9 if device.type == "cuda" else 0.0
-    return [*table(rows, "device", f"{size}: device s a step"), f"| {size}: peak GB | both | {peak:.1f} | | |"]
+    return [*table(rows, "device", f"{size}: device s a step"), f"| {size}: peak GB | all | {peak:.1f} | | |"]
 
 
 class RandomPrior:
     """Deltas drawn when they are read, for a model too big to write twice to disk for a benchmark."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.groups, self.dtype = ("attn", "mlp"), torch.bfloat16
+        self.groups, self.dtype, self._device = ("attn", "mlp"), torch.bfloat16, next(model.parameters()).device
         marks = ("self_attn", ".mlp.")
         self._shapes = {n: tuple(p.shape) for n, p in model.named_parameters() if any(mark in n for mark in marks)}
         self.names = list(self._shapes)
@@ -308,7 +331,7 @@ class RandomPrior:
 
     def read_slice(self, name: str, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Gaussian of deviation 0.01."""
-        return (0.01 * torch.randn(stop - start)).to(dtype)
+        return (0.01 * torch.randn(stop - start, device=self._device)).to(dtype)
 
 
 def main() -> None:

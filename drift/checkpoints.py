@@ -101,8 +101,13 @@ def _shard_paths(folder: Path) -> list[Path]:
 def _weight_map(index: Path) -> dict[str, str]:
     try:
         weights = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:  # of JSON and of Unicode, or of another shape
         raise CheckpointError(
             f"{index} is no index of shards: expected a JSON object with 'weight_map' ({error})"
         ) from error
-    return dict(weights)
+    if not isinstance(weights, dict) or not weights:
+        raise CheckpointError(f"{index}: 'weight_map' is {str(weights)[:80]}; expected {{tensor: file}}")
+    for file in weights.values():
+        if not isinstance(file, str) or Path(file).name != file or file in ("", ".."):
+            raise CheckpointError(f"{index} names the shard {file!r}; expected a file beside it")
+    return weights

@@ -15,6 +15,8 @@ from drift.errors import DriftError, closest
 
 RUNTIME: Mapping[str, bool] = {"identity": False}
 """Metadata of a field that changes no result: `field(default=8, metadata=RUNTIME)`."""
+UNLESS_DEFAULT: Mapping[str, str] = {"identity": "unless default"}
+"""Metadata of a switch that an identity names only where it is on: what is made without it keeps its name."""
 
 
 @runtime_checkable
@@ -56,10 +58,12 @@ Strength = Annotated[float, Range("a finite number of at most 1e6 in size", low=
 
 
 def identity_of(config: Any) -> dict[str, Any]:
-    """The fields of a config by name, those marked RUNTIME left out; nested configs stay as they are."""
+    """The fields of a config by name, those whose mark leaves them out excepted; nested configs stay as they are."""
     if isinstance(config, Identified):
         return config.identity()
-    return {f.name: getattr(config, f.name) for f in fields(config) if f.metadata.get("identity", True)}
+    values = {f.name: getattr(config, f.name) for f in fields(config) if f.metadata.get("identity", True)}
+    idle = {f.name for f in fields(config) if f.metadata == UNLESS_DEFAULT and values[f.name] == f.default}
+    return {name: value for name, value in values.items() if name not in idle}
 
 
 def faults(config: Any, *ranges: tuple[str, bool, str]) -> list[str]:

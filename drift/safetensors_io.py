@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
@@ -70,9 +71,12 @@ class Shard:
 
     def _parse(self, header: dict, start: int, size: int) -> None:
         self.metadata: dict[str, str] = header.pop("__metadata__", {})
-        end = start
+        if not isinstance(self.metadata, dict):
+            raise CheckpointError(f"{self.path} has a corrupt header: its metadata is {str(self.metadata)[:80]}")
+        end, offsets = start, []
         for name, entry in header.items():
             spec, first, last = _parse_entry(self.path, name, entry)
+            offsets.append((first, last, name))
             if last - first != spec.nbytes:
                 raise CheckpointError(
                     f"{self.path}: {name!r} of shape {spec.shape} takes {spec.nbytes} bytes, "
@@ -80,6 +84,9 @@ class Shard:
                 )
             self.specs[name], self._offsets[name] = spec, start + first
             end = max(end, start + last)
+        for (_, last, name), (first, _, other) in pairwise([(0, 0, "the header"), *sorted(offsets)]):
+            if last != first:
+                raise CheckpointError(f"{self.path}: {name!r} ends at byte {last} and {other!r} begins at {first}")
         if end != size:
             raise CheckpointError(
                 f"{self.path} is {'truncated' if size < end else 'too long'}: expected {end} bytes, found {size}; "
@@ -186,7 +193,7 @@ def _read_header(path: Path) -> tuple[dict, int, int]:
             header = json.loads(file.read(length))
     except FileNotFoundError as error:
         raise CheckpointError(f"no file {path}; the checkpoint is incomplete: download or write it again") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of JSON and of Unicode
         raise CheckpointError(f"{path} has a corrupt header ({error}); download or write it again") from error
     if not isinstance(header, dict):
         raise CheckpointError(f"{path} has a corrupt header: expected a JSON object, found {type(header).__name__}")
@@ -195,11 +202,21 @@ def _read_header(path: Path) -> tuple[dict, int, int]:
 
 def _parse_entry(path: Path, name: str, entry: dict) -> tuple[TensorSpec, int, int]:
     try:
-        code, shape, (first, last) = entry["dtype"], tuple(int(n) for n in entry["shape"]), entry["data_offsets"]
+        code, shape, (first, last) = entry["dtype"], tuple(map(_count, entry["shape"])), entry["data_offsets"]
+        first, last, code = _count(first), _count(last), str(code)[:40]
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} has a corrupt header: the entry of {name!r} is {entry!r}") from error
+        raise CheckpointError(
+            f"{path} has a corrupt header: the entry of {name[:80]!r} is {str(entry)[:200]}"
+        ) from error
     if code not in DTYPES:
         raise CheckpointError(f"{path}: {name!r} has dtype {code!r}, which is not supported; {closest(code, DTYPES)}")
-    if not 0 <= first <= last:
+    if not first <= last:
         raise CheckpointError(f"{path} has a corrupt header: {name!r} lies at bytes {first} to {last}")
     return TensorSpec(name, shape, DTYPES[code]), first, last
+
+
+def _count(value: object) -> int:
+    """A whole number from 0, as JSON has it; else a ValueError."""
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no count")
+    return value

@@ -44,7 +44,7 @@ def _turn(call: Call) -> int:
     if not call.sources:
         return _DOWNLOAD if getattr(call.params, "source", "lab") == "hub" else _REST
     if call.stage.name in ("score", "gate") and not is_lab(call):
-        made = call.inputs["responses"].inputs["model"] if call.stage.name == "score" else None
+        made = call.inputs["responses"].inputs.get("model") if call.stage.name == "score" else None
         return _BASELINE if made is None or made.stage.name == "model" else _REST
     return _REST
 

@@ -54,7 +54,7 @@ def check(config: Config, targets: Sequence[Call]) -> None:
     faults = [
         *_gpu_faults(calls),
         *torchvision_faults(calls),
-        *_revision_faults(calls),
+        *revision_faults(calls),
         *_access_faults(calls, store, config.launcher.offline),
         *_disk_faults(config, planned, have, store),
     ]
@@ -109,7 +109,7 @@ def torchvision_faults(calls: Sequence[Call]) -> list[str]:
     ]
 
 
-def _revision_faults(calls: Sequence[Call]) -> list[str]:
+def revision_faults(calls: Sequence[Call]) -> list[str]:
     """Repositories by a name that moves: what was made from one could not be made again."""
     fetched = [call for call in calls if call.stage in (stages.MODEL, stages.DATA) and call.params.source == "hub"]
     moving = {call.params.repo: call.params.revision for call in fetched if not _COMMIT.fullmatch(call.params.revision)}

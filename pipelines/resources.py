@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import cache
 
 from evaluation.benchmarks import get_benchmark
-from evaluation.engines.config import OpenAIConfig, VLLMConfig
+from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
 from evaluation.judging.config import LocalJudge
 from evaluation.judging.cost import estimate
 from pipelines.rates import STANDARD, Device, Rates, Work
@@ -181,9 +181,22 @@ def answering(call: Call, rates: Rates = STANDARD) -> Needs:
         return Needs(
             memory_gb=4, seconds=rates.seconds("generate", "gpu", Work(tokens / _SERVED)), retries=_DOWNLOAD_RETRIES
         )
-    if isinstance(engine, VLLMConfig):
-        return _answered(call, rates, engine.gpus, _SERVED)
-    return _answered(call, rates, engine.gpus, engine.settings.batch_size)
+    return _by_engine(call, rates, engine)
+
+
+def agreeing(call: Call, rates: Rates = STANDARD) -> Needs:
+    """Two engines answer the first items of each benchmark, one after the other."""
+    engine, reference = call.params.engine, call.params.reference
+    own, other = (_by_engine(call, rates, each) for each in (engine, reference))
+    counts = items(call.inputs["benchmarks"])
+    asked = sum(min(call.params.items, count) for count in counts.values()) / sum(counts.values())
+    return replace(own, gpus=max(own.gpus, other.gpus), seconds=asked * (own.seconds + other.seconds))
+
+
+def _by_engine(call: Call, rates: Rates, engine: TransformersConfig | VLLMConfig) -> Needs:
+    if isinstance(engine, TransformersConfig):
+        return _answered(call, rates, engine.gpus, engine.settings.batch_size)
+    return _answered(call, rates, engine.gpus, _SERVED, engine.tensor_parallel)
 
 
 def comparing(call: Call, rates: Rates = STANDARD) -> Needs:
@@ -191,7 +204,8 @@ def comparing(call: Call, rates: Rates = STANDARD) -> Needs:
     return _answered(call, rates, 1, 1)
 
 
-def _answered(call: Call, rates: Rates, gpus: int, batch: int) -> Needs:
+def _answered(call: Call, rates: Rates, gpus: int, batch: int, sharded: int = 1) -> Needs:
+    """What a pass over the items takes: `batch` at once at each replica, whose weights lie on `sharded` GPUs."""
     weights, lab = size(call), is_lab(call)
     gpus = 0 if lab else gpus
     steps, tokens = _decoding(call, batch)
@@ -202,7 +216,7 @@ def _answered(call: Call, rates: Rates, gpus: int, batch: int) -> Needs:
     kept = 500.0 * sum(items(call.inputs["benchmarks"]).values())
     if lab:
         return Needs(seconds=seconds, kept=kept)
-    memory = 2 * weights.parameters / share / 1e9 + _ACTIVATIONS_GB
+    memory = 2 * weights.parameters / sharded / 1e9 + _ACTIVATIONS_GB
     cores = _CORES * gpus or _CORES
     return Needs(gpus, cores, _HOST_GB * share, seconds, gpu_memory_gb=memory if gpus else 0.0, kept=10 * kept)
 

@@ -24,11 +24,12 @@ from pipelines import compose, effects, plan, preflight, revisions
 from pipelines.catalogue.names import name
 from pipelines.overrides import check_names, openly, parse
 from pipelines.scored import read_scores
-from pipelines.session import guarded, scheduler
+from pipelines.session import DEGRADED, guarded, scheduler
 from pipelines.store import Artifact
 from pipelines.sweep import sweep
 
 log = logging.getLogger(__name__)
+_statuses: set[int] = set()  # of a sweep's runs
 
 
 @hydra.main(config_path=str(compose.CONF), config_name="config", version_base="1.3")
@@ -52,7 +53,9 @@ def _main(composed: DictConfig) -> None:
         return 0
 
     status = guarded(score)
-    if status:
+    if status == DEGRADED:  # the other runs of a sweep go on, and the command ends with it
+        _statuses.add(status)
+    elif status:
         sys.exit(status)
 
 
@@ -85,7 +88,7 @@ def run(words: Sequence[str]) -> int:
         compose.load(overrides)  # whose refusals say what to do; Hydra's own are long
     sys.argv[1:] = openly(words)  # where Hydra looks for them
     _main()
-    return 0
+    return max(_statuses, default=0)
 
 
 if __name__ == "__main__":

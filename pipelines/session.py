@@ -1,9 +1,13 @@
 """What `run` and `reproduce` share: from a Config to a scheduler, and errors to one message and an exit status."""
 
+import atexit
 import json
 import logging
+import os
+import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ from drift.words import HELP
 from pipelines import compose, executors, rates
 from pipelines.environment import set_defaults
 from pipelines.fingerprint import canonical
+from pipelines.lease import Lease
 from pipelines.overrides import choices
 from pipelines.scheduler import Scheduler
 from pipelines.schema import Config
@@ -19,6 +24,9 @@ from pipelines.stage import Runtime
 from pipelines.tracking import Recorder
 
 log = logging.getLogger(__name__)
+DEGRADED = 3  # the exit status of a command that did its work, though not all as it was asked
+RECORDINGS = ".tracker"
+_recorders: list[Recorder] = []
 
 
 def rooted(path: str) -> Path:
@@ -42,8 +50,31 @@ def scheduler(config: Config) -> Scheduler:
     """The scheduler of this machine, as the launcher and tracker groups say."""
     own = runtime(config)
     executor = executors.make(config.launcher, own)
-    recorder, machine = Recorder(config.tracker, own.store / ".tracker", config.profile), rates.load(own.store)
+    recorder, machine = Recorder(config.tracker, own.store / RECORDINGS, config.profile), rates.load(own.store)
+    _recorders.append(recorder)
+    _use(own.store)
     return Scheduler(own, executor, recorder, lambda call: call.needs_on(machine).seconds, config.keep)
+
+
+@cache
+def _use(store: Path) -> Lease:
+    """Says for as long as this process lives that it uses the store, so that nobody removes it meanwhile."""
+    (store / ".partial").mkdir(parents=True, exist_ok=True)
+    lease = Lease(store / ".partial" / f"run-{platform.node()}-{os.getpid()}.lease")
+    lease.take()
+    atexit.register(lease.release)
+    return lease
+
+
+def degraded() -> int:
+    """Ends what was recorded; DEGRADED where some of it was not recorded as asked, else 0."""
+    for recorder in _recorders:
+        recorder.finish()
+    troubles = [recorder.trouble for recorder in _recorders if recorder.trouble]
+    _recorders.clear()
+    if troubles:
+        log.warning("the work is done; its record is not as it was asked: %s", troubles[-1])
+    return DEGRADED if troubles else 0
 
 
 class _Messages(logging.Handler):
@@ -57,6 +88,8 @@ class _Messages(logging.Handler):
 def guarded(main: Callable[[], int], words: Sequence[str] = (), about: str | None = None) -> int:
     """Runs a command; an error of the user's is one message on stderr and status 2, Ctrl-C is status 130.
 
+    Work that was done and not recorded as asked is status 3.
+
     Args:
         words: with --help among them, `about` and every group and key are printed, and nothing runs.
     """
@@ -66,7 +99,7 @@ def guarded(main: Callable[[], int], words: Sequence[str] = (), about: str | Non
         if any(word in HELP for word in words):
             print(f"{about}\n{_groups()}")
             return 0
-        return main()
+        return main() or degraded()
     except DriftError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -80,6 +80,11 @@ class Artifact:
         """The hash of what it holds, by which those that are made from it are linked to it."""
         return content(self.manifest)
 
+    @property
+    def contents(self) -> frozenset[str]:
+        """What links may say of it: its content, and that of what it was made again in the place of (`replaces`)."""
+        return frozenset((self.content, *self.manifest.get("replaces", ())))
+
 
 class Store:
     """The artifacts below one folder.
@@ -137,17 +142,16 @@ class Store:
         if seen is None:
             return None
         artifact, found = seen
-        links = {name: item.content for name, item in inputs.items()}
         known = self._record(artifact)
         if known is not None:
             _check_record(artifact, found, known)
         else:
             _check_all(artifact)
-        made_from = artifact.manifest.get(LINKS, known.links if known else links)
-        for name in links:
-            if made_from.get(name) != links[name]:
+        made_from = artifact.manifest.get(LINKS) or (known.links if known else _links(inputs))
+        for name in inputs:
+            if made_from.get(name) not in inputs[name].contents:
                 raise DamageError(f"{artifact.path} was made from another {name} than is in the store now")
-        now = Record(seal_of(artifact.manifest), links, integrity.marks_of(found))
+        now = Record(seal_of(artifact.manifest), made_from, integrity.marks_of(found))
         if now != known:
             now.write(self.record(artifact.path))
         return artifact
@@ -291,6 +295,10 @@ class Store:
         aside.parent.mkdir(exist_ok=True)
         os.rename(path, aside)
         log.warning("%s: it was moved to %s and is made again", why, aside)
+
+
+def _links(inputs: Mapping[str, Artifact]) -> dict[str, str]:
+    return {name: artifact.content for name, artifact in inputs.items()}
 
 
 def _check_record(artifact: Artifact, found: Mapping[str, File], known: Record) -> None:

@@ -163,8 +163,7 @@ def _matters(word: str, table: Table, config: Config, own: Sequence[str], overri
     other, _ = compose.load_fitting(own, [each for each in overrides if each != word])
 
     def done(each: Config) -> tuple[Any, ...]:
-        calls = [_PLANNED[role](each) for role in KINDS[table.kind].roles]
-        return effects.effect(each, [call for call in calls if call]), each.seeds, each.results
+        return effects.effect(each, list(planned(table, each).values())), each.seeds, each.results
 
     return done(config) != done(other)
 

@@ -69,11 +69,11 @@ def check_store(store: Store) -> tuple[str, list[str]]:
     seen, faults = _opened(store)
     if not seen and not faults:
         raise StoreError(f"{store.root} holds no artifacts; make some first: make reproduce")
-    contents = {artifact.fingerprint: artifact.content for artifact, _ in seen.values()}
-    faults |= dict(_differing(seen)) | dict(_unlinked(store, seen, contents))
+    made = {artifact.fingerprint: artifact for artifact, _ in seen.values()}
+    faults |= dict(_differing(seen)) | dict(_unlinked(store, seen, made))
     for path, (artifact, found) in seen.items():
         record = store.record(path)
-        links = _links(artifact, record, contents)
+        links = _links(artifact, record, made)
         if path in faults:
             record.unlink(missing_ok=True)  # the next run reads it again
         elif links is not None:
@@ -120,25 +120,26 @@ def _differing(seen: Seen) -> Iterator[tuple[Path, str]]:
                 yield path, fault
 
 
-def _unlinked(store: Store, seen: Seen, contents: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+def _unlinked(store: Store, seen: Seen, made: Mapping[str, Artifact]) -> Iterator[tuple[Path, str]]:
     """The artifacts that were made from another input than lies there now, or whose old manifest was edited."""
     for path, (artifact, _) in seen.items():
         known = Record.read(store.record(path))
         if SEAL not in artifact.manifest and known and known.seal != integrity.seal_of(artifact.manifest):
             yield path, f"{path} has a manifest that was changed since; a run sets it aside and makes it again"
-        for name, link in (_links(artifact, store.record(path), contents) or {}).items():
-            if contents.get(artifact.manifest["inputs"][name], link) != link:
+        for name, link in (_links(artifact, store.record(path), made) or {}).items():
+            source = made.get(artifact.manifest["inputs"][name])
+            if source is not None and link not in source.contents:
                 yield path, f"{path} was made from another {name} than is there; a run sets it aside and makes it again"
 
 
-def _links(artifact: Artifact, record: Path, contents: Mapping[str, str]) -> Mapping[str, str] | None:
+def _links(artifact: Artifact, record: Path, made: Mapping[str, Artifact]) -> Mapping[str, str] | None:
     """The links of an artifact; one of before there were any is linked to what is there, None where that is gone."""
     known = Record.read(record)
     if LINKS in artifact.manifest or known is not None:
         links: Mapping[str, str] = artifact.manifest.get(LINKS) or (known.links if known else {})
         return links
     inputs = artifact.manifest.get("inputs", {})
-    return {name: contents[mark] for name, mark in inputs.items()} if set(inputs.values()) <= contents.keys() else None
+    return {name: made[mark].content for name, mark in inputs.items()} if set(inputs.values()) <= made.keys() else None
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from drift.choices import DEFAULT_SEMANTICS, ImageBackend, Scale, Schedule, Semantics
-from drift.config import Count, LessThanOne, Natural, NotNegative, Positive, Strength, faults
+from drift.config import RUNTIME, UNLESS_DEFAULT, Count, LessThanOne, Natural, NotNegative, Positive, Strength, faults
 from drift.errors import TrainingError, closest
 from drift.files import write_whole
 from drift.selection import GROUPS
@@ -30,6 +30,8 @@ class TrainingConfig:
     out, "error" stops; the first two are counted in summary.json. save_steps 0 writes no checkpoint; max_grad_norm 0
     does not clip. global_batch is the examples of one optimizer step, per_device_batch_size those of one pass: how many
     processes and passes that makes is drift.training.division's.
+    fused_cross_entropy is Liger's: the logits are never whole in memory. dataloader_workers encode ahead of the steps,
+    beside each process; image_cache_gb of image tensors are kept on each machine, shared by its processes.
     Differs from LLaMA-Factory: it cuts prompt and reply each in part; at the paper's cutoff hardly any example is cut.
     """
 
@@ -59,6 +61,9 @@ class TrainingConfig:
     seed: Natural = 42
     image_backend: ImageBackend = "auto"
     attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    fused_cross_entropy: bool = field(default=False, metadata=UNLESS_DEFAULT)
+    dataloader_workers: Natural = field(default=0, metadata=RUNTIME)
+    image_cache_gb: NotNegative = field(default=1.0, metadata=RUNTIME)
 
     def __post_init__(self) -> None:
         """Refuse what can't be trained with.
@@ -79,6 +84,10 @@ class TrainingConfig:
         yield "save_steps", is_whole, f"a multiple of logging_steps {self.logging_steps}"
         fits = (self.image_min_pixels or 0) <= (self.image_max_pixels or self.image_min_pixels or 0)
         yield "image_min_pixels", fits, f"at most image_max_pixels {self.image_max_pixels}"
+        is_half = self.attn_implementation != "flash_attention_2" or self.precision == "bf16"
+        yield "attn_implementation", is_half, "sdpa or eager with precision fp32"
+        fits = not self.fused_cross_entropy or self.zero_stage < 3
+        yield "fused_cross_entropy", fits, "false with zero_stage 3, which has lm_head's weights in parts"
         yield (
             "global_batch",
             self.per_device_batch_size < 1 or self.global_batch % self.per_device_batch_size == 0,

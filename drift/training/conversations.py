@@ -42,7 +42,7 @@ def read_conversations(path: Path) -> list[Conversation]:
         items = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"can't read the training data {path}: {error.strerror}") from error
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of JSON and of Unicode
         raise DataError(f"{path} is not JSON: {error}") from error
     if not isinstance(items, list):
         raise DataError(f"{path} holds a {type(items).__name__}, not a list of conversations")
@@ -66,6 +66,8 @@ def _conversation(item: object, name: str, folder: Path) -> Conversation:
         raise DataError(f"{name} has {marks} {IMAGE_MARK} marks before its answers but images {images!r}")
     paths = tuple(folder / str(image) for image in images)
     for path in paths:
+        if not path.is_relative_to(folder) or ".." in path.parts[len(folder.parts) :]:
+            raise DataError(f"{name}: image {path} lies outside {folder}, the folder of the JSON file")
         if not path.is_file():
             raise DataError(f"{name}: no image at {path}; image paths are relative to the folder of the JSON file")
     return Conversation(name, turns, paths)
@@ -76,7 +78,7 @@ def _turn(message: object, name: str) -> Turn:
         raise DataError(f"{name} is a {type(message).__name__}, not an object with role and content")
     role = message["role"] if "role" in message else message.get("from")
     content = message["content"] if "content" in message else message.get("value")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise DataError(f"{name} has role {role!r}; known: {', '.join(ROLES)}")
     if not isinstance(content, str) or (ROLES[role] == "assistant" and not content.strip()):
         raise DataError(f"{name} ({role}) has no text: {content!r}")

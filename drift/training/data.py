@@ -7,12 +7,13 @@ Shapes: b examples, s tokens. Image tensors keep the processor's own layout, sta
 
 import logging
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils.data import Dataset
@@ -20,16 +21,17 @@ from tqdm import tqdm
 from transformers.processing_utils import ProcessorMixin
 
 from drift.errors import DataError
+from drift.images import open_rgb
 from drift.processing import sizes_by_area
 from drift.training.config import TrainingConfig
 from drift.training.conversations import IMAGE_MARK, Conversation, Turn
 from drift.training.order import BLANK
+from drift.training.pixels import PixelFile, Place
 
 log = logging.getLogger(__name__)
 
 IGNORED = -100
 SEQUENCE_PADDING = {"labels": IGNORED, "attention_mask": 0, "mm_token_type_ids": 0, "token_type_ids": 0}
-PIXEL_CACHE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -165,26 +167,44 @@ def image_token_id(processor: ProcessorMixin) -> int:
 class ConversationDataset(Dataset):
     """Every example encoded once, before the first step, so that a bad item stops the run before it costs anything.
 
-    Tokens stay in memory; image tensors stay while they fit in 1 GiB and are read again from the file beyond that.
+    Tokens stay in memory; image tensors stay in a file that all processes map while they fit in image_cache_gb, and are
+    made again from the picture beyond that.
     Differs from LLaMA-Factory: where the processor bounds areas itself (`set_pixel_limits`: Qwen-VL) it resizes, once
     and to whole patches; LLaMA-Factory resizes ahead of every family's, as is done here for the others.
     """
 
-    def __init__(self, conversations: Sequence[Conversation], processor: ProcessorMixin, config: TrainingConfig):
-        """Raises:
-        DataError: an item that can't be encoded, is too long where that is an error, or no item left.
+    def __init__(
+        self,
+        conversations: Sequence[Conversation],
+        processor: ProcessorMixin,
+        config: TrainingConfig,
+        name: str | None = None,
+    ):
+        """Encodes; all processes of a training call this together.
+
+        Args:
+            conversations: what was read.
+            processor: the checkpoint's.
+            config: lengths, pixels, cache.
+            name: of the training, where several processes share its image tensors.
+
+        Raises:
+            DataError: an item that can't be encoded, is too long where that is an error, or no item left.
+            TrainingError: no room for the cache.
         """
         self._processor = processor
         self._config = config
-        self._kept: list[tuple[Conversation, dict[str, Tensor]]] = []
+        self._pixels = PixelFile(config.image_cache_gb * 1e9, name or str(os.getpid()))
+        self._kept: list[tuple[Conversation, dict[str, Tensor], dict[str, Place] | None]] = []
         by_processor = sizes_by_area(processor)
         self._limits = {
             "min_pixels": None if by_processor else config.image_min_pixels,
             "max_pixels": None if by_processor else config.image_max_pixels,
         }
-        self._truncated = self._dropped = self._pixel_bytes = 0
+        self._truncated = self._dropped = 0
         for conversation in tqdm(conversations, desc="encode", disable=None, leave=False):
             self._add(conversation)
+        self._pixels.open()
         if not self._kept:
             raise DataError(
                 f"no example is left: {self._dropped} of {len(conversations)} exceed {config.cutoff_len} tokens"
@@ -201,14 +221,14 @@ class ConversationDataset(Dataset):
         return self._example(index)
 
     def _example(self, index: int) -> dict[str, Tensor]:
-        conversation, example = self._kept[index]
-        if conversation.images and not any(not _is_sequence(key) for key in example):
+        conversation, example, places = self._kept[index]
+        if places is None:
             return self._fit(conversation, encode(self._processor, conversation, **self._limits))
-        return example
+        return example | self._pixels.read(places)
 
     def counts(self) -> Counts:
         """Examples, tokens and how many were cut or left out."""
-        rows = [example for _, example in self._kept]
+        rows = [example for _, example, _ in self._kept]
         return Counts(
             examples=len(rows),
             truncated=self._truncated,
@@ -219,7 +239,7 @@ class ConversationDataset(Dataset):
 
     def image_shares(self) -> tuple[int, int]:
         """(examples with images, examples without): ZeRO-3 on several processes can't mix them."""
-        with_images = sum(bool(conversation.images) for conversation, _ in self._kept)
+        with_images = sum(bool(conversation.images) for conversation, _, _ in self._kept)
         return with_images, len(self._kept) - with_images
 
     def _add(self, conversation: Conversation) -> None:
@@ -235,20 +255,15 @@ class ConversationDataset(Dataset):
                 self._dropped += 1
                 return
             self._truncated += 1
-        self._kept.append((conversation, self._within_budget(self._fit(conversation, example))))
+        example = self._fit(conversation, example)
+        places = self._pixels.keep({key: value for key, value in example.items() if not _is_sequence(key)})
+        self._kept.append((conversation, {k: v for k, v in example.items() if _is_sequence(k)}, places))
 
     def _fit(self, conversation: Conversation, example: dict[str, Tensor]) -> dict[str, Tensor]:
         if len(example["input_ids"]) <= self._config.cutoff_len:
             return example
         token = image_token_id(self._processor)
         return truncate(example, self._config.cutoff_len, token, conversation.name)
-
-    def _within_budget(self, example: dict[str, Tensor]) -> dict[str, Tensor]:
-        size = sum(value.nbytes for key, value in example.items() if not _is_sequence(key))
-        if self._pixel_bytes + size > PIXEL_CACHE_BYTES:
-            return {key: value for key, value in example.items() if _is_sequence(key)}
-        self._pixel_bytes += size
-        return example
 
 
 def _render(processor: ProcessorMixin, turns: Sequence[Turn], *, is_prompt: bool) -> str:
@@ -283,10 +298,9 @@ def _tokens(processor: ProcessorMixin, text: str, images: Sequence[Image.Image])
 
 def _open(path: Path, name: str) -> Image.Image:
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{name}: {path} is no readable image ({error})") from error
+        return open_rgb(path)
+    except DataError as error:
+        raise DataError(f"{name}: {path}: {error}") from error
 
 
 def _keys(parts: Sequence[Mapping[str, Tensor]]) -> list[str]:

@@ -8,6 +8,7 @@ CPUAdam likewise, hence torch's AdamW; bf16 with fp32 accumulation has no implem
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,18 @@ def is_true_anywhere(flag: torch.Tensor) -> bool:
         flag = flag.to(torch.int32)
         distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
     return bool(flag)
+
+
+def mend_loaded(optimizer: Any, decays: Sequence[float]) -> None:
+    """What DeepSpeed 0.19.8 mixes up where ZeRO-3 takes a universal checkpoint.
+
+    All parts get one step counter, which AdamW then raises once for each part; all groups the first one's weight decay.
+    """
+    for state in optimizer.state.values():
+        if torch.is_tensor(state.get("step")):
+            state["step"] = state["step"].clone()
+    for group, decay in zip(optimizer.param_groups, decays, strict=True):
+        group["weight_decay"] = decay
 
 
 def total(count: int) -> int:

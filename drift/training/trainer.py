@@ -7,11 +7,12 @@ transformers' own; the bias on the gradient is drift.injection's.
 """
 
 import dataclasses
+import hashlib
 import json
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,8 +28,8 @@ from drift.injection import GradientInjector, RunObserver
 from drift.injection.shards import rank, world_size
 from drift.prior import ReasoningPrior
 from drift.processing import load_processor, save_processor, set_pixel_limits, sizes_by_area
-from drift.training import distributed
-from drift.training.checkpoints import CHECKPOINTS, ResumePoint, find_resume_point
+from drift.training import distributed, kernels
+from drift.training.checkpoints import CHECKPOINTS, find_resume_point
 from drift.training.config import TrainingJob, TrainingResult
 from drift.training.conversations import read_conversations
 from drift.training.data import ConversationDataset, collate, has_reply
@@ -52,6 +53,7 @@ class GuardedTrainer(Trainer):
     """transformers' Trainer that stops at the first loss that is not finite and skips work nobody reads."""
 
     _weight = 1.0
+    _decays: Sequence[float] = ()
 
     def compute_loss(
         self,
@@ -90,6 +92,18 @@ class GuardedTrainer(Trainer):
             filled = distributed.total(sum(map(has_reply, passes)))
             self._weight = world_size() * len(passes) / filled
         return passes, items
+
+    def create_optimizer(self, *arguments: Any) -> torch.optim.Optimizer:
+        """The optimizer, whose weight decays are remembered."""
+        optimizer = super().create_optimizer(*arguments)
+        self._decays = [group["weight_decay"] for group in optimizer.param_groups]
+        return optimizer
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        engine: Any = self.model_wrapped
+        if checkpoint is not None and engine.load_universal_checkpoint():
+            distributed.mend_loaded(engine.optimizer.optimizer, self._decays)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """0: counting them walks over every parameter at every step."""
@@ -143,11 +157,12 @@ def _run(job: TrainingJob, on_metrics: OnMetrics | None) -> TrainingResult:
     start = find_resume_point(job.out, job.training.zero_stage)
     set_seed(job.training.seed)
     # These come before the model: under ZeRO-3 from_pretrained asks them whether to partition what it loads.
-    arguments = _arguments(job, start)
+    arguments = _arguments(job, start.is_universal)
     processor = load_processor(job.model, job.training.image_backend)
     original_size = dict(processor.image_processor.size)
     if sizes_by_area(processor):  # the data set limits the pictures of other families
         set_pixel_limits(processor, min_pixels=job.training.image_min_pixels, max_pixels=job.training.image_max_pixels)
+    kernels.check(job.training, job.model)
     model = load_model(job.model, job.training)
     add_tokens(model, processor, job.training.add_tokens)
     freeze(model, job.model, job.training)
@@ -166,7 +181,7 @@ def _run(job: TrainingJob, on_metrics: OnMetrics | None) -> TrainingResult:
     return _finish(job, trainer, processor, observer, dataset, recorder)
 
 
-def _arguments(job: TrainingJob, start: ResumePoint) -> TrainingArguments:
+def _arguments(job: TrainingJob, is_universal: bool = False) -> TrainingArguments:
     """transformers' arguments; whatever they and DeepSpeed both hold is set here alone."""
     config, on_cpu = job.training, not torch.cuda.is_available()
     division = divide(config, job.processes)
@@ -185,10 +200,13 @@ def _arguments(job: TrainingJob, start: ResumePoint) -> TrainingArguments:
         optim="adamw_torch",
         bf16=config.precision == "bf16",
         activation_checkpointing=config.gradient_checkpointing,
-        deepspeed=distributed.zero_config(config, job.model, start.is_universal),
+        deepspeed=distributed.zero_config(config, job.model, is_universal),
         use_cpu=on_cpu,
         ddp_backend="gloo" if on_cpu else "nccl",
         dataloader_pin_memory=not on_cpu,
+        dataloader_num_workers=config.dataloader_workers,
+        use_liger_kernel=config.fused_cross_entropy,
+        liger_kernel_config=kernels.FUSED_CROSS_ENTROPY if config.fused_cross_entropy else None,
         save_strategy="steps" if config.save_steps else "no",
         save_steps=max(config.save_steps, 1),
         logging_steps=config.logging_steps,
@@ -209,7 +227,8 @@ def _dataset(job: TrainingJob, processor: ProcessorMixin) -> ConversationDataset
             skip the vision tower and wait for ever for the others to gather its weights.
     """
     config = job.training
-    dataset = ConversationDataset(read_conversations(job.data), processor, config)
+    name = hashlib.sha256(str(job.out.resolve()).encode()).hexdigest()[:16]
+    dataset = ConversationDataset(read_conversations(job.data), processor, config, name)
     with_images, without = dataset.image_shares()
     if config.zero_stage == 3 and job.processes > 1 and with_images and without:
         raise TrainingError(

@@ -8,7 +8,9 @@ published one gives scores that can't be compared.
 import logging
 import os
 import time
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 from tqdm import tqdm
@@ -16,6 +18,7 @@ from tqdm import tqdm
 from drift.errors import DataError
 from drift.files import md5_of
 from evaluation.data.tsv import Table
+from evaluation.deadline import within
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +27,8 @@ log = logging.getLogger(__name__)
 _BLOCK = 1 << 16
 _PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_PAUSE = 30.0
+_LARGEST = 16 * 2**30
+_OWN = ("localhost", "127.0.0.1", "::1")
 
 
 class DownloadError(DataError):
@@ -80,6 +85,7 @@ def download(
     Raises:
         DownloadError: no success in all attempts, an answer that no retry mends, or another md5.
     """
+    _check_address(url)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     failures = 0
@@ -110,7 +116,14 @@ def download(
 def _fetch(url: str, part: Path, timeout: float) -> None:
     start = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-    with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
+    ask = partial(requests.get, url, headers=headers, stream=True, timeout=timeout)
+    try:
+        answer = within(2 * timeout, ask, requests.RequestException)
+    except TimeoutError:
+        raise _CutError(f"timed out: no complete headers within {timeout:g} s") from None
+    with answer as response:
+        for step in (*response.history, response):
+            _check_address(step.url)
         if response.status_code == 416:
             # A range that begins at the end is the whole file; else the part is of another file.
             if response.headers.get("Content-Range", "").rpartition("/")[2] != str(start):
@@ -128,6 +141,17 @@ def _fetch(url: str, part: Path, timeout: float) -> None:
         _store(response, part, start)
 
 
+def _check_address(url: str) -> None:
+    """What is downloaded comes over TLS, where nobody on the way can change it; this machine may serve itself.
+
+    Raises:
+        DownloadError: another address, of a redirection too.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _OWN):
+        raise DownloadError(f"{url} is no https:// address; fetch the file yourself and pass its folder")
+
+
 def _store(response: requests.Response, part: Path, start: int) -> None:
     length = response.headers.get("Content-Length")
     total, size = start + int(length) if length is not None else None, start
@@ -137,6 +161,8 @@ def _store(response: requests.Response, part: Path, start: int) -> None:
             for block in response.iter_content(_BLOCK):
                 stream.write(block)
                 size += len(block)
+                if size > _LARGEST:
+                    raise DownloadError(f"{response.url} sent more than {_LARGEST / 2**30:.0f} GiB; that is no table")
                 bar.update(len(block))
         except requests.exceptions.ChunkedEncodingError as error:
             raise _CutError(f"cut after {size} bytes") from error

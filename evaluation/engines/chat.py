@@ -2,7 +2,7 @@
 
 The official client makes the calls and tries again, with growing pauses, what may pass: no connection, a timeout, 408,
 409, 425, 429, 5xx, a reply that is no chat completion. What can't is an error at once (400, 401, 403, 404: the body
-says why; a Retry-After above two minutes). Added here: a deadline for the whole body of a reply, since the client's
+says why; a Retry-After above two minutes). Added here: a deadline for the whole of a reply, since the client's
 timeout is of one silence, so that a server that drips one byte a minute can't hold a run; and a breaker: after several
 failed calls in a row no further one is made, so a dead endpoint costs seconds, not retries times items.
 """
@@ -14,11 +14,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx2
 import openai
 
+from evaluation.deadline import within
 from evaluation.engines.base import EngineError
 from evaluation.engines.config import Endpoint
 
@@ -125,7 +127,7 @@ class _Client(openai.OpenAI):
             base_url=endpoint.url,
             max_retries=endpoint.attempts - 1,
             timeout=endpoint.timeout,
-            http_client=_Http(endpoint.timeout),
+            http_client=_Http(endpoint.timeout, key),
         )
         self._pause = endpoint.pause
         self._without_key: Any = {} if key else {"headers": {"Authorization": openai.omit}}
@@ -146,17 +148,24 @@ class _Client(openai.OpenAI):
 
 
 class _Http(openai.DefaultHttpxClient):
-    """One attempt: the body is whole within `timeout`, and with a good status it is a chat completion."""
+    """One attempt: the reply is whole within `timeout`, and with a good status it is a chat completion.
 
-    def __init__(self, timeout: float) -> None:
+    A server may say in its reply what it was sent; the key is taken out, since replies go into logs and files.
+    """
+
+    def __init__(self, timeout: float, key: str) -> None:
         super().__init__(timeout=timeout)
-        self._seconds = timeout
+        self._seconds, self._key = timeout, key.encode()
 
     def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         deadline = time.monotonic() + self._seconds
         parts: list[bytes] = []
         size = 0
-        streamed = super().send(request, **{**options, "stream": True})
+        ask = partial(super().send, request, **{**options, "stream": True})
+        try:
+            streamed = within(self._seconds, ask, httpx2.HTTPError, OSError)
+        except TimeoutError:
+            raise httpx2.ReadTimeout("the reply's headers were not complete in time") from None
         try:
             for part in streamed.iter_bytes():
                 parts.append(part)
@@ -168,7 +177,11 @@ class _Http(openai.DefaultHttpxClient):
         finally:
             streamed.close()
         headers = {name: value for name, value in streamed.headers.items() if name != "content-encoding"}
-        response = httpx2.Response(streamed.status_code, headers=headers, content=b"".join(parts), request=request)
+        body = b"".join(parts)
+        if self._key:
+            body = body.replace(self._key, b"(key)")
+            headers["content-length"] = str(len(body))
+        response = httpx2.Response(streamed.status_code, headers=headers, content=body, request=request)
         if response.is_success:
             _parse(response)
         elif _may_pass(response.status_code):

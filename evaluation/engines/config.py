@@ -42,7 +42,9 @@ class Endpoint:
     failures_in_a_row: Count = field(default=8, metadata=RUNTIME)
 
     def __post_init__(self) -> None:
-        """Refuse an address without a scheme or host, and counts below one (EngineError)."""
+        """Refuse an address without a scheme or host or with a name in it, and counts below one (EngineError)."""
+        if "@" in self.url:  # it may be a key: it is not repeated
+            raise EngineError("url holds a name or a key before its @; a key belongs into the variable of key_env")
         refuse(self, *self._ranges())
 
     def _ranges(self) -> tuple[tuple[str, bool, str], ...]:

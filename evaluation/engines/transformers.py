@@ -19,6 +19,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
+from drift.errors import DataError
+from drift.images import UNREADABLE, open_rgb
 from drift.processing import load_processor, set_pixel_limits
 from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response, answered
 from evaluation.engines.config import TransformersConfig
@@ -136,8 +138,8 @@ def _messages(request: Request, system_prompt: str) -> list[dict[str, Any]]:
 
 def _open(data: bytes, index: str) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(data)).convert("RGB")
-    except OSError as error:
+        return open_rgb(io.BytesIO(data))
+    except DataError as error:
         raise EngineError(f"item {index!r}: its image ({len(data)} bytes) cannot be opened: {error}") from error
 
 
@@ -148,7 +150,7 @@ def _pixels(request: Request) -> int:
         try:
             with Image.open(io.BytesIO(data)) as image:
                 total += image.width * image.height
-        except OSError:
+        except UNREADABLE:
             continue
     return total
 

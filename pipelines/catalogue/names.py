@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from drift.errors import DriftError
 from pipelines import compose, plan
 from pipelines.catalogue.query import Names
 from pipelines.overrides import known_keys
@@ -53,18 +54,21 @@ def _differences(config: Config, default: Config) -> dict[str, Any]:
     key = plan.score(config).key
     found = {}
     for place, value in _leaves(config):
-        if _is_elsewhere(place) or value == usual[place]:
+        if place.startswith(_ELSEWHERE) or value == usual[place]:
             continue
         reset = with_value(config, place, usual[place])
-        if plan.score(reset).key == key:
+        if _is_planned_as(reset, key):
             config = reset
         else:
             found[place] = value
     return found
 
 
-def _is_elsewhere(place: str) -> bool:
-    return place.startswith(_ELSEWHERE) and place != "launcher.processes"
+def _is_planned_as(config: Config, key: str) -> bool:
+    try:
+        return plan.score(config).key == key
+    except DriftError:
+        return False  # without it, what else was asked for can't be had
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -19,7 +19,8 @@ class Kind:
     """Benchmark scores beside the paper's; what another kind does too, unless it says otherwise.
 
     Attributes:
-        roles: the artifacts that a cell is read from, each the name of what pipelines.tables plans for it.
+        roles: the artifacts that a cell is read from, each the name of what pipelines.tables plans for it: a score and
+            the `items` that it is of, the same responses on `all` and `all_items` and by the `rules` alone, and so on.
         digits: of the printed numbers, behind the point.
         has_scores: its columns are the suite's, and their average.
     """

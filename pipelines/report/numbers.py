@@ -30,7 +30,7 @@ class Number:
         n: items, of all values together.
         values: one per artifact, in the order of the row's seeds.
         unjudged: verdicts that the judge could not give; they are in no accuracy.
-        varies: what the interval covers.
+        varies: what the interval of a score covers.
         unmatched: answers that no rule reads and no judge was asked about; they count as wrong.
         at_most: the value if all of these were right, None where that can't be said.
     """
@@ -45,7 +45,7 @@ class Number:
     paper: float | None
     fingerprints: tuple[str, ...]
     unjudged: int
-    varies: Varies = "worlds"
+    varies: Varies | None = None
     unmatched: int = 0
     at_most: float | None = None
 

@@ -127,7 +127,7 @@ def _reading(sections: Sequence[Section]) -> str:
     """How to read the numbers, by what varies between the rows of these tables."""
     found = {n.varies for section in sections for row in section.numbers.values() for n in row}
     said = [text for kind, text in VARIES.items() if kind in found]
-    return READING.format(varies=" ".join([*said, SPLIT] if found - {"worlds"} else said))
+    return READING.format(varies=" ".join([*said, SPLIT] if found & {"runs", "questions"} else said))
 
 
 def _section(section: Section) -> list[str]:

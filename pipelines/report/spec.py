@@ -90,7 +90,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Cell:
-    """The report's inputs behind one row and seed, by role: score, checkpoint, choice, geometry, where there is one."""
+    """The report's inputs behind one row and seed, by role (pipelines.report.kinds), where there is one."""
 
     table: str
     row: str

@@ -122,10 +122,9 @@ def test_overlong_examples_are_cut_dropped_or_refused_as_asked_and_counted(conve
         ConversationDataset(conversations, tw.processor(), tw.settings(cutoff_len=8))
 
 
-def test_images_beyond_the_memory_budget_are_read_again_the_same(conversations, monkeypatch):
+def test_images_beyond_the_caches_limit_are_read_again_the_same(conversations):
     kept = ConversationDataset(conversations, tw.processor(), tw.settings())
-    monkeypatch.setattr("drift.training.data.PIXEL_CACHE_BYTES", 0)
-    read_again = ConversationDataset(conversations, tw.processor(), tw.settings())
+    read_again = ConversationDataset(conversations, tw.processor(), tw.settings(image_cache_gb=0))
     for n in range(3):
         assert {k: v.tolist() for k, v in kept[n].items()} == {k: v.tolist() for k, v in read_again[n].items()}
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 
 import pico
 import pytest
@@ -24,7 +25,8 @@ from drift.families import family_of, lm_parameters
 from drift.injection import effective_weight
 from drift.prior import ReasoningPrior
 from drift.processing import load_processor
-from drift.training import InjectionConfig, run_job
+from drift.training import InjectionConfig, kernels, run_job
+from drift.training.division import identity
 from drift.training.trainer import GuardedTrainer, _arguments
 
 DRIFT = InjectionConfig(scale="adaptive", alpha=-0.5)
@@ -322,3 +324,35 @@ def test_a_family_that_is_not_sized_by_area_trains_under_an_area_limit(tmp_path)
     result = run_job(tw.make_job(root, tmp_path / "out", prior=False, epochs=1, image_max_pixels=64))
     assert (result.steps, result.examples) == (2, 3)
     assert load_processor(tmp_path / "out", "pil").image_processor.image_grid_pinpoints == [[8, 16], [16, 8]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attn_implementation": "flash_attention_2", "precision": "bf16"}, "needs a CUDA device and flash-attn"),
+        ({"fused_cross_entropy": True}, "needs a CUDA device and liger-kernel"),
+    ],
+)
+def test_kernels_that_are_not_there_are_refused_before_the_model_is_loaded(world, changes, message, monkeypatch):
+    monkeypatch.setattr("drift.training.trainer.load_model", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(TrainingError, match=message):
+        run_job(tw.make_job(world, world / "kernels", prior=False, **changes))
+    shutil.rmtree(world / "kernels")
+
+
+def test_a_family_that_liger_does_not_know_is_refused_rather_than_left_as_it_is(monkeypatch):
+    known = types.SimpleNamespace(MODEL_TYPE_TO_APPLY_LIGER_FN={"qwen2_5_vl": None})
+    monkeypatch.setattr("drift.training.kernels.torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("drift.training.kernels.importlib.util.find_spec", lambda name: name)
+    for name in ("liger_kernel", "liger_kernel.transformers", "liger_kernel.transformers.monkey_patch"):
+        monkeypatch.setitem(sys.modules, name, known)
+    kernels._check_liger("qwen2_5_vl")
+    with pytest.raises(TrainingError, match="no fused cross-entropy for idefics2"):
+        kernels._check_liger("idefics2")
+
+
+def test_loader_workers_and_no_cache_give_the_same_bits(world, plain):
+    job = tw.make_job(world, world / "workers", prior=False, dataloader_workers=2, image_cache_gb=0.0)
+    run_job(job)
+    assert_same_bits(weights(job), weights(plain[0]))
+    assert identity(job.training) == identity(plain[0].training)

@@ -127,7 +127,7 @@ def test_an_engine_that_is_not_installed_or_has_no_checkpoint_says_so(tmp_path):
 def test_all_faults_of_a_config_come_in_one_error():
     with pytest.raises(EngineError, match=r"VLLMConfig: unknown name 'vlm'; did you mean 'vllm'.*memory_share is 2"):
         VLLMConfig("vlm", SETTINGS, tensor_parallel=0, memory_share=2)
-    with pytest.raises(EngineError, match="tensor_parallel is 0, expected at least 1 GPU; memory_share is 2"):
+    with pytest.raises(EngineError, match="tensor_parallel is 0, expected at least 1; memory_share is 2"):
         VLLMConfig("vllm", SETTINGS, tensor_parallel=0, memory_share=2)
     with pytest.raises(EngineError, match="responses is '', expected the path"):
         PrecomputedConfig("precomputed", SETTINGS, "")

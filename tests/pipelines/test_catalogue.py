@@ -61,6 +61,8 @@ def test_two_runs_that_are_not_one_artifact_have_two_names(configs: list[Config]
         (["method=ties", "merge.hyperparameters.density=0.5"], "ties hyperparameters.density=0.5"),
         (["pair=llava_next_dart", "pair.distance=far"], "drift pair=llava_next_dart distance=far"),
         (["method=sft", "data=folder", "data.root=/data"], "sft data=folder data.root=/data"),
+        (["method=sft", "launcher=torchrun", "launcher.processes=2", "train.per_device_batch_size=4"],
+         "sft per_device_batch_size=4"),  # which 2 processes need: 8 in one pass can't be shared
     ],
 )  # fmt: skip
 def test_a_name_is_the_difference_from_the_default(words: list[str], expected: str) -> None:

@@ -128,7 +128,7 @@ def test_every_row_stands_beside_one_published_row_or_none(name: str) -> None:
     for row in table.rows:
         entry = paper_entry(row, rows, name)
         assert bool(entry) == bool(row.paper)
-        if row.role != "control" and table.kind == "scores":
+        if row.role != "control" and table.kind == "scores" and table.published:
             assert any(entry.get(column) for column in table.columns)
 
 

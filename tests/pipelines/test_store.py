@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from drift.files import sha256_of
 from pipelines import integrity
 from pipelines.errors import DamageError, StoreError
+from pipelines.layout import SUMMARY
 from pipelines.store import MANIFEST, Artifact, Store
 
 MARK = "f" * 64
@@ -147,6 +149,15 @@ def test_a_manifest_of_before_there_were_seals_is_taken_and_its_edit_is_found(tm
         Store(tmp_path).take("toy", MARK, {})
 
 
+def test_two_runs_that_differ_in_their_time_alone_hold_the_same() -> None:
+    def manifest(digest: str, seconds: float, **values: float) -> dict[str, Any]:
+        files = {SUMMARY: {"sha256": digest}, "model/model.safetensors": {"sha256": "b"}}
+        return {"fingerprint": MARK, "values": {"seconds": seconds, **values}, "files": files}
+
+    assert integrity.content(manifest("a", 1.0, loss=0.5)) == integrity.content(manifest("c", 2.0, loss=0.5))
+    assert integrity.content(manifest("a", 1.0, loss=0.5)) != integrity.content(manifest("a", 1.0, loss=0.6))
+
+
 def test_one_that_was_made_from_another_input_is_not_taken(tmp_path: Path) -> None:
     store, other = Store(tmp_path), "e" * 64
     source = make(tmp_path)
@@ -156,6 +167,8 @@ def test_one_that_was_made_from_another_input_is_not_taken(tmp_path: Path) -> No
     changed = Artifact(source.path, source.manifest | {"values": {"x": 2}})
     with pytest.raises(DamageError, match=r"was made from another a than is in the store now"):
         store.take("toy", other, {"a": changed})
+    in_its_place = Artifact(source.path, changed.manifest | {"replaces": [source.content]})
+    assert store.take("toy", other, {"a": in_its_place}) is not None
 
 
 def test_the_manifest_records_every_file(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def tables(tmp_path: Path) -> Source:
     rows = [{"index": str(k), "question": str(k), "answer": "A"} for k in range(ITEMS)]
     write_rows(folder / "LogicVista.tsv", rows)
     keys = ("2steps_1", "2steps_2", "2steps_multi")
-    grouped = [row | {"ID": f"g{k // 3}", "key": keys[k % 3]} for k, row in enumerate(rows[: 3 * (ITEMS // 3)])]
+    grouped = [row | {"ID": f"g{k // 3}", "key": keys[k % 3]} for k, row in enumerate(rows[:36])]
     write_rows(folder / "WeMath.tsv", grouped)
     (folder / "questions.json").write_text(json.dumps({"LogicVista": [["0", "1"]], "WeMath": []}))
     return Source(folder, {"fingerprint": "tables", "params": {"world": None, "names": list(NAMES.values())}}, {})
