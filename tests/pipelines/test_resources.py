@@ -109,9 +109,15 @@ def test_what_is_known_of_the_papers_disk_and_memory() -> None:
 def test_a_judge_costs_its_tokens() -> None:
     words = ("profile=paper", "method=baseline", "judge=openai", "judge.completion_price=0")
     cheap, dear = (calls(*words, f"judge.prompt_price={price}")["judge"].needs.dollars for price in (1, 10))
-    assert 1 < cheap < 20
     assert dear == pytest.approx(10 * cheap)
-    assert calls("profile=paper", "method=baseline")["score"].needs.dollars == 0
+    official, toolkit = (
+        calls(*words, "judge.prompt_price=10", f"judge.mode={mode}")["judge"].needs.dollars
+        for mode in ("official", "vlmevalkit")
+    )
+    # MATH-V's own rules ask nobody, and the toolkit's ask about what they can't read.
+    assert 10 < official < toolkit < 63
+    assert calls(*words)["score"].needs.dollars == 0
+    assert "judge" not in calls("profile=paper", "method=baseline")
 
 
 def test_rates_are_recovered_from_what_they_made() -> None:
