@@ -1,6 +1,9 @@
 # One command each; `make help` lists them. Set up happens by itself, once, into .venv.
 # PYTHON=... picks another Python than the first of 3.11, 3.12, 3.13 that is found (.ci/setup).
 PYTHON ?=
+# cpu or cuda; a set-up that says neither keeps what is there. TORCH_INDEX is the index of another CUDA build than PyPI's.
+DEVICE ?=
+TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= lab
@@ -9,20 +12,26 @@ ARGS ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup reproduce plan table export timeline test test-slow faults check format bench bench-injection bench-merge bench-score bench-costs \
-	setup-mergekit setup-clusters setup-vlmevalkit clean
+.PHONY: help setup reproduce plan table export timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs \
+	rehearse gpu-check setup-mergekit setup-clusters setup-vllm setup-vlmevalkit clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-setup:  ## install everything into .venv, versions from constraints.txt
-	@PYTHON="$(PYTHON)" .ci/setup
+setup:  ## install everything into .venv, versions from constraints.txt; DEVICE=cuda for GPUs
+	@PYTHON="$(PYTHON)" DEVICE="$(DEVICE)" TORCH_INDEX="$(TORCH_INDEX)" .ci/setup
 
 reproduce: setup  ## train the world, fill every table: results/<profile>; PROFILE=lab|smoke|paper ARGS="seeds=[0]"
 	$(BIN)/drift reproduce profile=$(PROFILE) $(ARGS)
 
 plan: setup  ## what reproduce would run and what the store holds; runs nothing
 	$(BIN)/drift plan profile=$(PROFILE) $(ARGS)
+
+rehearse: setup  ## the plan on small random weights of the real shapes, faults named: PROFILE=paper|small, ARGS="--all"
+	$(BIN)/drift rehearse profile=$(patsubst lab,paper,$(PROFILE)) $(ARGS)
+
+gpu-check: setup  ## what this machine's GPU does of it, and how fast: one JSON, which plan takes as its rates
+	$(BIN)/python benchmarks/gpu_check.py $(ARGS)
 
 table: setup  ## one table: TABLE=table4
 	$(BIN)/drift table $(TABLE) profile=$(PROFILE) $(ARGS)
@@ -41,6 +50,12 @@ test-slow: setup  ## the rest of the numerical matrix, minutes each
 
 faults: setup-clusters  ## kills a smoke reproduction again and again: FOLDER=... ARGS="--engine slurm --kills 10"
 	.venv-clusters/bin/python tests/faults/campaign.py $(or $(FOLDER),artifacts/faults) $(ARGS)
+
+fuzz: setup  ## hostile files, 100,000 a reader; the tests have a hundred
+	FUZZ=$(or $(FUZZ),100000) $(BIN)/python -m pytest tests/security/test_hostile.py --timeout=0 $(ARGS)
+
+mutation: setup  ## plants small faults in a copy of the tree and reports which the tests notice; ARGS="drift/scaling"
+	$(BIN)/python tests/mutation/run.py $(ARGS)
 
 check: setup  ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .
@@ -78,6 +93,9 @@ PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 	$(BIN)/python $(PURELIB) > "$$(.venv-$*/bin/python $(PURELIB))/project.pth"
 	.venv-$*/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-$*.txt
 	touch $@
+
+setup-vllm:  ## vLLM 0.30.0 in .venv-vllm, for engine=vllm; on a machine with GPUs
+	@PYTHON="$(PYTHON)" .ci/setup-vllm
 
 # VLMEvalKit pins versions that ours exclude, and edits its process: an environment and a process of its own.
 setup-vlmevalkit: setup  ## VLMEvalKit in .venv-vlmevalkit: SOURCE=git URL or local clone

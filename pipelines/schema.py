@@ -25,6 +25,7 @@ Source = Literal["lab", "hub", "folder"]
 Seed = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Alpha = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
 
@@ -197,8 +198,8 @@ class Gate:
     """
 
     mode: Literal["stop", "warn", "none"]
-    points: Annotated[float, Field(ge=0)]
-    published: Mapping[str, tuple[float, ...]] = Field(default_factory=dict)
+    points: Percent
+    published: Mapping[str, tuple[Percent, ...]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=STRICT)
