@@ -19,6 +19,7 @@ class Local:
 
     name, node, words = "local", "", ("launcher=local",)
     stages: tuple[str, ...] = ("",)  # whose workers are killed
+    quiet_seconds = 10.0  # within which everything must have ended after a kill of the scheduler
     environment: Mapping[str, str] = {}
 
     def __init__(self, folder: Path) -> None:
@@ -75,6 +76,7 @@ class Ray(Local):
     """Three raylets, two of which have cores. A lost one is replaced by another."""
 
     name, node, stages = "ray", "raylet", ("model", "train")
+    quiet_seconds = 30.0  # Ray itself must notice that the driver is gone
 
     def __init__(self, folder: Path) -> None:
         from ray.cluster_utils import Cluster
