@@ -301,7 +301,7 @@ def agreement(config: Config, engine: VLLMConfig) -> Call:
     """The gate before vLLM answers for a pair: one for all its checkpoints and seeds, on the untouched MLLM."""
     settings = replace(engine.settings, temperature=0.0)
     reference = TransformersConfig("transformers", settings, engine.dtype, config.image_backend)
-    asked = replace(config, seed=config.seeds[0])
+    asked = replace(config, seed=config.seeds[0], suite=(_of_all(config) or config).suite)
     params = stages.AgreementParams(
         tuple(config.suite.benchmarks.values()),
         config.suite.variant,
@@ -366,7 +366,8 @@ def score_by_rules(config: Config) -> Call | None:
     if config.judge.name == "rules":
         return None
     judged = _score(config)
-    return replace(judged, params=replace(judged.params, judge=RulesJudge("rules", config.judge.mode)))
+    inputs = {name: call for name, call in judged.inputs.items() if name != "judged"}
+    return replace(judged, params=replace(judged.params, judge=RulesJudge("rules", config.judge.mode)), inputs=inputs)
 
 
 def published_score(config: Config) -> Call:

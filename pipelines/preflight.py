@@ -73,7 +73,7 @@ def is_asked(calls: Iterable[Call]) -> bool:
 def _gpu_faults(calls: Sequence[Call]) -> list[str]:
     """Trainings with more processes than there are CUDA devices, and engines with more shards."""
     remedies = {
-        (stages.TRAIN,): "launcher.processes=N trains on N, which is another training",
+        (stages.TRAIN,): "launcher.gpus=N trains the same global batch on N",
         _ANSWERING: "engine=openai has a server answer, engine=transformers engine.device=cpu the CPU, for weeks",
     }
     faults = []
@@ -202,7 +202,7 @@ def _wants_torchvision(call: Call) -> bool:
 def _gpus(call: Call) -> int:
     if not _is_published(call):
         return 0
-    return int(call.params.processes) if call.stage is stages.TRAIN else _engine_gpus(call.params.engine)
+    return call.needs.gpus if call.stage is stages.TRAIN else _engine_gpus(call.params.engine)
 
 
 def _engine_gpus(engine: EngineConfig) -> int:
