@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from drift.errors import TrainingError
-from pipelines import calibrate, compose, plan
+from pipelines import calibrate, compose, plan, sizes
 from pipelines.errors import ConfigError
 from pipelines.rates import STANDARD, GpuCheck, Measurement, Rate, Rates, Work, fit, read_gpu_check, with_gpu_check
+from pipelines.rehearsal import facts as published
 from pipelines.sizes import facts, of_repository, terms
 from pipelines.stage import Call, Needs, ordered
 
@@ -86,6 +87,21 @@ def test_needs_are_part_of_no_key() -> None:
 )
 def test_a_shape_has_the_parameters_of_the_models_card(repo: str, billions: float) -> None:
     assert of_repository(repo).parameters / 1e9 == pytest.approx(billions, abs=0.001)
+
+
+@pytest.mark.parametrize("repo", sizes.facts().models)
+def test_a_shape_is_that_of_the_published_config(repo: str) -> None:
+    """But for the rows of a vocabulary that was padded or given image tokens."""
+    config = dict(published.facts(repo).config)
+    config |= dict(config.get("text_config") or {})
+    shape = sizes.of_repository(repo).shape
+    names = {
+        "hidden": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
+        "kv_heads": "num_key_value_heads", "feed_forward": "intermediate_size", "tied": "tie_word_embeddings",
+    }  # fmt: skip
+    said = {field: config[name] for field, name in names.items() if name in config}
+    assert said == {field: getattr(shape, field) for field in said}
+    assert 0 <= config["vocab_size"] - shape.vocab <= 64
 
 
 def test_every_repository_of_every_pair_has_its_facts() -> None:
