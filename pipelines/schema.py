@@ -224,7 +224,8 @@ class Launcher:
     `engine` places stages: on this machine, by SLURM or by Ray. `kind` starts a training of several `processes`, which
     divide its global batch and are spread evenly over `nodes`; `auto` is one a GPU of these nodes, one where a node has
     none. `workers` stages run at a time, each with `threads` compute threads and GPUs of its own out of a node's
-    `gpus`; 0 of them leaves the GPUs to the stages, which then all see the same. `options` are the engine's own.
+    `gpus`; 0 of them leaves the GPUs to the stages, which then all see the same. `options` are a cluster's own;
+    what takes less than `short_seconds` and no GPU stays on this machine, since nobody queues a tenth of a second.
     """
 
     engine: Literal["local", "slurm", "ray"]
@@ -236,6 +237,7 @@ class Launcher:
     offline: bool
     options: Mapping[str, str | int | float | bool]
     nodes: Count = 1
+    short_seconds: Annotated[float, Field(ge=0)] = 0.0
 
     @property
     def ranks(self) -> int:
