@@ -77,7 +77,7 @@ MUTATIONS = (
     ),
     Mutation("drift/injection/bias.py", "gradient.add_(delta, alpha=c)", "gradient.add_(delta, alpha=-c)", INJECTION),
     # Files and checkpoints.
-    Mutation("drift/safetensors_io.py", "if end != size:", "if end > size:", CHECKPOINTS),
+    Mutation("drift/safetensors_io.py", "if end != size:", "if end > size:", "tests/security/test_hostile.py"),
     Mutation("drift/safetensors_io.py", "if last - first != spec.nbytes:", "if False:", CHECKPOINTS),
     Mutation("drift/safetensors_io.py", "if not 0 <= start <= stop <= spec.numel:", "if False:", CHECKPOINTS),
     Mutation("drift/files.py", "lines = lines[:-1]", "lines = lines[:]", FILES),

@@ -107,6 +107,13 @@ def test_a_header_that_lies_is_refused(tmp_path: Path, header: bytes, message: s
         Shard(path)
 
 
+def test_bytes_after_the_last_tensor_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(safetensors(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', b"\0" * 5))
+    with pytest.raises(CheckpointError, match="is too long: expected"):
+        Shard(path)
+
+
 @pytest.mark.parametrize("shard", ["../x.safetensors", "/etc/passwd", "a/b.safetensors", "..", "", 5, None])
 def test_an_index_that_leaves_its_folder_is_refused(tmp_path: Path, shard: object) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
