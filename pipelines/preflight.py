@@ -240,10 +240,10 @@ def _torchvision_fault() -> str:
 
 
 def _is_cached(call: Call, cache: Path) -> bool:
-    """Whether the hub's cache has a checkpoint or a data set at the call's revision; tables are not kept there."""
+    """Whether the hub's cache has a checkpoint or a data set at the call's revision; all else is not kept there."""
     from huggingface_hub.file_download import repo_folder_name
 
-    if call.stage is stages.BENCHMARKS:
+    if call.stage not in (stages.MODEL, stages.DATA):
         return False
     kind = "model" if call.stage is stages.MODEL else "dataset"
     folder = cache / repo_folder_name(repo_id=call.params.repo, repo_type=kind)
