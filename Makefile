@@ -21,7 +21,7 @@ help:  ## this list
 setup:  ## install everything into .venv, versions from constraints.txt; DEVICE=cuda for GPUs
 	@PYTHON="$(PYTHON)" DEVICE="$(DEVICE)" TORCH_INDEX="$(TORCH_INDEX)" .ci/setup
 
-reproduce: setup  ## train the world, fill every table: results/<profile>; PROFILE=lab|smoke|paper ARGS="seeds=[0]"
+reproduce: setup  ## train the world, fill every table: results/<profile>; PROFILE=lab|smoke|paper|published ARGS="seeds=[0]"
 	$(BIN)/drift reproduce profile=$(PROFILE) $(ARGS)
 
 plan: setup  ## what reproduce would run and what the store holds; runs nothing

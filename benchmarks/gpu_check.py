@@ -2,9 +2,9 @@
 
 A random Qwen2.5-VL as large as fits is trained for a few steps, by plain SFT and with the injection, under ZeRO-2 and
 3, and under ZeRO-2 also in the release's way (a hook per parameter with the whole Delta); the trained checkpoint is
-opened again and asked, by vLLM too where that is set up; TIES and TSV-Merge run on the device and are compared with the
-CPU. Each part is a process of its own, so that its peak of memory is its own. Any fault ends it with status 1 and stands
-in the JSON. On the CPU (--device cpu) all of it runs on a tiny model, to show that the check itself works.
+opened again and asked, by vLLM too where that is set up; TIES and TSV-Merge run on the device and are compared with
+the CPU. Each part is a process of its own, so that its peak of memory is its own. Any fault ends it with status 1 and
+stands in the JSON. On the CPU (--device cpu) all of it runs on a tiny model, to show that the check itself works.
 
     python benchmarks/gpu_check.py --out gpu-check.json
 """

@@ -151,7 +151,7 @@ def write_benchmarks(folder: Path, names: Sequence[str], items: int, real: Path 
 
 def _on_both_sides(split: Split, items: int) -> set[str]:
     """The items of one question to choose on, and of as many to report on as hold the items."""
-    chosen_on, reported = set(min(split.validation, key=len)), set[str]()
+    chosen_on, reported = set(sorted(split.validation, key=len)[0]), set[str]()
     for question in sorted(split.test, key=len):
         if len(reported) < items:
             reported |= set(question)

@@ -87,8 +87,8 @@ def checked(name: str, rest: list[str]) -> None:
     elif name == "sweep":
         composed([word for word in rest if not word.startswith(("out=", "seeds="))])
         sweep.read(rest)
-    elif name in ("calibrate", "gc", "export"):
-        own = ("gpu=", "out=", "answers=", "--delete")
+    elif name in ("calibrate", "gc", "export", "verify"):
+        own = ("gpu=", "out=", "answers=", "--delete", "--results")
         compose.load_fitting([], [word for word in rest if not word.startswith(own)])
     elif command.keys:
         parsed = words.parse(rest, cli._load(command.keys))
