@@ -27,11 +27,12 @@ from pipelines import compose, plan, preflight, revisions, stages, tables
 from pipelines import job as jobs
 from pipelines.errors import RehearsalError
 from pipelines.layout import CHECKPOINT
+from pipelines.outcome import Outcome
 from pipelines.overrides import parse
 from pipelines.rehearsal import checks, hub, marks
 from pipelines.rehearsal.facts import FOLDER, facts
 from pipelines.rehearsal.rows import chosen, fitting, makers
-from pipelines.scheduler import Outcome, resolve
+from pipelines.scheduler import resolve
 from pipelines.schema import Config
 from pipelines.session import guarded, rooted, runtime, scheduler
 from pipelines.stage import Call, Runtime, ordered

@@ -80,14 +80,14 @@ class Run:
         return sum(1 for stage in LONG for _ in self.store.glob(f"{stage}/*/manifest.json"))
 
     def workers(self) -> list[int]:
-        """The processes that make such artifacts now, by their leases."""
+        """The processes that make artifacts now, by their leases; of a cluster's those in its jobs."""
         found = []
         for path in self.store.glob(".partial/*.lease"):
             try:
                 pid = json.loads(path.read_text())["pid"]
             except (FileNotFoundError, ValueError):
                 continue  # it ended meanwhile
-            if psutil.pid_exists(pid) and path.name.startswith(LONG):
+            if psutil.pid_exists(pid) and path.name.startswith(self.engine.stages):
                 found.append(pid)
         return found
 
