@@ -237,7 +237,7 @@ class Launcher:
     offline: bool
     options: Mapping[str, str | int | float | bool]
     nodes: Count = 1
-    short_seconds: Annotated[float, Field(ge=0)] = 0.0
+    short_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
     @property
     def ranks(self) -> int:
