@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from evaluation.benchmarks import Benchmark
     from evaluation.data.predictions import Prediction
     from evaluation.judging.http import HttpJudge
+    from evaluation.judging.stream import Streamed
     from evaluation.judging.verdicts import Verdict
-    from evaluation.stream import Streamed
 
 log = logging.getLogger(__name__)
 PARTIAL = 3
@@ -99,7 +99,7 @@ def run(command: Command) -> Scored:
     from evaluation.benchmarks import BENCHMARKS, get_benchmark
     from evaluation.data.checks import check_table, check_target
     from evaluation.data.predictions import Waiting, iter_predictions
-    from evaluation.stream import score_file
+    from evaluation.judging.stream import score_file
 
     judge, row, source = _judge(command), get_benchmark(command.benchmark), command.predictions
     row.pinned(command.mode)  # a mode without a protocol is refused before anything is read
@@ -110,7 +110,8 @@ def run(command: Command) -> Scored:
         _Draft(command.verdicts) as draft,
     ):
         found = score_file(
-            row,
+            row.name,
+            get_benchmark,
             command.data,
             waiting,
             draft.write,

@@ -50,7 +50,8 @@ def _turn(call: Call) -> int:
 
 
 def _trained(call: Call) -> Call | None:
-    made = call.inputs["responses"].inputs.get("model")  # published answers have none
+    """The training behind a score; published answers have none."""
+    made = call.inputs["responses"].inputs.get("model")
     return made if made is not None and made.stage.name == "train" else None
 
 

@@ -164,17 +164,17 @@ def _line(file: File, layers: Sequence[str]) -> list[str]:
 
 def _by_benchmark(files: Sequence[File]) -> pandas.DataFrame:
     """Agreement over all files of a benchmark, and in the file where it is lowest."""
-    lines = []
+    lines, layers = [], [layer for layer in LAYERS if all(layer in file.layers for file in files)]
     for column in dict.fromkeys(file.column for file in files):
         mine = [file for file in files if file.column == column]
         items = [len(file.right[PUBLISHED]) for file in mine]
         line = [column, str(len(mine)), str(sum(items))]
-        for layer in LAYERS[:2]:
+        for layer in layers:
             shares = [file.agreement(layer) for file in mine]
             mean = sum(share * n for share, n in zip(shares, items, strict=True)) / sum(items)
             line.append(f"{100 * mean:.2f} (lowest {100 * min(shares):.2f})")
         lines.append(line)
-    return pandas.DataFrame(lines, columns=["benchmark", "files", "answers", *(f"{x} agrees" for x in LAYERS[:2])])
+    return pandas.DataFrame(lines, columns=["benchmark", "files", "answers", *(f"{layer} agrees" for layer in layers)])
 
 
 def _by_judge(evidence: Evidence) -> pandas.DataFrame:

@@ -8,12 +8,12 @@ from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from drift.errors import DataError
 from drift.processes import die_with_parent
-from evaluation.benchmarks import Benchmark, get_benchmark
 from evaluation.data.checks import GoldCheck
 from evaluation.data.predictions import Waiting
 from evaluation.data.tsv import Item, iter_items
@@ -22,6 +22,12 @@ from evaluation.judging.judge import Judge
 from evaluation.judging.scoring import ask_judge, score_by_rules
 from evaluation.judging.summary import Score, Tally
 from evaluation.judging.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from evaluation.benchmarks import Benchmark
+
+Find = Callable[[str], "Benchmark"]
+"""A benchmark by its name: `evaluation.benchmarks.get_benchmark`, as other processes import it."""
 
 _BATCH = 256
 
@@ -51,7 +57,8 @@ class Streamed:
 
 
 def score_file(
-    benchmark: Benchmark,
+    name: str,
+    find: Find,
     data: Path,
     waiting: Waiting,
     write: Callable[[Sequence[Verdict]], None],
@@ -64,14 +71,16 @@ def score_file(
     """Scores the items of the table `data`, in its order, by the responses that wait for them.
 
     Args:
+        name, find: the benchmark, and who knows it by that name.
         write: takes the verdicts, a batch at a time.
         processes: that apply the rules; a judge is asked by this one.
         allow_missing: an item without a response is wrong, and no error.
     Raises:
         DataError: as `iter_items`; items without a response; predictions made for other gold answers.
     """
+    benchmark = find(name)
     tally, parts, pairs = Tally(benchmark), Breakdown(benchmark.facets), _Pairs(data, waiting, allow_missing)
-    scored = _by_rules(benchmark, mode, pairs.batches(iter_items(data, benchmark)), processes)
+    scored = _by_rules(partial(_decide, find, name, mode), pairs.batches(iter_items(data, benchmark)), processes)
     with tqdm(total=benchmark.rows or waiting.count, unit="item", desc=benchmark.name, disable=None) as bar:
         for asked in scored:
             verdicts = asked.verdicts
@@ -123,9 +132,8 @@ class _Pairs:
         self.golds.finish(self._data, waiting.path)
 
 
-def _by_rules(benchmark: Benchmark, mode: str, batches: Iterator[Asked], processes: int) -> Iterator[Asked]:
+def _by_rules(decide: Callable[[Asked], Asked], batches: Iterator[Asked], processes: int) -> Iterator[Asked]:
     """The batches with the rules' verdicts, in their order; a few are under way at a time."""
-    decide = partial(_decide, benchmark.name, mode)
     if processes == 1:
         yield from map(decide, batches)
         return
@@ -140,5 +148,5 @@ def _by_rules(benchmark: Benchmark, mode: str, batches: Iterator[Asked], process
             yield under_way.popleft().result()
 
 
-def _decide(name: str, mode: str, asked: Asked) -> Asked:
-    return Asked(asked.items, asked.responses, score_by_rules(get_benchmark(name), asked.items, asked.responses, mode))
+def _decide(find: Find, name: str, mode: str, asked: Asked) -> Asked:
+    return Asked(asked.items, asked.responses, score_by_rules(find(name), asked.items, asked.responses, mode))
