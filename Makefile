@@ -12,7 +12,7 @@ ARGS ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup reproduce plan table export timeline test test-slow faults check format bench bench-injection bench-merge bench-score bench-costs \
+.PHONY: help setup reproduce plan table export timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs \
 	rehearse gpu-check setup-mergekit setup-clusters setup-vllm setup-vlmevalkit clean
 
 help:  ## this list
@@ -50,6 +50,12 @@ test-slow: setup  ## the rest of the numerical matrix, minutes each
 
 faults: setup-clusters  ## kills a smoke reproduction again and again: FOLDER=... ARGS="--engine slurm --kills 10"
 	.venv-clusters/bin/python tests/faults/campaign.py $(or $(FOLDER),artifacts/faults) $(ARGS)
+
+fuzz: setup  ## hostile files, 100,000 a reader; the tests have a hundred
+	FUZZ=$(or $(FUZZ),100000) $(BIN)/python -m pytest tests/security/test_hostile.py --timeout=0 $(ARGS)
+
+mutation: setup  ## plants small faults in a copy of the tree and reports which the tests notice; ARGS="drift/scaling"
+	$(BIN)/python tests/mutation/run.py $(ARGS)
 
 check: setup  ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .

@@ -2,9 +2,9 @@
 
 A random Qwen2.5-VL as large as fits is trained for a few steps, by plain SFT and with the injection, under ZeRO-2 and
 3, and under ZeRO-2 also in the release's way (a hook per parameter with the whole Delta); the trained checkpoint is
-opened again and asked; TIES and TSV-Merge run on the device and are compared with the CPU. Each part is a process of
-its own, so that its peak of memory is its own. Any fault ends it with status 1 and stands in the JSON. On the CPU
-(--device cpu) all of it runs on a tiny model, to show that the check itself works.
+opened again and asked, by vLLM too where that is set up; TIES and TSV-Merge run on the device and are compared with
+the CPU. Each part is a process of its own, so that its peak of memory is its own. Any fault ends it with status 1 and
+stands in the JSON. On the CPU (--device cpu) all of it runs on a tiny model, to show that the check itself works.
 
     python benchmarks/gpu_check.py --out gpu-check.json
 """
@@ -34,8 +34,9 @@ from drift.merging.config import get_method, resolve_hyperparameters
 from drift.merging.methods import merge_tensors
 from drift.sources import open_source
 from drift.training.config import InjectionConfig, TrainingConfig, TrainingJob
-from evaluation.engines.base import GenerationSettings, Request
-from evaluation.engines.config import TransformersConfig, load_engine
+from evaluation.engines.base import EngineError, GenerationSettings, Request
+from evaluation.engines.config import TransformersConfig, VLLMConfig, load_engine
+from evaluation.engines.vllm import executable
 from pipelines.rehearsal import hub
 from pipelines.rehearsal.cut import cut
 from pipelines.rehearsal.facts import facts
@@ -128,6 +129,31 @@ def generate(folder: Path, device: str) -> dict[str, Any]:
     return {"answers": len(said), "tokens_per_s": sum(answer.tokens or 0 for answer in said) / seconds}
 
 
+def agree(folder: Path, device: str) -> dict[str, Any]:
+    """vLLM's answers from the trained checkpoint, beside transformers': how many there are, and how many are equal.
+
+    Random weights make near ties of every token, so that only the number of answers is a fault.
+    """
+    settings = GenerationSettings(max_new_tokens=16, batch_size=8)
+    asked = [Request(str(n), f"Which number is in picture {n}?", (hub.strip(str(n)),)) for n in range(8)]
+    said = []
+    for config in (
+        VLLMConfig("vllm", settings, "bfloat16", memory_share=0.6, max_model_len=4096),
+        TransformersConfig("transformers", settings, "bfloat16", "pil", device),
+    ):
+        with load_engine(config, folder / "drift-2").opened(folder) as engine:
+            said.append({answer.index: answer.text for answer in engine.generate(asked, settings)})
+    return {"answers": len(said[0]), "equal": sum(said[0][index] == text for index, text in said[1].items())}
+
+
+def has_vllm() -> bool:
+    """Whether `make setup-vllm` was run."""
+    try:
+        return bool(executable(VLLMConfig.command))
+    except EngineError:
+        return False
+
+
 def merge(folder: Path, device: str) -> dict[str, Any]:
     """Each merge of one layer on the device: bytes of the MLLM a second, and how far the CPU's result is from it."""
     sides = {name: open_source(folder / name) for name in ("mllm", "expert")}
@@ -173,6 +199,8 @@ def check(arguments: argparse.Namespace) -> dict[str, Any]:
         found = {f"{way} zero{stage}": part(arguments, folder, "train", way, str(stage)) for way, stage in WAYS}
         found["generate"] = part(arguments, folder, "generate")
         found["merge"] = part(arguments, folder, "merge")
+        if is_cuda and has_vllm():
+            found["vllm"] = part(arguments, folder, "agree")
         checkpoint = Checkpoint(folder / "mllm")
         parameters = sum(checkpoint.spec(name).numel for name in checkpoint.names)
     faults = faults_of(found, arguments.steps)
@@ -197,8 +225,9 @@ def faults_of(found: Mapping[str, Mapping[str, Any]], steps: int) -> list[str]:
             faults.append(f"{name}: loss {row['loss']} after {row['steps']} steps of {steps}")
         if name.startswith("drift") and "loss" in row and not 0 < row["covered"] == row["expected"]:
             faults.append(f"{name}: the prior covers {row['covered']} of {row['expected']} parameters")
-    if "fault" not in found["generate"] and found["generate"]["answers"] != 8:
-        faults.append(f"generate: {found['generate']['answers']} answers of 8")
+    for name in ("generate", "vllm"):
+        if found.get(name, {}).get("answers", 8) != 8:
+            faults.append(f"{name}: {found[name]['answers']} answers of 8")
     for word, row in found["merge"].items() if "fault" not in found["merge"] else ():
         if row["gap"] > CLOSE:
             faults.append(f"merge: {word} on the device differs from the CPU by {row['gap']:.1e} of the largest entry")
@@ -234,7 +263,7 @@ def main() -> int:
         if name == "train":
             found = train(arguments.folder, rest[0], int(rest[1]))
         else:
-            found = {"generate": generate, "merge": merge}[name](arguments.folder, arguments.device)
+            found = {"generate": generate, "merge": merge, "agree": agree}[name](arguments.folder, arguments.device)
         print(json.dumps(found))
         return 0
     if arguments.device != "cpu" and not torch.cuda.is_available():

@@ -21,4 +21,4 @@ def open_rgb(source: Path | BytesIO) -> Image.Image:
         with Image.open(source) as image:
             return image.convert("RGB")
     except UNREADABLE as error:
-        raise DataError(f"no readable image ({error})") from error
+        raise DataError(f"is no readable image ({error})") from error

@@ -4,11 +4,12 @@ The same order, the same slots and the same retention as the run's (`pipelines.o
 clock that jumps. It knows no cluster's queue, no failure and no second run on the machine.
 """
 
+import bisect
 import heapq
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from pipelines.order import ranks
+from pipelines.order import Rank, ranks
 from pipelines.retention import Keep, Retention, live_weights
 from pipelines.stage import Call, Needs
 
@@ -45,11 +46,18 @@ def forecast(
 
 
 def downloads(calls: Sequence[Call]) -> list[Call]:
-    """The calls that fetch something from the hub, each repository and each set of tables once."""
-    fetched = [call for call in calls if call.needs.downloaded]
-    return list({getattr(call.params, "repo", "") or call.params.names: call for call in reversed(fetched)}.values())[
-        ::-1
-    ]
+    """The calls that fetch something from outside, each source once."""
+    found: dict[str, Call] = {}
+    for call in calls:
+        if call.needs.downloaded:
+            found.setdefault(origin_of(call), call)
+    return list(found.values())
+
+
+def origin_of(call: Call) -> str:
+    """What a call that fetches fetches: a repository, or the benchmarks' tables."""
+    params = call.params
+    return getattr(params, "repo", "") or getattr(params, "repository", "") or ", ".join(params.names)
 
 
 class _Play:
@@ -59,8 +67,13 @@ class _Play:
         self.machine, self.needs, self.done = machine, needs, set(held)
         self.ranks = ranks(calls, lambda call: needs[call.key].seconds)
         self.retention = Retention(keep, live_weights(machine.width), calls)
-        self.waiting = [call for call in calls if call.key not in self.done]
-        self.waiting.sort(key=lambda call: self.ranks[call.key])
+        self.todo = [call for call in calls if call.key not in self.done]
+        self.lacking = {call.key: {source.key for source in call.sources} - self.done for call in self.todo}
+        self.users: dict[str, list[Call]] = {}
+        for call in self.todo:
+            for key in self.lacking[call.key]:
+                self.users.setdefault(key, []).append(call)
+        self.ready = sorted((call for call in self.todo if not self.lacking[call.key]), key=self._rank)
         self.running: list[tuple[float, str, Call]] = []
         self.now = self.kept = self.passing = self.peak = 0.0
         self.gpus = machine.gpus
@@ -68,9 +81,11 @@ class _Play:
             if call.key in self.done:
                 self.retention.finished(call)
 
+    def _rank(self, call: Call) -> Rank:
+        return self.ranks[call.key]
+
     def run(self) -> Forecast:
-        todo = list(self.waiting)
-        needs = [self.needs[call.key] for call in todo]
+        needs = [self.needs[call.key] for call in self.todo]
         self._start()
         while self.running:
             self.now, _, call = heapq.heappop(self.running)
@@ -81,7 +96,7 @@ class _Play:
             sum(each.nodes * each.gpus * each.seconds for each in needs),
             self.kept,
             self.peak,
-            sum(self.needs[call.key].downloaded for call in downloads(todo)),
+            sum(self.needs[call.key].downloaded for call in downloads(self.todo)),
             sum(each.dollars for each in needs),
         )
 
@@ -93,18 +108,18 @@ class _Play:
     def _begin_ready(self, spares: bool) -> None:
         """As the scheduler does; `spares` holds back what has no room for its weights yet."""
         crowded = False
-        for call in list(self.waiting):
-            if any(source.key not in self.done for source in call.sources):
-                continue
+        for call in list(self.ready):
+            if len(self.running) >= self.machine.width:
+                return
             needs = self.needs[call.key]
             gpus = min(needs.gpus, self.machine.gpus)
-            if len(self.running) >= self.machine.width or gpus > self.gpus or (crowded and gpus):
+            if gpus > self.gpus or (crowded and gpus):
                 crowded = crowded or gpus > 0
             elif not spares or self.retention.may_begin(call):
                 self._begin(call, needs, gpus)
 
     def _begin(self, call: Call, needs: Needs, gpus: int) -> None:
-        self.waiting.remove(call)
+        self.ready.remove(call)
         self.retention.begun(call)
         self.gpus -= gpus
         self.kept += needs.kept
@@ -114,7 +129,10 @@ class _Play:
 
     def _end(self, call: Call) -> None:
         needs = self.needs[call.key]
-        self.done.add(call.key)
+        for user in self.users.get(call.key, ()):
+            self.lacking[user.key].discard(call.key)
+            if not self.lacking[user.key]:
+                bisect.insort(self.ready, user, key=self._rank)
         self.gpus += min(needs.gpus, self.machine.gpus)
         self.passing -= needs.passing
         self.kept -= sum(self.needs[key].kept for key in self.retention.finished(call))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipelines import rates
-from pipelines.forecast import Forecast, Machine, downloads, forecast
+from pipelines.forecast import Forecast, Machine, downloads, forecast, origin_of
 from pipelines.held import State, states
 from pipelines.schema import Config
 from pipelines.session import rooted
@@ -103,10 +103,10 @@ def _downloads(calls: Sequence[Call], needs: Callable[[Call], Needs]) -> Iterato
     yield "downloads, into the hub's cache (HF_HOME, beside the store unless it is set):"
     for call in calls:
         size = gigabytes(needs(call).downloaded)
-        if call.stage.name == "benchmarks":
-            yield f"  {size:>8}  {', '.join(call.params.names)} (each under its own licence)"
+        repo = origin_of(call)
+        if call.stage.name not in ("model", "data"):
+            yield f"  {size:>8}  {repo} (each under its own licence)"
             continue
-        repo = call.params.repo
         licence, gated = terms(repo)
         asks = {"no": "", "unknown": "", "contact": ", asks for contact details", "request": ", access on request"}
         gate = f"{asks[gated]}: {_HUB}/{repo}" if asks[gated] else ""

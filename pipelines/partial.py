@@ -8,8 +8,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from pipelines import stages
+from pipelines.outcome import Outcome
 from pipelines.report.spec import Cell, Table
-from pipelines.scheduler import Outcome
 from pipelines.stage import Call, ordered
 from pipelines.stages import Failed, PartialParams
 

@@ -22,7 +22,7 @@ from pipelines import stages
 from pipelines.errors import ConfigError
 from pipelines.fingerprint import fingerprint
 from pipelines.lab.config import WorldConfig
-from pipelines.schema import Config, Method, PublishedFile, VLMEvalKit
+from pipelines.schema import Config, Gate, Method, PublishedFile, Suite, VLMEvalKit
 from pipelines.stage import Bind, Call
 
 _CHOICES: dict[str, Call] = {}
@@ -200,15 +200,24 @@ def train(config: Config) -> Call:
 def gates(config: Config) -> tuple[Call, ...]:
     """What must hold before anything is built on the pair's MLLM: that it scores as published, where that is known.
 
-    It is the MLLM's own row on the main suite, whatever suite this config is tested on, so that it is run once.
+    It is the MLLM's own row on the config's suite, or on the main one where nothing is published of that, over every
+    item, as the paper's.
     """
-    gate, suite = config.gate, replace(config.validation, split="test")
-    published = {name: gate.published[name] for name in gate.published if name.partition("_")[0] in suite.benchmarks}
-    if config.pair.source != "hub" or gate.mode == "none" or not published:
+    gate, suites = config.gate, (config.suite, config.validation)
+    suite = next((each for each in suites if _columns(gate, each)), None)
+    if config.pair.source != "hub" or gate.mode == "none" or suite is None:
         return ()
-    scores = score(replace(config, method=_BASELINE, suite=suite))
-    params = stages.GateParams(published, gate.points, gate.mode)
-    return (Call(stages.GATE, params, {"scores": scores}, label=f"{config.pair.mllm.repo} as published"),)
+    scores = score_of_all(replace(config, method=_BASELINE, suite=replace(suite, split="test")))
+    params = stages.GateParams(_columns(gate, suite), gate.points, gate.mode)
+    label = f"{config.pair.mllm.repo} as published on {suite.name}"
+    return (Call(stages.GATE, params, {"scores": scores}, label=label),) if scores else ()
+
+
+def _columns(gate: Gate, suite: Suite) -> dict[str, tuple[float, ...]]:
+    """What is published of a suite's benchmarks; nothing is of a lab's stand-ins."""
+    if suite.source == "lab":
+        return {}
+    return {name: gate.published[name] for name in gate.published if name.partition("_")[0] in suite.benchmarks}
 
 
 def alpha_choice(config: Config) -> Call | float:
@@ -292,7 +301,7 @@ def agreement(config: Config, engine: VLLMConfig) -> Call:
     """The gate before vLLM answers for a pair: one for all its checkpoints and seeds, on the untouched MLLM."""
     settings = replace(engine.settings, temperature=0.0)
     reference = TransformersConfig("transformers", settings, engine.dtype, config.image_backend)
-    asked = replace(config, seed=config.seeds[0])
+    asked = replace(config, seed=config.seeds[0], suite=(_of_all(config) or config).suite)
     params = stages.AgreementParams(
         tuple(config.suite.benchmarks.values()),
         config.suite.variant,
@@ -359,7 +368,8 @@ def score_by_rules(config: Config) -> Call | None:
     if config.judge.name == "rules":
         return None
     judged = _score(config)
-    return replace(judged, params=replace(judged.params, judge=RulesJudge("rules", config.judge.mode)))
+    inputs = {name: call for name, call in judged.inputs.items() if name != "judged"}
+    return replace(judged, params=replace(judged.params, judge=RulesJudge("rules", config.judge.mode)), inputs=inputs)
 
 
 def published_score(config: Config) -> Call:

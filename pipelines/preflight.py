@@ -73,7 +73,7 @@ def is_asked(calls: Iterable[Call]) -> bool:
 def _gpu_faults(calls: Sequence[Call]) -> list[str]:
     """Trainings with more processes than there are CUDA devices, and engines with more shards."""
     remedies = {
-        (stages.TRAIN,): "launcher.processes=N trains on N, which is another training",
+        (stages.TRAIN,): "launcher.gpus=N trains the same global batch on N",
         _ANSWERING: "engine=openai has a server answer, engine=transformers engine.device=cpu the CPU, for weeks",
     }
     faults = []
@@ -202,7 +202,7 @@ def _wants_torchvision(call: Call) -> bool:
 def _gpus(call: Call) -> int:
     if not _is_published(call):
         return 0
-    return int(call.params.processes) if call.stage is stages.TRAIN else _engine_gpus(call.params.engine)
+    return call.needs.gpus if call.stage is stages.TRAIN else _engine_gpus(call.params.engine)
 
 
 def _engine_gpus(engine: EngineConfig) -> int:
@@ -240,10 +240,10 @@ def _torchvision_fault() -> str:
 
 
 def _is_cached(call: Call, cache: Path) -> bool:
-    """Whether the hub's cache has a checkpoint or a data set at the call's revision; tables are not kept there."""
+    """Whether the hub's cache has a checkpoint or a data set at the call's revision; all else is not kept there."""
     from huggingface_hub.file_download import repo_folder_name
 
-    if call.stage is stages.BENCHMARKS:
+    if call.stage not in (stages.MODEL, stages.DATA):
         return False
     kind = "model" if call.stage is stages.MODEL else "dataset"
     folder = cache / repo_folder_name(repo_id=call.params.repo, repo_type=kind)

@@ -1,8 +1,8 @@
 """What a machine does in a second: the constants that turn a call's work into time, and how they are measured.
 
 Seconds are linear in the work: a start, and a time for each step, each floating point operation and each byte. Built-in
-constants are guesses of this project's (a 2-core CPU, one 80 GB GPU); `drift calibrate` fits them to what a store's
-artifacts took, and reads what a GPU check has measured.
+constants are of the 2-core CPU that the lab was made on, and guesses for an 80 GB GPU; `drift calibrate` fits them to
+what a store's artifacts took, and reads what a GPU check has measured.
 """
 
 import json
@@ -70,7 +70,7 @@ _HASHING = 6e-10  # sha256 and a read from the page cache, a core: what inputs a
 _DOWNLOAD = 1e-8  # 100 MB/s
 STANDARD = Rates(
     {
-        "model/cpu": Rate(start=1.0, step=0.02, flop=2e-11, byte=_DOWNLOAD),
+        "model/cpu": Rate(start=0.3, step=0.03, flop=5e-12, byte=_DOWNLOAD),
         "data/cpu": Rate(start=0.1, byte=_DOWNLOAD),
         "benchmarks/cpu": Rate(start=0.1, byte=_DOWNLOAD),
         "prior/cpu": Rate(start=0.01, byte=_HASHING),
@@ -78,9 +78,9 @@ STANDARD = Rates(
         "merge/cpu": Rate(start=0.02, flop=2e-11, byte=_HASHING),
         "train/cpu": Rate(start=0.3, step=0.02, flop=1e-11, byte=1e-10),
         "train/gpu": Rate(start=120.0, step=0.5, flop=1 / 1.5e14, byte=_HASHING),
-        "generate/cpu": Rate(start=0.1, step=0.01, flop=2e-11, byte=1e-10),
+        "generate/cpu": Rate(start=0.05, step=0.0025, flop=2e-11, byte=1e-10),
         "generate/gpu": Rate(start=60.0, step=0.028, flop=5e-15, byte=5e-13),
-        "score/cpu": Rate(step=0.2),
+        "score/cpu": Rate(step=0.01),
     }
 )
 
@@ -170,15 +170,15 @@ def read_gpu_check(path: Path) -> GpuCheck:
 
 
 def with_gpu_check(rates: Rates, check: GpuCheck) -> Rates:
-    """The rates with a GPU's as the check found them; a step and its bytes are in its tokens a second."""
-    trained = Rate(
-        rates.rates["train/gpu"].start, flop=1 / (check.train_tokens_per_s * _FLOPS_PER_PARAMETER * check.parameters)
-    )
-    decoded = rates.rates["generate/gpu"]
-    decoded = Rate(decoded.start, _CHECKED_BATCH / check.generate_tokens_per_s, decoded.flop)
-    merged = rates.rates["merge/cpu"]
-    merged = Rate(merged.start, merged.step, merged.flop, 1 / check.merge_bytes_per_s)
-    return Rates({**rates.rates, "train/gpu": trained, "generate/gpu": decoded, "merge/cpu": merged}, rates.measured)
+    """The rates with a GPU's as the check found them; a step and its bytes are in its tokens a second.
+
+    Its merge rate prices nothing: a plan's merges run on the CPU.
+    """
+    flop = 1 / (check.train_tokens_per_s * _FLOPS_PER_PARAMETER * check.parameters)
+    trained = Rate(rates.rates["train/gpu"].start, flop=flop)
+    before = rates.rates["generate/gpu"]
+    decoded = Rate(before.start, _CHECKED_BATCH / check.generate_tokens_per_s, before.flop)
+    return Rates({**rates.rates, "train/gpu": trained, "generate/gpu": decoded}, rates.measured)
 
 
 _RATES = TypeAdapter(Rates)

@@ -23,12 +23,13 @@ from typing import Any
 from drift.errors import closest
 from pipelines import compose, effects, preflight, tables
 from pipelines.errors import ConfigError
+from pipelines.outcome import Outcome
 from pipelines.outline import show
 from pipelines.partial import SUFFIX, salvaged
 from pipelines.plan import targets
 from pipelines.report.publish import publish
 from pipelines.report.spec import Table
-from pipelines.scheduler import Outcome, Scheduler
+from pipelines.scheduler import Scheduler
 from pipelines.schema import Native
 from pipelines.session import guarded, rooted, scheduler
 from pipelines.stage import Call

@@ -161,15 +161,13 @@ def training(call: Call, rates: Rates = STANDARD) -> Needs:
 
 
 def _training_memory(call: Call) -> float:
-    """Bytes on each GPU: weights, fp32 gradients, optimizer, each whole or a share by the ZeRO stage, and Delta."""
-    schedule, injection, share, weights = call.params.training, call.params.injection, call.params.processes, size(call)
+    """Bytes on each GPU: weights, fp32 gradients, optimizer, each whole or a share by the ZeRO stage, Delta too."""
+    schedule, share, weights = call.params.training, call.params.processes, size(call)
     trained = weights.parameters if schedule.train_vision else weights.parameters - weights.other
     stage = schedule.zero_stage
     optimizer = 0 if schedule.offload == "cpu" else _OPTIMIZER_BYTES * trained / (share if stage >= 1 else 1)
     gradients = 4.0 * trained / (share if stage >= 2 else 1)
-    delta = 0.0 if injection.scale == "none" else delta_bytes(call.inputs["prior"])
-    if injection.semantics == "step":
-        delta /= share
+    delta = delta_bytes(call.inputs["prior"]) / (share if stage >= 1 else 1)
     return 2.0 * weights.parameters / (share if stage >= 3 else 1) + gradients + optimizer + delta
 
 

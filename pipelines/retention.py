@@ -17,7 +17,7 @@ from pipelines.store import Artifact
 log = logging.getLogger(__name__)
 Keep = Literal["all", "weights", "scores"]
 _EVICTED: Mapping[Keep, tuple[str, ...]] = {"all": (), "weights": ("prior",), "scores": ("prior", "merge", "train")}
-_READ_NO_WEIGHTS = ("report", "score", "choose", "gate")
+_READ_NO_WEIGHTS = ("report", "partial", "score", "judge", "choose", "gate")
 _LIVE_PRIORS, _MOST_LIVE = 2, 8
 
 

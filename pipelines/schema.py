@@ -25,6 +25,7 @@ Source = Literal["lab", "hub", "folder"]
 Seed = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Alpha = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
 
@@ -197,8 +198,8 @@ class Gate:
     """
 
     mode: Literal["stop", "warn", "none"]
-    points: Annotated[float, Field(ge=0)]
-    published: Mapping[str, tuple[float, ...]] = Field(default_factory=dict)
+    points: Percent
+    published: Mapping[str, tuple[Percent, ...]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -223,7 +224,8 @@ class Launcher:
     `engine` places stages: on this machine, by SLURM or by Ray. `kind` starts a training of several `processes`, which
     divide its global batch and are spread evenly over `nodes`; `auto` is one a GPU of these nodes, one where a node has
     none. `workers` stages run at a time, each with `threads` compute threads and GPUs of its own out of a node's
-    `gpus`; 0 of them leaves the GPUs to the stages, which then all see the same. `options` are the engine's own.
+    `gpus`; 0 of them leaves the GPUs to the stages, which then all see the same. `options` are a cluster's own;
+    what takes less than `short_seconds` and no GPU stays on this machine, since nobody queues a tenth of a second.
     """
 
     engine: Literal["local", "slurm", "ray"]
@@ -235,6 +237,7 @@ class Launcher:
     offline: bool
     options: Mapping[str, str | int | float | bool]
     nodes: Count = 1
+    short_seconds: Annotated[float, Field(ge=0)] = 0.0
 
     @property
     def ranks(self) -> int:

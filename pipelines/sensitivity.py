@@ -28,8 +28,8 @@ from drift.files import read_jsonl, write_whole
 from evaluation.data.markdown import markdown
 from pipelines import compose, plan, revisions
 from pipelines.errors import ConfigError
+from pipelines.outcome import Outcome
 from pipelines.overrides import check_names, parse
-from pipelines.scheduler import Outcome
 from pipelines.schema import Config
 from pipelines.scored import read_scores
 from pipelines.session import guarded, rooted, scheduler

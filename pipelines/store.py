@@ -80,11 +80,6 @@ class Artifact:
         """The hash of what it holds, by which those that are made from it are linked to it."""
         return content(self.manifest)
 
-    @property
-    def contents(self) -> frozenset[str]:
-        """What links may say of it: its content, and that of what it was made again in the place of (`replaces`)."""
-        return frozenset((self.content, *self.manifest.get("replaces", ())))
-
 
 class Store:
     """The artifacts below one folder.
@@ -149,7 +144,7 @@ class Store:
             _check_all(artifact)
         made_from = artifact.manifest.get(LINKS) or (known.links if known else _links(inputs))
         for name in inputs:
-            if made_from.get(name) not in inputs[name].contents:
+            if made_from.get(name) != inputs[name].content:
                 raise DamageError(f"{artifact.path} was made from another {name} than is in the store now")
         now = Record(seal_of(artifact.manifest), made_from, integrity.marks_of(found))
         if now != known:
@@ -249,7 +244,7 @@ class Store:
     def _evicted(self, path: Path) -> frozenset[str]:
         try:
             return frozenset(json.loads(self._eviction(path).read_text()))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # without the list its weights are missing, and it is made again
             return frozenset()
 
     def _lease(self, stage: str, fingerprint: str) -> Lease:

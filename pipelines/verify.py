@@ -128,7 +128,7 @@ def _unlinked(store: Store, seen: Seen, made: Mapping[str, Artifact]) -> Iterato
             yield path, f"{path} has a manifest that was changed since; a run sets it aside and makes it again"
         for name, link in (_links(artifact, store.record(path), made) or {}).items():
             source = made.get(artifact.manifest["inputs"][name])
-            if source is not None and link not in source.contents:
+            if source is not None and link != source.content:
                 yield path, f"{path} was made from another {name} than is there; a run sets it aside and makes it again"
 
 

@@ -9,9 +9,11 @@ import os
 import platform
 from pathlib import Path
 
+from drift.processes import die_with_parent
 from pipelines.environment import DEFAULTS, OUTPUT
 
 if OUTPUT in os.environ:  # what DeepSpeed and others print as they are imported is for a log, not for a screen
+    die_with_parent()  # importing, half a minute on a busy machine, it would not see that the scheduler was killed
     output = Path(os.environ[OUTPUT])
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("ab") as log:

@@ -300,7 +300,7 @@ def _open(path: Path, name: str) -> Image.Image:
     try:
         return open_rgb(path)
     except DataError as error:
-        raise DataError(f"{name}: {path}: {error}") from error
+        raise DataError(f"{name}: {path} {error}") from error
 
 
 def _keys(parts: Sequence[Mapping[str, Tensor]]) -> list[str]:

@@ -21,7 +21,7 @@ def publish(out: Path, scratch: Path) -> None:
 
 
 def require_space(job: TrainingJob) -> None:
-    """Enough room for the final model, and for two checkpoints (the new one is whole before the old one goes).
+    """Enough room for the final model, and for two checkpoints: the last, and the one that is being written.
 
     Raises:
         TrainingError: it can't fit.

@@ -24,6 +24,9 @@ _FUNCTIONS: dict[str, Callable[[float], float]] = {name: getattr(math, name) for
     "arccos": math.acos,
     "arctan": math.atan,
     "ln": math.log,
+    "sec": lambda x: 1 / math.cos(x),
+    "csc": lambda x: 1 / math.sin(x),
+    "cot": lambda x: 1 / math.tan(x),
 }
 
 
@@ -220,6 +223,11 @@ class _Parser:
         if name == "log":
             base = self.argument(depth) if self.accept("_") else 10.0
             return math.log(float(self.argument(depth))) / math.log(float(base))
+        if name in _FUNCTIONS and self.accept("^"):
+            exponent = float(self.argument(depth))
+            if not 0 < exponent <= _MAX_FACTORIAL:
+                raise NoValueError  # sin^{-1} is an inverse, no power
+            return float(_FUNCTIONS[name](float(self.argument(depth)))) ** exponent
         if name in _FUNCTIONS:
             return _FUNCTIONS[name](float(self.argument(depth)))
         raise NoValueError

@@ -20,9 +20,16 @@ _WRITTEN_OUT = 6
 # A letter outside a command and outside the name of a function.
 _VARIABLE = re.compile(
     r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])|(?<![\\A-Za-z])[A-Za-z](?=[A-Za-z](?![A-Za-z]))|(?<=[^\\A-Za-z][A-Za-z])[A-Za-z](?![A-Za-z])"
+    r"|[α-ω]"
 )
 _RELATION = re.compile(r"[<>≤≥=∈∪±]|\\(?:in|cup|pm|neq|begin)\b|\\{")
+_SUM = re.compile(r"\\(?:sum|prod)\b")
 _MEMBER, _ORDER = re.compile(r"∈|\\in\b"), re.compile(r"[<>≤≥]")
+_LETTERS = {
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "theta": "θ", "lambda": "λ", "mu": "μ", "phi": "φ",
+    "varphi": "φ", "omega": "ω", "rho": "ρ", "sigma": "σ", "tau": "τ",
+}  # fmt: skip
+_GREEK = re.compile(rf"\\({'|'.join(_LETTERS)})(?![A-Za-z])")
 _POINTS = (1.31, 2.17, 3.73, -1.43, -2.59)
 _BETWEEN_DIGITS = re.compile(r"(?<=[\d/.])\s+(?=\d)")
 
@@ -47,7 +54,9 @@ def same_answer(gold: str, answer: str, *, symbolic: bool = True) -> bool:
         return by_comma
     if same is not None or not symbolic:
         return bool(same)
-    if isinstance(first, Assignment) != isinstance(second, Assignment) and ("=" in left) != ("=" in right):
+    if isinstance(first, Assignment) and isinstance(second, Assignment) and first.name == second.name:
+        left, right = first.text, second.text
+    elif isinstance(first, Assignment) != isinstance(second, Assignment) and ("=" in left) != ("=" in right):
         sides = ((first, left), (second, right))
         left, right = (side.text if isinstance(side, Assignment) else text for side, text in sides)
     return _by_formula(left, right)
@@ -60,12 +69,12 @@ def folded(text: str) -> str:
 
 def agree_at_points(left: str, right: str) -> bool | None:
     """Whether two formulas have the same variables and the same values at fixed points; None where no value is had."""
+    left, right = (_GREEK.sub(lambda found: _LETTERS[found.group(1)], text) for text in (left, right))
     variables = sorted(set(_VARIABLE.findall(left)))
-    if _RELATION.search(left + right):
-        return None
-    if variables != sorted(set(_VARIABLE.findall(right))):
+    is_set = any(_ORDER.search(a) and b[:1] in "([" for a, b in ((left, right), (right, left)))
+    if variables != sorted(set(_VARIABLE.findall(right))) and not is_set:
         return False
-    if not variables:
+    if not variables or _RELATION.search(left + right):
         return None
     compared = 0
     for point in _POINTS:
@@ -180,6 +189,8 @@ def _by_decimal_comma(left: str, right: str) -> bool | None:
 
 
 def _by_formula(left: str, right: str) -> bool:
+    if _SUM.search(left + right):
+        return False  # math-verify takes sums over different ranges for one another
     if max(len(left), len(right)) > MAX_FORMULA or ("=" in left) != ("=" in right):
         return False
     if any(_MEMBER.search(a) and _ORDER.search(b) for a, b in ((left, right), (right, left))):

@@ -216,7 +216,11 @@ def _ratio(text: str) -> Fraction | float | None:
 
 def _last_side(text: str) -> str:
     """What a chain of equalities comes to: its last side before an approximation."""
-    return text.split("≈", 1)[0].rpartition("=")[2].strip() or text
+    chain = text.split("≈", 1)[0]
+    for place in range(len(chain) - 1, -1, -1):
+        if chain[place] == "=" and chain.count("{", place) == chain.count("}", place):
+            return chain[place + 1 :].strip() or text
+    return chain.strip() or text
 
 
 def _clock(text: str) -> Clock | None:

@@ -50,7 +50,7 @@ class Benchmark(Table):
     protocol: Protocol
     protocols: Mapping[str, ScoringProtocol] = field(default_factory=dict)
     headline: str = "accuracy"
-    version: str = "1"
+    version: str = "2"
     aliases: tuple[str, ...] = ()
     options: Callable[[Item], Mapping[str, str]] = lambda item: item.options
     unclipped: tuple[str, ...] = ()

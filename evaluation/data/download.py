@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from drift.errors import DataError
 from drift.files import md5_of
+from evaluation.data.deadline import within
 from evaluation.data.tsv import Table
-from evaluation.deadline import within
 
 log = logging.getLogger(__name__)
 

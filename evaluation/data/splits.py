@@ -7,6 +7,7 @@ kept all the same (`Lock`: ids, no texts), and from then on the list is the spli
 
 import hashlib
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ class Lock:
 
 
 def split_of(items: Sequence[Item], table: Table) -> Split:
-    """The split by the rule.
+    """The split by the rule; of the questions of a table so small that a side got none, the nearest one is there.
 
     Args:
         items: of the whole table, with their pictures.
@@ -107,17 +108,21 @@ def split_of(items: Sequence[Item], table: Table) -> Split:
         raise SplitError(
             f"{table.name}: index {odd!r} holds a space or a comma; expected none in a table that is split"
         )
-    sides: dict[Side, list[tuple[str, ...]]] = {side: [] for side in SIDES}
     names = {item.index: _problem(item) or item.group or item.index for item in items}
-    for question in questions_of(items):
-        sides[side_of(names[question[0]])].append(question)
-    return Split(*(tuple(sides[side]) for side in SIDES))
+    questions = questions_of(items)
+    drawn = [_draw(names[question[0]]) for question in questions]
+    limit = VALIDATION_SHARE
+    if len(questions) > 1:
+        limit = min(max(limit, math.nextafter(min(drawn), 1.0)), max(drawn))
+    sides = [
+        [q for q, draw in zip(questions, drawn, strict=True) if (draw < limit) == first] for first in (True, False)
+    ]
+    return Split(*(tuple(side) for side in sides))
 
 
-def side_of(question: str) -> Side:
-    """A fifth of all questions, by the hash of their names, is for choosing."""
-    drawn = int.from_bytes(hashlib.sha256(f"{RULE}\0{question}".encode()).digest()[:8], "big") / 2**64
-    return "validation" if drawn < VALIDATION_SHARE else "test"
+def _draw(question: str) -> float:
+    """In [0, 1), by the hash of a question's name; a fifth of all questions is for choosing."""
+    return int.from_bytes(hashlib.sha256(f"{RULE}\0{question}".encode()).digest()[:8], "big") / 2**64
 
 
 def questions_of(items: Sequence[Item]) -> list[tuple[str, ...]]:

@@ -20,7 +20,7 @@ from typing import Any
 import httpx2
 import openai
 
-from evaluation.deadline import within
+from evaluation.data.deadline import within
 from evaluation.engines.base import EngineError
 from evaluation.engines.config import Endpoint
 

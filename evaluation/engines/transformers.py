@@ -140,7 +140,7 @@ def _open(data: bytes, index: str) -> Image.Image:
     try:
         return open_rgb(io.BytesIO(data))
     except DataError as error:
-        raise EngineError(f"item {index!r}: its image ({len(data)} bytes) cannot be opened: {error}") from error
+        raise EngineError(f"item {index!r}: its image ({len(data)} bytes) {error}") from error
 
 
 def _pixels(request: Request) -> int:

@@ -46,7 +46,7 @@ def make(launcher: Launcher, runtime: Runtime) -> Executor:
     if launcher.engine == "slurm":
         from pipelines.executors.slurm import Slurm
 
-        return Split(Local(runtime, 2), Slurm(runtime, launcher))
+        return Split(Local(runtime, 2), Slurm(runtime, launcher), launcher.short_seconds)
     from pipelines.executors.ray import Ray
 
-    return Split(Local(runtime, 2), Ray(runtime, launcher))
+    return Split(Local(runtime, 2), Ray(runtime, launcher), launcher.short_seconds)

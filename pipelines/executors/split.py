@@ -6,18 +6,17 @@ from pipelines.executors import Executor
 from pipelines.job import Job
 from pipelines.stage import Needs
 
-SHORT_SECONDS = 10.0
 _LOOK_SECONDS = 0.5
 
 
 class Split:
-    """Two executors as one: jobs of a few seconds without a GPU run in `local`, all others in `remote`."""
+    """Two executors as one: jobs of less than `short` seconds without a GPU run in `local`, all others in `remote`."""
 
-    def __init__(self, local: Executor, remote: Executor) -> None:
-        self.local, self.remote, self.width = local, remote, remote.width
+    def __init__(self, local: Executor, remote: Executor, short: float) -> None:
+        self.local, self.remote, self.short, self.width = local, remote, short, remote.width
 
     def _of(self, needs: Needs) -> Executor:
-        return self.remote if needs.gpus or needs.seconds > SHORT_SECONDS else self.local
+        return self.remote if needs.gpus or needs.seconds >= self.short else self.local
 
     def check(self, needs: Needs) -> None:
         """As the one that the job would run in."""

@@ -9,23 +9,27 @@ import csv
 import hashlib
 import io
 import json
+import random
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import count, islice
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
 
 from evaluation.benchmarks import get_benchmark
-from evaluation.data.tsv import encode_image, write_rows
+from evaluation.data.splits import Split, split_of
+from evaluation.data.tsv import encode_image, load_items, write_rows
 from pipelines.rehearsal.cut import cut
 from pipelines.rehearsal.facts import Facts, facts
 from pipelines.rehearsal.tokenizers import write_tokenizer
 
 _SHARD = "4MB"  # several shards, as a checkpoint of 15 GB has
 _WHOLE = ".whole"
+_CANDIDATES = 48  # of a benchmark's items, so that some are on either side of its split
+_BAR = 14
 
 
 def commit_of(repo: str) -> str:
@@ -113,26 +117,45 @@ def write_data(folder: Path, examples: int, repeats: int = 1) -> None:
 
 
 def strip(text: str) -> bytes:
-    """A picture so long and low that every family sees it in few tokens."""
-    image = Image.new("RGB", (280, 28), "white")
-    ImageDraw.Draw(image).text((4, 8), text, fill="black")
+    """A picture so long and low that every family sees it in few tokens, and like no other text's."""
+    image, drawn = Image.new("RGB", (280, 28), "white"), random.Random(text)
+    canvas = ImageDraw.Draw(image)
+    for left in range(0, image.width, _BAR):
+        canvas.rectangle((left, 0, left + _BAR, image.height), fill=(drawn.randrange(256),) * 3)
+    canvas.text((4, 8), text, fill="white")
     out = io.BytesIO()
     image.save(out, "PNG")
     return out.getvalue()
 
 
 def write_benchmarks(folder: Path, names: Sequence[str], items: int, real: Path | None) -> None:
-    """A table for each benchmark: the first items of its repository's files in `real`, else made-up ones."""
+    """A table for each benchmark: the first items of its repository's files in `real`, else made-up ones.
+
+    Args:
+        items: at least so many are to be reported on; a question more is for choosing.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         benchmark = get_benchmark(name)
-        source = real / name.removesuffix("_MINI").lower() if real else None
-        rows: Iterable[Mapping[str, str]] = (_row(name, number) for number in count())
+        source, whole = real / name.removesuffix("_MINI").lower() if real else None, folder / "whole.tsv"
         if source and source.is_dir() and benchmark.converter:
-            benchmark.convert(source, folder / "whole.tsv")
-            rows = _rows(folder / "whole.tsv")
-        write_rows(folder / benchmark.tsv, list(islice(rows, items)))
-    (folder / "whole.tsv").unlink(missing_ok=True)
+            benchmark.convert(source, whole)
+        else:
+            write_rows(whole, [_row(name, number) for number in range(_CANDIDATES)])
+        rows = list(islice(_rows(whole), _CANDIDATES))
+        write_rows(whole, rows)
+        kept = _on_both_sides(split_of(load_items(whole, benchmark), benchmark), items)
+        write_rows(folder / benchmark.tsv, [row for row in rows if row["index"] in kept])
+        whole.unlink()
+
+
+def _on_both_sides(split: Split, items: int) -> set[str]:
+    """The items of one question to choose on, and of as many to report on as hold the items."""
+    chosen_on, reported = set(sorted(split.validation, key=len)[0]), set[str]()
+    for question in sorted(split.test, key=len):
+        if len(reported) < items:
+            reported |= set(question)
+    return chosen_on | reported
 
 
 def _rows(table: Path) -> Iterator[Mapping[str, str]]:
@@ -146,7 +169,7 @@ def _row(name: str, number: int) -> Mapping[str, str]:
     group, step = divmod(number, 3)
     is_hallusion = name == "HallusionBench"
     return {
-        "index": f"VD_figure_{group}_{step}_{number}" if is_hallusion else f"{number}",
+        "index": f"VD_figure_{group}_{step}_{number}" if is_hallusion else f"made-up-{number}",  # on no kept list
         "question": f"Is {number} in the picture?",
         "image": encode_image(strip(str(number))),
         **dict(zip("ABCD", (f"{number}", "1", "2", "3"), strict=True)),

@@ -72,7 +72,7 @@ BIAS = (
 GRANULARITY = (
     "A share of n items is a multiple of 1/n: how many of the published values can be one, rounded or cut, for counts "
     "that all of a column would fit by chance less than once in twenty times. Each value stands in "
-    "`tables/granularity.csv`. Table 1's MathVision column is of MathVision_MINI, which is what its rows run on."
+    "`tables/*_granularity.csv`. Table 1's MathVision column is of MathVision_MINI, which is what its rows run on."
 )
 RUNS = (
     "w_eff is <theta_T - theta_0, Delta> / ||Delta||²: how far a run moved along its own prior (0 not at all, 1 as far "

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas
-
 from pipelines.layout import FIGURES, TABLES
 from pipelines.report.differences import differences
 from pipelines.report.figures import curves
@@ -36,9 +34,9 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
         tables.append(Evidence(table, cells, sources, params.published.get(table.published, "")))
     refuse_seen_rows(tables)
     sections = [_section(evidence, out) for evidence in tables]
-    fits = [audit(evidence.table, evidence.published) for evidence in tables if evidence.published]
-    if fits:
-        pandas.concat(fits).to_csv(out / TABLES / "granularity.csv", index=False)
+    fits = [found for evidence in tables if len(found := audit(evidence.table, evidence.published))]
+    for found in fits:
+        found.to_csv(out / TABLES / f"{found['table'].iloc[0]}_granularity.csv", index=False)
     counts = summary(fits) if fits else None
     text = page(params.profile, params.variant, params.seeds, sections, runs(tables), choices(tables), counts)
     (out / "report.md").write_text(text, encoding="utf-8")

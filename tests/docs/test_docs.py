@@ -87,14 +87,15 @@ def checked(name: str, rest: list[str]) -> None:
     elif name == "sweep":
         composed([word for word in rest if not word.startswith(("out=", "seeds="))])
         sweep.read(rest)
-    elif name in ("calibrate", "gc", "export"):
-        own = ("gpu=", "out=", "answers=", "--delete")
+    elif name in ("calibrate", "gc", "export", "verify"):
+        own = ("gpu=", "out=", "answers=", "--delete", "--results")
         compose.load_fitting([], [word for word in rest if not word.startswith(own)])
     elif command.keys:
         parsed = words.parse(rest, cli._load(command.keys))
         if name == "merge":
             resolve_hyperparameters(get_method(parsed.method, parsed.variant), parsed.hyperparameters)
     else:
+        rest = [word for word in rest if (name, word) != ("rehearse", "--all")]
         names = [f"--table={word}" for word in rest if word.isidentifier()] if name == "table" else []
         asked = reproduce.Asked.of(["--plan", *(names or rest)])
         assert all(tables.load(each) for each in asked.tables)
@@ -105,7 +106,7 @@ def made(target: str, rest: list[str]) -> None:
     """The target is there, and what it hands on is taken."""
     assert target in MAKE_TARGETS, f"make has no target {target}"
     given = dict(word.split("=", 1) for word in rest if "=" in word)
-    if target in ("reproduce", "plan", "table"):
+    if target in ("reproduce", "plan", "table", "rehearse"):
         overrides = [f"profile={given['PROFILE']}"] if "PROFILE" in given else []
         checked(target, [given["TABLE"]] if "TABLE" in given else [*overrides, *shlex.split(given.get("ARGS", ""))])
 

@@ -1,5 +1,6 @@
 """One process: coverage refusals, metrics by hand, w_eff, schedules, detaching, and injection none."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,31 @@ def test_injection_none_leaves_gradients_bit_identical_and_registers_no_hook(mod
     _backward(model)
     for name, gradient in _gradients(model).items():
         assert torch.equal(gradient, plain[name])
+
+
+class CountingPrior(MemoryPrior):
+    """A prior that counts the elements that are read from it."""
+
+    elements = 0
+
+    def read_slice(self, name: str, start: int, stop: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        self.elements += stop - start
+        return super().read_slice(name, start, stop, dtype)
+
+
+@pytest.mark.parametrize("attach", [RunObserver, GradientInjector, partial(GradientInjector, semantics="step")])
+def test_observer_and_both_semantics_read_delta_once_and_hold_it_once(attach: Any, model: nn.Module):
+    """Once for theta_0, streamed, and once to keep: no log line and no hook reads it again."""
+    marks = {name: tuple(p.shape) for name, p in model.named_parameters() if "self_attn" in name}
+    prior = CountingPrior(marks, ("attn",))
+    whole = sum(torch.Size(shape).numel() for shape in marks.values())
+    watcher = attach(prior).attach(model)
+    for _ in range(2):
+        _backward(model)
+        if isinstance(watcher, GradientInjector):
+            watcher.apply()
+        watcher.w_eff()
+    assert prior.elements == 2 * whole
 
 
 def test_alpha_zero_leaves_gradients_bit_identical(model: nn.Module, prior: MemoryPrior):

@@ -25,7 +25,7 @@ def wemath() -> Score:
 
 def test_the_flat_record_has_the_headline_as_score_and_bounds_by_metric() -> None:
     assert wemath().as_record() == {
-        "benchmark": "WeMath", "version": "1", "mode": "official", "headline": "strict",
+        "benchmark": "WeMath", "version": "2", "mode": "official", "headline": "strict",
         "accuracy": pytest.approx(500 / 6), "ci_low": pytest.approx(43.6498, abs=1e-3),
         "ci_high": pytest.approx(96.9946, abs=1e-3),
         "n": 6, "correct": 5, "unmatched": 0, "unjudged": 0, "missing": 0, "truncated": 0,

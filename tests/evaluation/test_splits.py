@@ -19,7 +19,6 @@ from evaluation.data.splits import (
     contents,
     questions_of,
     refuse_seen,
-    side_of,
     split_of,
 )
 from evaluation.data.tsv import Item, Table, load_items
@@ -63,7 +62,14 @@ def test_a_fifth_of_the_questions_is_for_choosing_and_no_item_is_on_both_sides()
     split.check("T")
     assert len(split.items("validation") | split.items("test")) == 3000
     assert len(split.validation) / 1000 == pytest.approx(0.2, abs=0.03)
-    assert all(side_of(str(int(q[0]) // 3)) == "test" for q in split.test)
+    assert split_of([item(str(k), group=str(k // 3)) for k in range(30)], TABLE).items("test") <= split.items("test")
+
+
+def test_a_table_of_two_questions_has_two_sides_and_one_of_one_has_none() -> None:
+    for k in range(20):
+        split_of([item("0", group=f"a{k}"), item("1", group=f"b{k}")], TABLE).check("T")
+    with pytest.raises(SplitError, match=r"say suite\.split=all"):
+        split_of([item("0"), item("1", drawing(0), problem_index="0")][:1], TABLE).check("T")
 
 
 def test_a_kept_split_is_the_split_of_its_table_and_of_parts_of_it(tmp_path: Path) -> None:

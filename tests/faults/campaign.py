@@ -31,7 +31,7 @@ from engines import ENGINES, ROOT, Local
 log = logging.getLogger("campaign")
 MARK = "DRIFT_CAMPAIGN"
 TIMES = ("seconds", "cpu_seconds")  # of a row or a column of Table 8: no two runs share them
-QUIET_SECONDS = 10.0  # after a kill everything must have ended
+END_SECONDS = 10.0  # after Ctrl-C
 _LONGEST_SECONDS = 3600.0
 _LATE_SECONDS = 3.0  # a moment is an artifact's completion and up to so much later
 LONG = ("model", "train")  # what a cluster is given; moments are counted in these
@@ -53,7 +53,8 @@ class Run:
 
     def __init__(self, engine: Local, folder: Path, module: str, words: list[str]) -> None:
         self.engine, self.store, self.mark = engine, folder / "store", uuid.uuid4().hex
-        place = [f"store={self.store}", f"results={folder / 'results'}", "tracker=disabled", "profile=smoke"]
+        place = [f"store={self.store}", "tracker=disabled", "profile=smoke"]
+        place += [f"results={folder / 'results'}"] if module == "reproduce" else []
         self.command = [sys.executable, "-m", f"pipelines.{module}", *place, *engine.words, *words]
         self.log = folder / f"{module}.log"
 
@@ -80,14 +81,14 @@ class Run:
         return sum(1 for stage in LONG for _ in self.store.glob(f"{stage}/*/manifest.json"))
 
     def workers(self) -> list[int]:
-        """The processes that make such artifacts now, by their leases."""
+        """The processes that make artifacts now, by their leases; of a cluster's those in its jobs."""
         found = []
         for path in self.store.glob(".partial/*.lease"):
             try:
                 pid = json.loads(path.read_text())["pid"]
             except (FileNotFoundError, ValueError):
                 continue  # it ended meanwhile
-            if psutil.pid_exists(pid) and path.name.startswith(LONG):
+            if psutil.pid_exists(pid) and path.name.startswith(self.engine.stages):
                 found.append(pid)
         return found
 
@@ -107,7 +108,7 @@ class Run:
     def left(self) -> str:
         """What is left after a kill, once it had its time to end; starts with "nothing" where that is as designed."""
         started = time.monotonic()
-        while (living := self.living()) and time.monotonic() - started < QUIET_SECONDS:
+        while (living := self.living()) and time.monotonic() - started < self.engine.quiet_seconds:
             time.sleep(0.1)
         if living:
             return f"LEFT: {'; '.join(living)}"
@@ -155,17 +156,18 @@ def _row(run: Run, killed: str, moment: str, left: str, outcome: str = "recovere
 
 def interrupt(run: Run) -> Iterator[Row]:
     """Ctrl-C: everything ends within ten seconds, SLURM's queue is empty, and the message says how to go on."""
+    begin = run.log.stat().st_size
     process = run.start()
-    wait_for(lambda: run.workers(), process)
+    wait_for(lambda: run.log.stat().st_size > begin and run.workers(), process)
     made, began = run.made(), time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     try:
-        status = process.wait(timeout=6 * QUIET_SECONDS)
+        status = process.wait(timeout=6 * END_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         status = process.wait()
     seconds, left = time.monotonic() - began, run.left()
-    good = status == 130 and seconds < QUIET_SECONDS and "queue" not in left
+    good = status == 130 and seconds < END_SECONDS and "queue" not in left
     said = run.log.read_text(errors="replace").strip().splitlines()[-1]
     outcome = f"status 130 after {seconds:.1f} s, {said!r}; then recovered"
     outcome = outcome if good else f"lost: status {status} after {seconds:.1f} s"
@@ -190,7 +192,8 @@ def kill_worker(run: Run) -> Iterator[Row]:
     status = process.wait(timeout=_LONGEST_SECONDS)
     said = run.log.read_bytes()[begin:].decode(errors="replace").rpartition("error: ")[2]
     clear = status == 2 and "ended with" in said
-    outcome = f"refused: {' '.join(said.split())[:90]}…; then recovered" if clear else f"lost: status {status}"
+    refused = f"refused: {' '.join(said.split())[:90]}…; then recovered" if clear else f"lost: status {status}"
+    outcome = "recovered without a restart" if status == 0 else refused  # a job of an earlier scheduler's, taken over
     yield _row(run, "a worker", f"{made} models and trainings", run.left(), outcome)
 
 

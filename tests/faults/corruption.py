@@ -18,8 +18,9 @@ from pipelines.environment import set_defaults
 from pipelines.errors import StageError
 from pipelines.executors.local import Local
 from pipelines.integrity import inventory
+from pipelines.outcome import Outcome
 from pipelines.report.spec import Row, Table
-from pipelines.scheduler import Outcome, Scheduler
+from pipelines.scheduler import Scheduler
 from pipelines.stage import Call, Runtime
 from pipelines.store import MANIFEST, Store
 

@@ -11,13 +11,15 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-_REMOTE = ("launcher.processes=1", "launcher.threads=1")
+_REMOTE = ("launcher.processes=1", "launcher.threads=1", "launcher.short_seconds=0.5")
 
 
 class Local:
     """This machine's own workers; it has no node to lose."""
 
     name, node, words = "local", "", ("launcher=local",)
+    stages: tuple[str, ...] = ("",)  # whose workers are killed
+    quiet_seconds = 10.0  # within which everything must have ended after a kill of the scheduler
     environment: Mapping[str, str] = {}
 
     def __init__(self, folder: Path) -> None:
@@ -38,7 +40,7 @@ class Local:
 class Slurm(Local):
     """slurmctld and two slurmd. A lost node comes back, as one that was booted again would."""
 
-    name, node, words = "slurm", "slurmd", ("launcher=slurm", *_REMOTE)
+    name, node, words, stages = "slurm", "slurmd", ("launcher=slurm", *_REMOTE), ("model", "train")
 
     def __init__(self, folder: Path) -> None:
         self._script, self._folder = ROOT / "tests" / "slurm_cluster.sh", folder / "slurm-cluster"
@@ -73,7 +75,8 @@ class Slurm(Local):
 class Ray(Local):
     """Three raylets, two of which have cores. A lost one is replaced by another."""
 
-    name, node = "ray", "raylet"
+    name, node, stages = "ray", "raylet", ("model", "train")
+    quiet_seconds = 30.0  # Ray itself must notice that the driver is gone
 
     def __init__(self, folder: Path) -> None:
         from ray.cluster_utils import Cluster

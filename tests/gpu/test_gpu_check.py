@@ -59,6 +59,7 @@ def test_rates_are_those_that_the_plan_is_calibrated_by() -> None:
         ("drift zero2", {"loss": float("nan")}, "drift zero2: loss nan after 20 steps of 20"),
         ("drift zero3", {"covered": 13}, "drift zero3: the prior covers 13 of 14 parameters"),
         ("generate", {"answers": 7}, "generate: 7 answers of 8"),
+        ("vllm", {"answers": 0, "equal": 0}, "vllm: 0 answers of 8"),
         (
             "merge",
             {"tsv": {"gap": 0.5}},
@@ -67,7 +68,7 @@ def test_rates_are_those_that_the_plan_is_calibrated_by() -> None:
     ],
 )
 def test_each_fault_is_named(part: str, change: dict[str, Any], fault: str) -> None:
-    assert gpu_check.faults_of({**FINE, part: FINE[part] | change}, 20) == [fault]
+    assert gpu_check.faults_of({**FINE, part: FINE.get(part, {}) | change}, 20) == [fault]
 
 
 def test_without_a_device_it_says_so() -> None:

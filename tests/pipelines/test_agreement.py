@@ -29,6 +29,9 @@ def test_one_gate_stands_before_all_answers_of_a_pair() -> None:
     found = [gates(*VLLM, *own) for own in (["method=baseline"], ["method=sft", "seed=1"], ["method=ties", "seed=2"])]
     assert [len(each) for each in found] == [1, 1, 1]
     assert len({each[0].key for each in found}) == 1
+    whole = plan.score_of_all(compose.load([*VLLM, "method=baseline"]))
+    assert whole is not None
+    assert [call.key for call in ordered([whole]) if call.stage is stages.AGREEMENT] == [found[0][0].key]
     [gate] = found[0]
     assert gate.inputs["model"].params.role == "mllm"
     assert gates(*VLLM, "method=baseline", "pair=llava_next_dart")[0].key != gate.key
@@ -52,7 +55,7 @@ def test_answers_are_compared_as_the_benchmark_reads_them() -> None:
 
 
 class Saying(Engine):
-    """Answers each item by its engine's name."""
+    """Answers the first item by its engine's name, the others alike."""
 
     def __init__(self, config: EngineConfig, folder: Path) -> None:
         self.model, self._text = config.name, {"vllm": "A", "transformers": "B"}[config.name]
@@ -61,8 +64,8 @@ class Saying(Engine):
         return [(request,) for request in requests]
 
     def run(self, batches: Sequence[Batch], settings: GenerationSettings) -> Iterator[list[Response]]:
-        for (request,) in batches:
-            yield [answered(request, settings, self._text if request.index == "0" else "A", "stop", 1)]
+        for place, (request,) in enumerate(batches):
+            yield [answered(request, settings, "A" if place else self._text, "stop", 1)]
 
 
 def test_the_stage_asks_both_of_the_first_items_and_says_how_many_are_alike(

@@ -19,7 +19,8 @@ from pipelines import executors
 from pipelines.errors import ConfigError, StageError
 from pipelines.executors.split import Split
 from pipelines.job import Job
-from pipelines.scheduler import Outcome, Scheduler
+from pipelines.outcome import Outcome
+from pipelines.scheduler import Scheduler
 from pipelines.schema import Launcher
 from pipelines.stage import Call, Needs, Runtime, Stage
 
@@ -32,7 +33,15 @@ LONG = Stage("long", 1, "toy_stages:run", 60.0)
 
 def launcher(engine: str, **options: Any) -> Launcher:
     return Launcher(
-        engine=engine, kind="torchrun", processes=2, workers=16, gpus=4, threads=1, offline=True, options=options
+        engine=engine,
+        kind="torchrun",
+        processes=2,
+        workers=16,
+        gpus=4,
+        threads=1,
+        offline=True,
+        options=options,
+        short_seconds=10.0,
     )
 
 
@@ -247,7 +256,7 @@ class _Pretended:
 
 def test_short_work_without_a_gpu_stays_here(tmp_path: Path) -> None:
     here, there = _Pretended(), _Pretended()
-    split = Split(here, there)  # type: ignore[arg-type]
+    split = Split(here, there, 10.0)  # type: ignore[arg-type]
     for label, needs in (("score", Needs(seconds=0.1)), ("merge", Needs(seconds=60)), ("answer", Needs(gpus=1))):
         split.submit(Job(STAGE, "f" * 64, None, {}, label, needs))
     assert (here.given, there.given) == (["score"], ["merge", "answer"])

@@ -10,7 +10,8 @@ from toy_stages import toy
 
 from pipelines.errors import StageError
 from pipelines.executors.local import Local
-from pipelines.scheduler import Outcome, Scheduler
+from pipelines.outcome import Outcome
+from pipelines.scheduler import Scheduler
 from pipelines.stage import Call, Runtime
 from pipelines.store import MANIFEST
 

@@ -8,8 +8,8 @@ from test_report_stage import TOYS, artifact, house
 
 from pipelines import reproduce, stages, tables
 from pipelines.errors import StageError
+from pipelines.outcome import Failure, Outcome
 from pipelines.partial import salvaged
-from pipelines.scheduler import Failure, Outcome
 from pipelines.stage import Call, Runtime, ordered
 from pipelines.stages.partial import partial_report
 from pipelines.store import Artifact

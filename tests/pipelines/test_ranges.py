@@ -20,11 +20,13 @@ from pipelines.schema import Config, typed
 
 # What a cluster's own engine reads, and refuses itself; and the run's `seed` under its other name, which is no key.
 FOREIGN = {"launcher.options", "world.seed"}
+UNWRITTEN = ("gate.published", "judge.vllm.settings.")  # keys that conf leaves at what they are
 RUNS = (
     [],
     ["profile=paper", "method=sft", "judge=openai", "engine=openai", "engine.url=http://h/v1"],
     ["method=dare_ties", "merge.coefficient=auto", "engine=vllm"],
     ["method=layer_swap", "prior=random"],
+    ["judge=local"],
 )
 
 
@@ -96,7 +98,9 @@ def with_leaf(key: str, value: Any) -> dict[str, Any] | None:
         changed = node = copy.deepcopy(raw(place))
         for part in path:
             node = node.get(part) if isinstance(node, dict) else None
-        if isinstance(node, dict) and name in node:
+        if isinstance(node, dict) and (name in node or key.startswith(UNWRITTEN)):
+            if name not in node:
+                node[name] = {} if key == "gate.published" else None
             if isinstance(node[name], dict):
                 field = next(iter(node[name]), "attn")
                 value = {field: value}

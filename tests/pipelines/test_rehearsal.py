@@ -22,6 +22,9 @@ from pipelines.rehearsal.command import rehearse
 from pipelines.rehearsal.cut import HEAD, LAYERS, cut
 from pipelines.rehearsal.facts import FOLDER, differences, facts
 from pipelines.rehearsal.rows import asked, chosen, fitting, made, makers
+from pipelines.stage import Runtime
+from pipelines.stages import BenchmarksParams
+from pipelines.stages.benchmarks import make_benchmarks
 
 Usage = namedtuple("Usage", "total used free")
 PAIRS = choices(compose.CONF / "pair")
@@ -188,14 +191,21 @@ def test_another_vocabulary_is_named(own: dict[str, Path]) -> None:
 
 
 def test_a_test_split_that_is_the_validation_split_is_refused(tmp_path: Path) -> None:
-    for split in ("validation", "test", "other"):
-        hub.write_benchmarks(tmp_path / split, ["WeMath"], 6, None)
-    with pytest.raises(RehearsalError, match=r"WeMath: 6 of its 6 test items are validation items, '0' for one"):
+    for split in ("validation", "test"):
+        hub.write_benchmarks(tmp_path / split, ["WeMath"], 4, None)
+    message = r"WeMath: 9 of its 9 test items are validation items, 'made-up-\d+' for one"
+    with pytest.raises(RehearsalError, match=message):
         checks.check_splits(tmp_path / "validation", tmp_path / "test", ["WeMath"])
-    other = tmp_path / "other" / "WeMath.tsv"
-    lines = other.read_text().splitlines()
-    other.write_text("\n".join([lines[0], *(f"1{line}" for line in lines[1:])]) + "\n")
-    checks.check_splits(tmp_path / "validation", tmp_path / "other", ["WeMath"])
+
+
+def test_made_up_tables_are_parted_as_published_ones_are(tmp_path: Path) -> None:
+    names = ("MathVista_MINI", "WeMath", "HallusionBench")
+    hub.write_benchmarks(tmp_path / "tables", names, 4, None)
+    for split in ("validation", "test"):
+        params = BenchmarksParams("folder", names, split, None, str(tmp_path / "tables"), "")
+        (tmp_path / split).mkdir()
+        assert min(make_benchmarks(params, Runtime(tmp_path), {}, tmp_path / split)["rows"].values()) > 0
+    checks.check_splits(tmp_path / "validation", tmp_path / "test", names)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from drift.errors import TrainingError
-from pipelines import calibrate, compose, plan
+from pipelines import calibrate, compose, plan, sizes
 from pipelines.errors import ConfigError
 from pipelines.rates import STANDARD, GpuCheck, Measurement, Rate, Rates, Work, fit, read_gpu_check, with_gpu_check
+from pipelines.rehearsal import facts as published
 from pipelines.sizes import facts, of_repository, terms
 from pipelines.stage import Call, Needs, ordered
 
@@ -88,6 +89,21 @@ def test_a_shape_has_the_parameters_of_the_models_card(repo: str, billions: floa
     assert of_repository(repo).parameters / 1e9 == pytest.approx(billions, abs=0.001)
 
 
+@pytest.mark.parametrize("repo", sizes.facts().models)
+def test_a_shape_is_that_of_the_published_config(repo: str) -> None:
+    """But for the rows of a vocabulary that was padded or given image tokens."""
+    config = dict(published.facts(repo).config)
+    config |= dict(config.get("text_config") or {})
+    shape = sizes.of_repository(repo).shape
+    names = {
+        "hidden": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
+        "kv_heads": "num_key_value_heads", "feed_forward": "intermediate_size", "tied": "tie_word_embeddings",
+    }  # fmt: skip
+    said = {field: config[name] for field, name in names.items() if name in config}
+    assert said == {field: getattr(shape, field) for field in said}
+    assert 0 <= config["vocab_size"] - shape.vocab <= 64
+
+
 def test_every_repository_of_every_pair_has_its_facts() -> None:
     pairs = [compose.load([f"pair={path.stem}"]).pair for path in (compose.CONF / "pair").glob("[!_]*.yaml")]
     named = {getattr(pair, role).repo for pair in pairs for role in ("mllm", "expert", "base", "prior_base")}
@@ -107,13 +123,15 @@ def test_what_is_known_of_the_papers_disk_and_memory() -> None:
 
 
 def test_a_judge_costs_its_tokens() -> None:
-    words = ("profile=paper", "method=baseline", "judge=openai", "judge.prompt_price=10", "judge.completion_price=0")
+    words = ("profile=paper", "method=baseline", "judge=openai", "judge.completion_price=0")
+    cheap, dear = (calls(*words, f"judge.prompt_price={price}")["judge"].needs.dollars for price in (1, 10))
+    assert dear == pytest.approx(10 * cheap)
     official, toolkit = (
-        calls(*words, f"judge.mode={mode}")["judge"].needs.dollars for mode in ("official", "vlmevalkit")
+        calls(*words, "judge.prompt_price=10", f"judge.mode={mode}")["judge"].needs.dollars
+        for mode in ("official", "vlmevalkit")
     )
-    assert (
-        10 < official < toolkit < 63
-    )  # MATH-V's own rules ask nobody, and the toolkit's ask about what they can't read
+    # MATH-V's own rules ask nobody, and the toolkit's ask about what they can't read.
+    assert 10 < official < toolkit < 63
     assert calls(*words)["score"].needs.dollars == 0
     assert "judge" not in calls("profile=paper", "method=baseline")
 

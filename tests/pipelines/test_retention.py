@@ -13,8 +13,9 @@ import pytest
 from pipelines import compose, held, plan, worker
 from pipelines.forecast import Machine, forecast
 from pipelines.job import Job
+from pipelines.outcome import Outcome
 from pipelines.retention import Keep
-from pipelines.scheduler import Outcome, Scheduler
+from pipelines.scheduler import Scheduler
 from pipelines.session import scheduler
 from pipelines.stage import Call, Needs, Runtime, Stage, ordered
 from pipelines.store import Store

@@ -15,7 +15,8 @@ from toy_stages import toy
 from pipelines import timeline
 from pipelines.errors import ConfigError, StageError
 from pipelines.executors.local import Local
-from pipelines.scheduler import Outcome, Scheduler
+from pipelines.outcome import Outcome
+from pipelines.scheduler import Scheduler
 from pipelines.stage import Call, Runtime
 from pipelines.store import Artifact
 

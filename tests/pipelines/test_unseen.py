@@ -99,7 +99,10 @@ class Planned:
 
 @pytest.mark.parametrize("profile", [pytest.param(p, marks=[pytest.mark.slow] * (p == "smoke")) for p in PROFILES])
 def test_no_chosen_value_has_seen_a_reported_item(made: Path, profile: str) -> None:
-    specs = [table for name in tables.names() if not (table := tables.load(name)).profiles or profile in table.profiles]
+    named = compose.load([f"profile={profile}"]).tables
+    specs = [tables.load(name) for name in named] or [
+        t for t in tables.standard() if profile in (t.profiles or [profile])
+    ]
     report, planned = tables.report(specs, [f"profile={profile}"], online=False), Planned(made)
     scores = {name: call for name, call in report.inputs.items() if name.startswith("score-")}
     assert scores
@@ -183,5 +186,6 @@ def test_what_a_judge_decides_is_also_scored_by_rules_and_nothing_else_is_made_f
     assert by_rules is not None
     assert by_rules.inputs["responses"].key == judged.inputs["responses"].key
     assert (judged.params.judge.name, by_rules.params.judge.name) == ("openai", "rules")
+    assert set(judged.inputs) - set(by_rules.inputs) == {"judged"}
     assert by_rules.params.judge.mode == judged.params.judge.mode
     assert plan.score_by_rules(compose.load(["profile=paper", "method=ties"])) is None

@@ -49,7 +49,8 @@ def scored(tables: Source, name: str, right: Sheet, judge: str = "rules", unmatc
         items = load_items(tables.path / benchmark.tsv, benchmark)
         read = ["A"] * (len(items) - unmatched) + [None] * unmatched
         verdicts = [
-            Verdict(i.index, bool(r), e, "rule", group=i.group) for i, r, e in zip(items, right, read, strict=False)
+            Verdict(i.index, bool(r), e, "rule", group=i.group, unmatched=e is None)
+            for i, r, e in zip(items, right, read, strict=False)
         ]
         write_jsonl(folder / f"{benchmark.name}.verdicts.jsonl", map(vars, verdicts))
         scores[column] = Scored(summarise(benchmark, items, verdicts), {}, 0)

@@ -26,7 +26,7 @@ from pipelines.errors import StoreError
 from pipelines.store import MANIFEST, Store
 
 MANY = settings(
-    max_examples=int(os.environ.get("FUZZ", "150")),
+    max_examples=int(os.environ.get("FUZZ", "100")),
     deadline=2000,
     suppress_health_check=list(HealthCheck),
     database=None,
@@ -183,6 +183,7 @@ def test_an_odd_picture_is_a_picture(size: tuple[int, int]) -> None:
 
 
 @MANY
+@pytest.mark.filterwarnings("ignore")
 @given(
     kind=st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"]),
     at=st.integers(0, 400),
