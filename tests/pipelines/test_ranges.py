@@ -20,7 +20,11 @@ from pipelines.schema import Config, typed
 
 # What a cluster's own engine reads, and refuses itself; and the run's `seed` under its other name, which is no key.
 FOREIGN = {"launcher.options", "world.seed"}
-UNWRITTEN = ("gate.published", "judge.vllm.settings.")  # keys that conf leaves at what they are
+UNWRITTEN = (
+    "gate.published",
+    "judge.vllm.settings.",
+    "launcher.short_seconds",
+)  # keys that conf leaves at what they are
 RUNS = (
     [],
     ["profile=paper", "method=sft", "judge=openai", "engine=openai", "engine.url=http://h/v1"],
