@@ -28,6 +28,7 @@ from evaluation.judging.verdicts import Verdict
 LETTERS = "ABCDEFGHIJ"
 # Their answers don't stand in the text: code that must be run, cut responses, no response at all.
 NOT_IN_TEXT = ("gpt4_2shot_code", "instruct_blip2_vicuna_13b", "random_guess")
+_SCORED: dict[tuple[str, str, str], list[Verdict]] = {}
 MODELS = ("llava_next", "llava_next_dart_0.9")
 
 
@@ -44,8 +45,11 @@ class Answers:
     extracted: dict[str, str]
 
     def verdicts(self, mode: str) -> list[Verdict]:
-        """Our verdicts in `mode`."""
-        return score(get_benchmark(self.benchmark), self.items, self.responses, mode)
+        """Our verdicts in `mode`, scored once."""
+        key = (self.source, self.name, mode)
+        if key not in _SCORED:
+            _SCORED[key] = score(get_benchmark(self.benchmark), self.items, self.responses, mode)
+        return _SCORED[key]
 
 
 def mathvista(root: Path) -> Iterator[Answers]:

@@ -31,6 +31,12 @@ KEPT = ROOT / "artifacts" / ".composed"
 _NOT_THERE = re.compile(r"Could not override '(?P<key>[\w.@]+)'")
 
 
+def groups() -> list[Path]:
+    """The folders of `conf/` that a choice is made from: those that hold YAML, but for the tables."""
+    folders = (path for path in CONF.iterdir() if path.is_dir() and path.name != "table")
+    return sorted(path for path in folders if any(path.glob("*.yaml")))
+
+
 def load(overrides: Sequence[str] = ()) -> Config:
     """Composes and types the config.
 

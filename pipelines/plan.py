@@ -330,6 +330,8 @@ def score(config: Config) -> Call:
 
 
 def _score(config: Config) -> Call:
+    if isinstance(config.judge, PublishedJudge) and not config.answers.files:
+        raise ConfigError("judge=published takes the verdicts of published answers, and answers=none has none")
     params = stages.ScoreParams(dict(config.columns), config.judge)
     responses, asked = generate(config), benchmarks(config)
     label = f"{checkpoint(config).label} on {config.suite.name} {config.suite.split}"

@@ -73,7 +73,7 @@ def is_asked(calls: Iterable[Call]) -> bool:
 def _gpu_faults(calls: Sequence[Call]) -> list[str]:
     """Trainings with more processes than there are CUDA devices, and engines with more shards."""
     remedies = {
-        (stages.TRAIN,): "launcher.gpus=N trains the same global batch on N",
+        (stages.TRAIN,): "launcher.processes=N trains the same global batch on N",
         _ANSWERING: "engine=openai has a server answer, engine=transformers engine.device=cpu the CPU, for weeks",
     }
     faults = []

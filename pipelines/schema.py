@@ -16,7 +16,7 @@ from drift.errors import closest
 from drift.training.config import InjectionConfig, TrainingConfig
 from evaluation.data.published import Format
 from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
-from evaluation.judging.config import JudgeConfig, PublishedJudge
+from evaluation.judging.config import JudgeConfig
 from pipelines.errors import ConfigError
 from pipelines.lab.config import WorldConfig
 
@@ -298,12 +298,6 @@ class Config:
     def columns(self) -> Mapping[str, str]:
         """Column of the tables -> benchmark: of the published answers where there are some, else of the suite."""
         return {name: file.benchmark for name, file in self.answers.files.items()} or self.suite.benchmarks
-
-    @model_validator(mode="after")
-    def _judge_has_spoken(self) -> Self:
-        if isinstance(self.judge, PublishedJudge) and not self.answers.files:
-            raise ValueError("judge=published takes the verdicts of published answers, and answers=none has none")
-        return self
 
     @model_validator(mode="after")
     def _is_sound(self) -> Self:

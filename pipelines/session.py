@@ -110,8 +110,7 @@ def guarded(main: Callable[[], int], words: Sequence[str] = (), about: str | Non
 
 def _groups() -> str:
     """The groups with their choices, and every key with its default."""
-    folders = sorted(path for path in compose.CONF.iterdir() if path.is_dir() and path.name != "table")
-    groups = [f"  {path.name}={'|'.join(choices(path))}" for path in folders]
+    groups = [f"  {path.name}={'|'.join(choices(path))}" for path in compose.groups()]
     keys = [f"  {key}={json.dumps(value)}" for key, value in _flat(canonical(compose.load(), whole=True))]
     return "\n".join(["Groups:", *groups, "", "Keys, with what they are by default:", *keys])
 

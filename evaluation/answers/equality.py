@@ -153,6 +153,7 @@ def _same_assigned(left: Typed, right: Typed) -> bool | None:
 
 def _same_sequence(left: Sequence, right: Sequence) -> bool | None:
     """Entry by entry: in order where either is a tuple or an interval, in any order otherwise."""
+    left, right = _distinct(left), _distinct(right)
     if len(left.parts) != len(right.parts):
         return None if left.ends != right.ends else False
     brackets = {"()", "[]", "(]", "[)"}
@@ -170,6 +171,13 @@ def _same_sequence(left: Sequence, right: Sequence) -> bool | None:
         else:
             return False
     return None if is_open else True
+
+
+def _distinct(sequence: Sequence) -> Sequence:
+    """A list of tuples (solutions, points) without those that stand in it twice."""
+    if sequence.ends or not all(isinstance(part, Sequence) for part in sequence.parts):
+        return sequence
+    return Sequence("", tuple(dict.fromkeys(sequence.parts)))
 
 
 def _all(verdicts: Iterable[bool | None]) -> bool | None:

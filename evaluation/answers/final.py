@@ -117,12 +117,22 @@ def _stated(text: str) -> Closing | None:
     starts = [match.end() for pattern in (_STATED, _HEADING, _BESIDE) for match in pattern.finditer(text)]
     for start in sorted(starts, reverse=True)[:4]:
         if (value := value_after(text, start)) and not _EMPTY.match(value):
+            value = _ends_in(value)
             return Closing(value, "phrase", text[max(0, text.rfind("\n", 0, start)) : start + 80].strip()[:200])
     if found := list(_REVERSED.finditer(text[-1_000:])):
         value = trimmed(found[-1].group("answer"))
         if _is_typed(value):
             return Closing(value, "phrase", found[-1].group())
     return None
+
+
+def _ends_in(clause: str) -> str:
+    """The value that a clause ends in (`The largest n is 34`), the clause itself where it is one or ends in none."""
+    if not isinstance(typed(normal(clause)), Text):
+        return clause
+    found = _COPULA.search(clause)
+    tail = trimmed(found.group("answer")) if found else ""
+    return tail if tail and not isinstance(typed(normal(tail)), Text) else clause
 
 
 def value_after(text: str, start: int) -> str | None:
@@ -155,7 +165,9 @@ def _whole(text: str) -> Closing | None:
     if not text or len(text) > _SHORT or "\n" in text or _prose(text):
         return None
     value = trimmed(text) or text
-    if isinstance(typed(normal(value)), Text) and any(pattern.search(value) for pattern in (_THERE, _COPULA)):
+    if not isinstance(typed(normal(value)), Text):
+        return Closing(value, "whole", text)
+    if any(pattern.search(value) for pattern in (_THERE, _COPULA)):
         return None  # a short sentence, which ends in its answer
     if (formula := _FORMULA.search(text.rstrip(". "))) and formula.start() and "=" not in text[: formula.start()]:
         return Closing(trimmed(formula.group("answer")), "formula", text)

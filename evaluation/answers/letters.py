@@ -44,13 +44,14 @@ _CONCLUDED = re.compile(
 _PARENTHESISED = re.compile(r"[(（\[]\s?([A-Z])\s?[)）\]]")
 _WORDS = re.compile(r"[^\W\d_]+")
 _DECIMAL = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+")
-_GLUED = re.compile(r"\d\s?([A-Z])")
+_NUMBERED = re.compile(r"\d{1,2}[.)]?\s?\(?([A-Z])\)?\.?")  # `3B`, `1. B`
+_IS_LETTER = re.compile(r"\b(?:is|be)\s{1,2}(?:option |figure |choice )?[(\[\"]?([A-Z])[)\]\"]?[.!]?\s*$")
 _STANDING = re.compile(r"(?<![A-Za-z0-9'’(])([A-Z])(?![A-Za-z0-9'’)])")
 
 
 def bare_letter(text: str, letters: Sequence[str]) -> str | None:
     """The letter when the text is nothing else: `B`, `(B)`, `B.`."""
-    match = _BARE.fullmatch(text[:40]) if len(text) <= 40 else None
+    match = (_BARE.fullmatch(text) or _NUMBERED.fullmatch(text.strip())) if len(text) <= 40 else None
     return match.group(1) if match and match.group(1) in letters else None
 
 
@@ -67,13 +68,14 @@ def stated_letter(text: str, letters: Sequence[str]) -> tuple[str, str] | None:
 
 
 def named_letter(text: str, letters: Sequence[str]) -> tuple[str, str] | None:
-    """(letter, words) of the last mention of an option by its letter, such as `option (B)`."""
-    return _last((_NAMED,), text[-_TAIL:], letters)
+    """(letter, words) of the only option that is mentioned by its letter, such as `option (B)`."""
+    named = {next(group for group in match.groups() if group) for match in _NAMED.finditer(text[-_TAIL:])}
+    return _last((_NAMED,), text[-_TAIL:], letters) if len(named) == 1 else None
 
 
 def concluded_letter(sentence: str, letters: Sequence[str]) -> str | None:
     """The letter that a closing sentence ends with after a word of conclusion: `Therefore, C.`"""
-    match = _CONCLUDED.search(sentence[-200:])
+    match = _CONCLUDED.search(sentence[-200:]) or _IS_LETTER.search(sentence[-200:])
     return match.group(1) if match and match.group(1) in letters else None
 
 
@@ -84,8 +86,6 @@ def marked_letters(text: str, letters: Sequence[str]) -> list[str]:
 
 def standing_letter(text: str, letters: Sequence[str]) -> str | None:
     """The only letter that stands alone in a short text, `A` and `I` apart."""
-    if (glued := _GLUED.fullmatch(text.strip(" ."))) and glued.group(1) in letters:
-        return glued.group(1)
     standing = {letter for letter in _STANDING.findall(text) if letter in letters and letter not in "AI"}
     return standing.pop() if len(standing) == 1 and len(text) < 400 else None
 

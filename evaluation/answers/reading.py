@@ -22,6 +22,7 @@ from evaluation.answers.yesno import stated_yes_or_no
 _LONGEST = 200
 _TAIL = 12_000
 _LISTED = re.compile(r"\s{0,3}\(?[A-Z]{1,2}[).:]\s")
+_COUNTED = re.compile(r"\s{0,3}\d{1,2}[.)]\s")
 _NEGATED = re.compile(
     r"\b(?:not|n't|neither|nor|cannot|except|unlikely|instead of|rather than|may|might|could)\b|\?", re.I
 )
@@ -76,7 +77,7 @@ def read_option(text: str, options: Mapping[str, str], question: str = "", *, co
         return reading
     for reading in _restated(own, options, question):
         return reading
-    value = closing(text)
+    value = None if sum(_COUNTED.match(line) is not None for line in own.split("\n")) > 1 else closing(text)
     if value and (letter := _by_value(value.text, options)):
         return Reading(letter, letter, f"{value.rule}_value", value.evidence)
     if value and value.rule == "phrase" and (labelled := found_by.label(value.text, list(options))):
@@ -141,6 +142,9 @@ def _explicit(own: str, options: Mapping[str, str]) -> Iterator[Reading]:
     names = list(options)
     if letter := found_by.bare_letter(own, names):
         yield Reading(letter, letter, "bare_letter", own.strip())
+    head, opened, _ = own.partition(f"({names[0]})")
+    if opened and _is_list(own, options) and (letter := found_by.bare_letter(head.strip(), names)):
+        yield Reading(letter, letter, "first_letter", head.strip())  # a letter, and then the choices repeated
     if letter := found_by.option_exact(own, options):
         yield Reading(letter, letter, "option_exact", own[:_LONGEST])
     if "\n" not in own.strip() and (labelled := found_by.label(own, names)):
@@ -163,9 +167,12 @@ def _stated(said: str, own: str, options: Mapping[str, str]) -> Iterator[Reading
         yield first
     if lines and (letter := found_by.bare_letter(lines[-1].strip(), names)):
         yield Reading(letter, letter, "last_letter", lines[-1].strip())
-    if (parts := sentences(own)) and (letter := found_by.concluded_letter(parts[-1], names)):
-        yield Reading(letter, letter, "concluded", parts[-1][:_LONGEST])
-    if lines and (labelled := found_by.label(lines[-1], names)) and not _is_list(own, options):
+    parts = sentences(own)
+    for part in (*parts[-1:], *parts[:1]):
+        if (letter := found_by.concluded_letter(part, names)) and not _NEGATED.search(part):
+            yield Reading(letter, letter, "concluded", part[:_LONGEST])
+    is_listing = sum(_LISTED.match(line) is not None for line in lines) > 1
+    if lines and (labelled := found_by.label(lines[-1], names)) and not is_listing:
         letter, follows = labelled
         if options[letter] and found_by.fold(follows).rstrip(".") == found_by.fold(options[letter]).rstrip("."):
             yield Reading(letter, letter, "last_label", lines[-1][:_LONGEST])

@@ -40,6 +40,7 @@ _SEVERAL = re.compile(
     r"([A-Z](?:\)?,\s?\(?[A-Z])*\)?,?\s(?:and|&)\s\(?[A-Z])\b"
 )
 _LETTER = re.compile(r"(?<![A-Za-z])[A-Z](?![A-Za-z])")
+_REFUSAL = 300
 _DEFAULT = "ABCDEF"
 
 
@@ -47,7 +48,7 @@ def score_logicvista(item: Item, response: str, mode: str) -> Outcome:
     """The verdict of our letter rules; the published protocol asks a judge instead."""
     text = without_thoughts(response)
     options = dict(item.options) or question_options(item.question)
-    found = extract(text, item.question, options, commits=mode != "semantic")
+    found = extract(text, item.question, options)
     is_right = found.extraction is not None and not found.unmatched and is_match(found.extraction, item.answer)
     return replace(found, correct=is_right)
 
@@ -88,7 +89,8 @@ def extract(text: str, question: str, options: Mapping[str, str], *, commits: bo
                 return Outcome(False, ", ".join(found), "several", part)
             break
     reading = read_option(text, options, question, commits=commits)
-    if reading.letter is None and (labels := _by_refusal(answer, options)):
+    is_plain = commits or (len(answer) <= _REFUSAL and not _LETTER.search(answer))
+    if reading.letter is None and is_plain and (labels := _by_refusal(answer, options)):
         return Outcome(False, *labels)
     return Outcome(False, reading.said, reading.rule, reading.evidence, reading.conflict, reading.letter is None)
 

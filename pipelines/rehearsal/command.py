@@ -213,8 +213,7 @@ def _run(report: Call, unasked: Sequence[Call], profile: Config) -> Outcome:
     runner, calls = scheduler(profile), ordered([report, *unasked])
     fetched = [call for call in calls if call.stage in (stages.MODEL, stages.DATA, stages.BENCHMARKS)]
     done = runner.execute(fetched)
-    if "DRIFT_TMP_NOSPLIT" not in os.environ:
-        _check_draws([call for call in fetched if call.stage is stages.BENCHMARKS], done)
+    _check_draws([call for call in fetched if call.stage is stages.BENCHMARKS], done)
     halved = _one_for_each_mllm([call for call in calls if call.stage is stages.TRAIN])
     done = runner.execute([source for call in halved for source in call.sources])
     for call in halved:

@@ -29,6 +29,10 @@ OPENINGS = {
         "Measured at the paper's scale with the checkpoints and settings named in provenance.json, over {seeds} "
         "seed(s). Values in [brackets] are the paper's (arXiv 2510.15050)."
     ),
+    "small": (
+        "Measured with the smallest published pair, Qwen2-VL-2B-Instruct and Qwen2-Math-1.5B-Instruct, one epoch and "
+        "{seeds} seed(s) on one GPU. The paper has no numbers for it, and nothing here is told apart by training seeds."
+    ),
     "published": (
         "No model was run. Answers that others published, item by item with their own verdicts, were scored by this "
         "project's rules and held against those verdicts: how far the scorer of every other report can be trusted. "

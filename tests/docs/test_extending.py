@@ -165,7 +165,7 @@ def test_a_benchmark_is_scored_and_planned(follow: Follow) -> None:
     scored, planned = follow("A benchmark").printed[-2:]
     found = json.loads(scored)
     assert (found["benchmark"], found["n"], found["score"]) == ("Clocks", 2, 50.0)
-    assert "on clocks test" in planned
+    assert "on clocks all" in planned
 
 
 def test_a_pair_is_planned_from_the_hub(follow: Follow) -> None:

@@ -211,12 +211,13 @@ def kill_rank(run: Run, chance: random.Random) -> Iterator[Row]:
 
 
 def _ranks(run: Run) -> list[int]:
-    found = []
-    for process in psutil.process_iter():
-        words = _words(process) if process.status() != psutil.STATUS_ZOMBIE else []
-        if "drift.training.worker" in words and str(run.store) in words[-1] and "torch.distributed.run" not in words:
-            found.append(process.pid)
+    """The two ranks of the run's training; none where not both are there."""
+    found = [process.pid for process in psutil.process_iter() if _is_rank(_words(process), run.store)]
     return found if len(found) == 2 else []
+
+
+def _is_rank(words: list[str], store: Path) -> bool:
+    return "drift.training.worker" in words and str(store) in words[-1] and "torch.distributed.run" not in words
 
 
 def tables(results: Path) -> dict[str, str]:

@@ -154,7 +154,7 @@ def test_a_choice_that_is_not_there_and_verdicts_without_answers_are_refused() -
     with pytest.raises(ConfigError, match=r"answers.chosen is 'brad': did you mean 'bard'"):
         compose.load(["answers=mathvista", "answers.chosen=brad"])
     with pytest.raises(ConfigError, match="judge=published takes the verdicts of published answers"):
-        compose.load(["judge=published"])
+        plan.score(compose.load(["judge=published"]))
 
 
 def test_the_folder_is_no_part_of_what_answers_are(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from pipelines.rehearsal.command import rehearse
 from pipelines.rehearsal.cut import HEAD, LAYERS, cut
 from pipelines.rehearsal.facts import FOLDER, differences, facts
 from pipelines.rehearsal.rows import asked, chosen, fitting, made, makers
+from pipelines.report.page import OPENINGS
 from pipelines.stage import Runtime
 from pipelines.stages import BenchmarksParams
 from pipelines.stages.benchmarks import make_benchmarks
@@ -254,6 +255,10 @@ def test_a_row_of_another_number_goes_no_other_way() -> None:
     config = compose.load(["profile=paper", "method=drift"])
     assert made(config) == made(replace(config, injection=replace(config.injection, alpha=-0.3)))
     assert made(config) != made(replace(config, injection=replace(config.injection, scale="gradnorm")))
+
+
+def test_a_report_of_every_profile_has_its_opening() -> None:
+    assert set(choices(compose.CONF / "profile")) <= set(OPENINGS)
 
 
 def test_every_number_of_a_page_says_that_it_is_none() -> None:
