@@ -2,9 +2,9 @@
 
 A lab world wants nothing. A published pair (pair.source=hub) wants what can be known from the plan and is not in the
 store: as many CUDA devices as a training has processes or an engine has shards, with the memory that the cost functions
-say, a driver, the torchvision that fits torch, room on each disk, pinned revisions, and access to gated repositories.
-The hub is asked about those alone that are gated or unknown (conf/repositories.yaml). Light: torch is imported where a
-GPU is wanted.
+say, a driver, the torchvision that fits torch, vLLM where it answers, room on each disk, pinned revisions, and access to
+gated repositories. The hub is asked about those alone that are gated or unknown (conf/repositories.yaml). Light: torch is
+imported where a GPU is wanted.
 """
 
 import logging
@@ -15,7 +15,9 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from drift.families import get_family
+from evaluation.engines.base import EngineError
 from evaluation.engines.config import EngineConfig, TransformersConfig, VLLMConfig
+from evaluation.judging.config import LocalJudge
 from pipelines import held, stages
 from pipelines.errors import PreflightError
 from pipelines.forecast import Machine, downloads, forecast
@@ -54,6 +56,7 @@ def check(config: Config, targets: Sequence[Call]) -> None:
     faults = [
         *_gpu_faults(calls),
         *torchvision_faults(calls),
+        *_vllm_faults(calls),
         *revision_faults(calls),
         *_access_faults(calls, store, config.launcher.offline),
         *_disk_faults(config, planned, have, store),
@@ -107,6 +110,24 @@ def torchvision_faults(calls: Sequence[Call]) -> list[str]:
         f"image_backend=auto reads the pictures of {origin(wanting).params.family} with torchvision, and {missing}; "
         f"say image_backend=pil, or install the torchvision that goes with torch {version('torch')}"
     ]
+
+
+def _vllm_faults(calls: Sequence[Call]) -> list[str]:
+    """vLLM where nobody has set it up: answers and a judge of one's own come hours after the start."""
+    engines = [getattr(call.params, "engine", None) for call in calls]
+    engines += [judge.vllm for call in calls if isinstance(judge := getattr(call.params, "judge", None), LocalJudge)]
+    commands = {engine.command for engine in engines if isinstance(engine, VLLMConfig)}
+    if not commands:
+        return []
+    from evaluation.engines.vllm import executable
+
+    faults = []
+    for command in sorted(commands):
+        try:
+            executable(command)
+        except EngineError as error:
+            faults.append(str(error))
+    return faults
 
 
 def revision_faults(calls: Sequence[Call]) -> list[str]:

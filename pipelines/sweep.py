@@ -21,8 +21,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import pandas
-
 from drift.files import write_whole
 from evaluation.data.markdown import markdown
 from evaluation.statistics import seeds_interval
@@ -146,6 +144,8 @@ def _spread(values: Sequence[float]) -> float | None:
 
 def write(rows: Sequence[Row], points: Sequence[Row], axes: Sequence[str], folder: Path) -> None:
     """runs.csv, points.csv, sweep.md, and the curve where one axis is numbers and has more than one."""
+    import pandas
+
     for stem, records in (("runs", rows), ("points", points)):
         frame = pandas.DataFrame(records, dtype=object)
         write_whole(folder / f"{stem}.csv", frame.to_csv(index=False, lineterminator="\n"))

@@ -16,7 +16,7 @@ LAYERS = ("drift", "evaluation", "pipelines")
 # Runs inside the toolkit's own environment, which has these.
 ELSEWHERE = {"evaluation/toolkit/vlmevalkit_runner.py": {"vlmeval", "torchvision"}}
 # Needed where Trainers, ZeRO and images are; the rest of drift needs the base alone.
-TRAINING = ("drift/training/", "drift/injection/zero.py", "drift/processes.py")
+TRAINING = ("drift/training/", "drift/injection/zero.py", "drift/images.py", "drift/processes.py")
 PROJECT = tomllib.loads((compose.ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -61,7 +61,7 @@ def sources(folder: str) -> list[Path]:
 
 
 def test_every_import_is_declared_in_the_extra_of_its_layer() -> None:
-    base, train, evaluation = declared(), declared("train"), declared("eval")
+    base, train, evaluation = declared(), declared("train", "liger"), declared("eval")
     files = {path: train if str(path).startswith(TRAINING) else base for path in sources("drift")}
     files |= dict.fromkeys(sources("evaluation"), evaluation)
     files |= dict.fromkeys(sources("pipelines"), declared("pipeline", "slurm", "ray"))
