@@ -1,10 +1,10 @@
 """What a run wants of this machine, asked before its first byte; all that is missing is told at once, with its remedy.
 
 A lab world wants nothing. A published pair (pair.source=hub) wants what can be known from the plan and is not in the
-store: as many CUDA devices as a training has processes or an engine has shards, with the memory that the cost functions
-say, a driver, the torchvision that fits torch, vLLM where it answers, room on each disk, pinned revisions, and access to
-gated repositories. The hub is asked about those alone that are gated or unknown (conf/repositories.yaml). Light: torch is
-imported where a GPU is wanted.
+store: as many CUDA devices as a training has processes or an engine has shards, with the memory that the cost
+functions say, a driver, the torchvision that fits torch, vLLM where it answers, room on each disk, pinned revisions,
+and access to gated repositories. The hub is asked about those alone that are gated or unknown
+(conf/repositories.yaml). Light: torch is imported where a GPU is wanted.
 """
 
 import logging
