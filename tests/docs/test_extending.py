@@ -71,9 +71,10 @@ def apply(root: Path, edits: tuple[tuple[str, ...], ...]) -> None:
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    """Every file but what Python and its tools keep beside it."""
+    """Every file but what Python and its tools keep beside it, and what a command leaves in the store."""
     files = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
-    return {str(p): (root / p).read_bytes() for p in files if p.parts[0][0] != "." and "__pycache__" not in p.parts}
+    kept = (p for p in files if p.parts[0][0] != "." and p.parts[0] != "artifacts" and "__pycache__" not in p.parts)
+    return {str(p): (root / p).read_bytes() for p in kept}
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ def test_what_changes_no_response_is_marked_as_runtime():
         TransformersConfig: {"name", "settings", "dtype", "image_backend"},
         VLLMConfig: {"name", "settings", "dtype", "max_model_len"},
         OpenAIConfig: {"url", "model", "name", "settings", "server"},
-        OpenAIJudge: {"url", "model", "name", "mode"},
+        OpenAIJudge: {"url", "model", "name", "mode", "audit"},
     }
     for config, expected in changed.items():
         assert {f.name for f in fields(config) if f.metadata != RUNTIME} == expected

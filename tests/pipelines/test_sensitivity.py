@@ -63,7 +63,9 @@ class InProcess:
         store, done, executed = Store(self.store), {}, 0
         for call in ordered(calls):
             if call.stage.name != "score":
-                done[call.key] = Artifact(self.store, {"fingerprint": call.key, "values": {}, "files": {}})
+                done[call.key] = Artifact(
+                    self.store, {"stage": call.stage.name, "fingerprint": call.key, "values": {}, "files": {}}
+                )
                 continue
             job = scheduler.resolve(call, done)
             if (found := store.find("score", job.fingerprint)) is None:

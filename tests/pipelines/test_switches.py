@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 from omegaconf import OmegaConf
 
+from drift.config import identity_of
 from drift.errors import DriftError
 from drift.training.config import InjectionConfig, TrainingConfig
 from pipelines import compose, effects, plan
@@ -212,7 +213,7 @@ def test_a_value_out_of_range_is_refused_when_it_is_typed(word: str, message: st
 
 
 def test_the_papers_training_is_written_once_in_yaml_and_once_in_code_and_they_agree() -> None:
-    assert compose.load(["profile=paper"]).train == TrainingConfig()
+    assert identity_of(compose.load(["profile=paper"]).train) == identity_of(TrainingConfig())
     assert compose.load(["profile=paper"]).injection.semantics == InjectionConfig().semantics
 
 
