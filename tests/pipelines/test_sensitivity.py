@@ -16,7 +16,7 @@ from pipelines.schema import Config
 from pipelines.scored import Scored, write_scores
 from pipelines.sensitivity import points, read, spread, targets
 from pipelines.stage import Call, Runtime, Stage, ordered
-from pipelines.store import Artifact, Store
+from pipelines.store import Store
 
 ITEMS = 10
 
@@ -63,9 +63,10 @@ class InProcess:
         store, done, executed = Store(self.store), {}, 0
         for call in ordered(calls):
             if call.stage.name != "score":
-                done[call.key] = Artifact(
-                    self.store, {"stage": call.stage.name, "fingerprint": call.key, "values": {}, "files": {}}
-                )
+                if store.find(call.stage.name, call.key) is None:
+                    with store.writing(call.stage.name, call.key) as partial:
+                        store.commit(partial, {"stage": call.stage.name, "fingerprint": call.key, "values": {}})
+                done[call.key] = store.find(call.stage.name, call.key)
                 continue
             job = scheduler.resolve(call, done)
             if (found := store.find("score", job.fingerprint)) is None:
