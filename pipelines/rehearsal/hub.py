@@ -170,8 +170,8 @@ def _row(name: str, number: int) -> Mapping[str, str]:
     is_hallusion = name == "HallusionBench"
     return {
         "index": f"VD_figure_{group}_{step}_{number}" if is_hallusion else f"made-up-{number}",  # on no kept list
-        "question": f"Is {number} in the picture?",
-        "image": encode_image(strip(str(number))),
+        "question": f"Is {number} in the picture of {name}?",
+        "image": encode_image(strip(f"{name} {number}")),  # no two tables hold one picture: a choice would have seen it
         **dict(zip("ABCD", (f"{number}", "1", "2", "3"), strict=True)),
         "answer": "yes" if is_hallusion else "A",
         "answer_option": "A",
