@@ -74,5 +74,5 @@ def _section(evidence: Evidence, out: Path) -> Section:
         figures=[f"{FIGURES}/{name}.png" for name in drawn],
         findings=kind.findings(evidence, numbers) + (answers(evidence) if table.answers else []),
         twins=evidence.twins,
-        whole=on_all_items(evidence),
+        whole=on_all_items(evidence) if kind.has_scores else None,
     )
