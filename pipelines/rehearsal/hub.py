@@ -62,7 +62,9 @@ def write_checkpoint(known: Facts, config: Mapping[str, Any], folder: Path) -> N
 def _write_weights(known: Facts, config: str, folder: Path) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     (folder / "config.json").write_text(config)
     torch.manual_seed(int(commit_of(known.repo)[:8], 16))
     kind: Any = AutoModelForImageTextToText if known.preprocessor else AutoModelForCausalLM
