@@ -39,7 +39,7 @@ def test_one_gate_stands_before_all_answers_of_a_pair() -> None:
 
 
 def test_none_is_asked_for_where_transformers_answers_or_nobody_wants_one() -> None:
-    assert gates("profile=paper", "method=baseline") == []
+    assert gates("profile=paper", "method=baseline", "engine=transformers") == []
     assert gates(*VLLM, "method=baseline", "engine.agreement=0") == []
 
 

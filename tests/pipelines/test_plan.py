@@ -17,8 +17,9 @@ def stages_of(*calls: Call) -> Counter[str]:
 
 
 def shape(call: Call) -> tuple:
-    """The DAG without what a profile may decide: sizes, places, repositories."""
-    return (call.stage.name, *sorted((name, shape(source)) for name, source in call.inputs.items() if name != "base"))
+    """The DAG without what a profile may decide: sizes, places, repositories, whether vLLM must agree first."""
+    kept = {name: source for name, source in call.inputs.items() if name not in ("base", "agreement")}
+    return (call.stage.name, *sorted((name, shape(source)) for name, source in kept.items()))
 
 
 @pytest.mark.parametrize("method", ["baseline", "task_arithmetic", "ties", "dare_ties", "layer_swap", "sft", "drift"])

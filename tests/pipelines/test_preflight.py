@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluation.engines import vllm
 from pipelines import compose, effects, plan, preflight, reproduce, revisions, stages
 from pipelines.errors import ConfigError, PreflightError
 from pipelines.scheduler import Scheduler, resolve
@@ -21,11 +22,13 @@ from pipelines.store import Artifact, Store
 Usage = namedtuple("Usage", "total used free")
 PAPER = ["profile=paper", "method=sft"]
 TORCHVISION_FAULT = preflight._torchvision_fault
+EXECUTABLE = vllm.executable
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """Eight GPUs, the torchvision that fits, 10 TB of disk, nothing downloaded."""
+    """Eight GPUs, the torchvision that fits, vLLM, 10 TB of disk, nothing downloaded."""
+    monkeypatch.setattr("evaluation.engines.vllm.executable", Path)
     monkeypatch.setattr(preflight, "_cuda_devices", lambda: (8, "2.13.0+cu130"))
     monkeypatch.setattr(preflight, "_gpu_memory_gb", lambda: 80.0)
     monkeypatch.setattr(preflight, "_torchvision_fault", lambda: "")
@@ -53,6 +56,22 @@ def test_a_machine_that_has_all_of_it_is_let_through(machine: pytest.MonkeyPatch
     check(["profile=paper", "method=ties", "engine=vllm", "engine.tensor_parallel=8"], tmp_path)
 
 
+@pytest.mark.parametrize("word", ["method=baseline", "engine=transformers judge=local"])
+def test_vllm_that_nobody_has_set_up_is_refused_with_the_command_that_does(
+    machine: pytest.MonkeyPatch, tmp_path: Path, word: str
+) -> None:
+    machine.setattr("evaluation.engines.vllm.executable", EXECUTABLE)
+    with pytest.raises(PreflightError, match=r"vLLM is not installed: .* run `make setup-vllm`"):
+        check(
+            [
+                *PAPER,
+                *word.split(),
+                "engine.command=nowhere/vllm" if "engine=" not in word else "judge.vllm.command=nowhere/vllm",
+            ],
+            tmp_path,
+        )
+
+
 @pytest.mark.parametrize(
     ("words", "count", "message"),
     [
@@ -75,7 +94,7 @@ def test_too_few_gpus_are_refused_with_what_to_do(
     "words",
     [
         ["profile=paper", "method=baseline", "engine=openai", "engine.url=http://h:1/v1"],
-        ["profile=paper", "method=baseline", "engine.device=cpu"],
+        ["profile=paper", "method=baseline", "engine=transformers", "engine.device=cpu"],
         ["method=sft"],
         ["method=baseline", "engine=vllm"],
     ],

@@ -7,6 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,14 @@ def mark() -> Iterator[str]:
 
 def start(store: Path, behaviour: str, mark: str) -> subprocess.Popen[str]:
     run = [sys.executable, str(HERE / "toy_run.py"), str(store), behaviour, "1"]
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which a shell's background job would ignore
     return subprocess.Popen(
-        run, env=os.environ | {MARK: mark}, stderr=subprocess.PIPE, text=True, start_new_session=True
+        run,
+        env=os.environ | {MARK: mark},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heard,  # noqa: PLW1509
     )
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
@@ -107,6 +108,7 @@ def test_ctrl_c_on_a_terminal_ends_everything_within_ten_seconds_and_says_how_to
     run = [sys.executable, str(HERE / "toy_run.py"), str(tmp_path), "two-ranks", "1"]
     pid, terminal = pty.fork()
     if not pid:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it, and so would this one
         os.execve(run[0], run, os.environ | {MARK: mark, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"})
     said = bytearray()
     reader = threading.Thread(target=_drain, args=(terminal, said))  # a terminal that nobody reads would stop the run
