@@ -56,7 +56,7 @@ def start(store: Path, behaviour: str, mark: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=heard,  # noqa: PLW1509
+        preexec_fn=heard,
     )
 
 
