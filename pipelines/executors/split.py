@@ -10,13 +10,14 @@ _LOOK_SECONDS = 0.5
 
 
 class Split:
-    """Two executors as one: jobs of less than `short` seconds without a GPU run in `local`, all others in `remote`."""
+    """Two executors as one: what takes less than `short` seconds, no GPU and one node runs in `local`, else in `remote`."""
 
     def __init__(self, local: Executor, remote: Executor, short: float) -> None:
         self.local, self.remote, self.short, self.width = local, remote, short, remote.width
 
     def _of(self, needs: Needs) -> Executor:
-        return self.remote if needs.gpus or needs.seconds >= self.short else self.local
+        is_short = not needs.gpus and needs.nodes == 1 and needs.seconds < self.short
+        return self.local if is_short else self.remote
 
     def check(self, needs: Needs) -> None:
         """As the one that the job would run in."""
