@@ -10,7 +10,7 @@ _LOOK_SECONDS = 0.5
 
 
 class Split:
-    """Two executors as one: what takes less than `short` seconds, no GPU and one node runs in `local`, else in `remote`."""
+    """Two executors as one: `local` for what takes less than `short` seconds, no GPU and one node."""
 
     def __init__(self, local: Executor, remote: Executor, short: float) -> None:
         self.local, self.remote, self.short, self.width = local, remote, short, remote.width

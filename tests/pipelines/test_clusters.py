@@ -257,6 +257,11 @@ class _Pretended:
 def test_short_work_without_a_gpu_stays_here(tmp_path: Path) -> None:
     here, there = _Pretended(), _Pretended()
     split = Split(here, there, 10.0)  # type: ignore[arg-type]
-    for label, needs in (("score", Needs(seconds=0.1)), ("merge", Needs(seconds=60)), ("answer", Needs(gpus=1))):
+    for label, needs in (
+        ("score", Needs(seconds=0.1)),
+        ("merge", Needs(seconds=60)),
+        ("answer", Needs(gpus=1)),
+        ("gang", Needs(nodes=2)),
+    ):
         split.submit(Job(STAGE, "f" * 64, None, {}, label, needs))
-    assert (here.given, there.given) == (["score"], ["merge", "answer"])
+    assert (here.given, there.given) == (["score"], ["merge", "answer", "gang"])
