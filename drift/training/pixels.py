@@ -38,7 +38,8 @@ class PixelFile:
         limit: bytes that may be kept.
         name: tells the file from those of other trainings; the same in all processes of one.
         """
-        self._path = Path(tempfile.gettempdir()) / f"drift-{name}.pixels"
+        node = os.environ.get("GROUP_RANK", "0")  # torchrun's agent: two of one training may share a machine
+        self._path = Path(tempfile.gettempdir()) / f"drift-{name}-{node}.pixels"
         self._is_writer = os.environ.get("LOCAL_RANK", "0") == "0"
         self._writer = self._path.open("wb") if self._is_writer else None
         self._limit, self._size = limit, 0
