@@ -66,7 +66,10 @@ start() {
 
 stop() {
     for file in "$folder"/slurmd-n1.pid "$folder"/slurmd-n2.pid "$folder"/slurmctld.pid; do
-        if [ -f "$file" ]; then kill "$(cat "$file")"; fi
+        [ -f "$file" ] || continue
+        pid=$(cat "$file")
+        kill "$pid" 2>/dev/null || continue  # it has gone
+        for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
     done
 }
 
