@@ -66,6 +66,13 @@ def parse(word: str) -> Override:
         raise ConfigError(f"{word!r} is not of the form key=value: {error}") from None
 
 
+def parted(words: Iterable[str]) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """The overrides with several values (Hydra's commas) by their keys, and the others as they are."""
+    found = {word: parse(word) for word in words}
+    axes = {o.get_key_element(): tuple(o.sweep_string_iterator()) for o in found.values() if o.is_sweep_override()}
+    return axes, [word for word, override in found.items() if not override.is_sweep_override()]
+
+
 def choices(group: Path) -> list[str]:
     """The choices of a group's folder; a file that starts with _ is shared by others and is none."""
     return sorted(path.stem for path in group.glob("[!_]*.yaml"))

@@ -116,7 +116,7 @@ class _Execution:
             if not self.running and not self.elsewhere:
                 return Outcome(self.done, self.executed, self.failures, len(self.waiting))
             self.shown.show(self._state())
-            seconds = min(self.shown.seconds, _ELSEWHERE_SECONDS if self.elsewhere else self.shown.seconds)
+            seconds = min(self.shown.seconds, _ELSEWHERE_SECONDS) if self.elsewhere else self.shown.seconds
             if not self.running:
                 time.sleep(seconds)
                 continue

@@ -29,7 +29,7 @@ from evaluation.data.markdown import markdown
 from pipelines import compose, plan, revisions
 from pipelines.errors import ConfigError
 from pipelines.outcome import Outcome
-from pipelines.overrides import check_names, parse
+from pipelines.overrides import check_names, parted
 from pipelines.schema import Config
 from pipelines.scored import read_scores
 from pipelines.session import guarded, rooted, scheduler
@@ -60,9 +60,8 @@ def read(words: Sequence[str]) -> Asked:
     own = dict(word.split("=", 1) for word in words if word.startswith(("grid=", "out=")))
     words = [word for word in words if not word.startswith(("grid=", "out="))]
     check_names(words, compose.CONF)
-    parsed = {word: parse(word) for word in words}
-    axes = {o.get_key_element(): tuple(o.sweep_string_iterator()) for o in parsed.values() if o.is_sweep_override()}
-    asked = Asked(axes, tuple(word for word, o in parsed.items() if not o.is_sweep_override()), **own)
+    axes, fixed = parted(words)
+    asked = Asked(axes, tuple(fixed), **own)
     if asked.grid not in GRIDS:
         raise ConfigError(f"unknown grid {asked.grid!r}: {closest(asked.grid, GRIDS)}")
     if not axes:

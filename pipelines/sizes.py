@@ -67,25 +67,30 @@ class Size:
 
 @STRICT
 @dataclass(frozen=True)
-class Model:
-    """A hub repository with a checkpoint."""
+class Repository:
+    """What anybody who takes something from a hub repository agrees to."""
 
-    shape: str
-    other: int
-    bytes_each: int
     licence: str
     gated: Literal["no", "contact", "request"]
 
 
 @STRICT
 @dataclass(frozen=True)
-class Dataset:
+class Model(Repository):
+    """A hub repository with a checkpoint."""
+
+    shape: str
+    other: int
+    bytes_each: int
+
+
+@STRICT
+@dataclass(frozen=True)
+class Dataset(Repository):
     """A hub repository with SFT examples."""
 
     examples: int
     bytes: int
-    licence: str
-    gated: Literal["no", "contact", "request"]
 
 
 @STRICT

@@ -255,6 +255,15 @@ class Store:
         """Where an artifact lies, or should."""
         return sorted(path for path in self.root.glob("[!.]*/*") if path.is_symlink() or path.is_dir())
 
+    def manifests(self) -> Iterator[Artifact]:
+        """Every finished artifact by its manifest alone; at its files nobody looks.
+
+        Raises:
+            DamageError: a manifest is not what was written.
+        """
+        for path in self.root.glob(f"[!.]*/*/{MANIFEST}"):
+            yield Artifact(path.parent, _parsed(path.read_bytes(), path.parent))
+
     def open(self, path: Path) -> tuple[Artifact, dict[str, File]] | None:
         """Whatever artifact lies in a place, with its files; None where nothing was finished there.
 

@@ -26,8 +26,9 @@ from evaluation.data.markdown import markdown
 from evaluation.statistics import seeds_interval
 from pipelines import compose, plan, preflight, revisions, tables
 from pipelines.catalogue.names import name
+from pipelines.catalogue.query import is_number
 from pipelines.errors import ConfigError
-from pipelines.overrides import check_names, parse
+from pipelines.overrides import check_names, parted
 from pipelines.schema import Config
 from pipelines.scored import read_scores
 from pipelines.session import guarded, rooted, scheduler
@@ -70,15 +71,15 @@ def read(words: Sequence[str]) -> Asked:
     """Overrides with several values as axes.
 
     Raises:
-        ConfigError: unknown keys and choices.
+        ConfigError: unknown keys and choices, or a seed that is none.
     """
     out = [word.partition("=")[2] for word in words if word.startswith("out=")]
     words = [word for word in words if not word.startswith("out=")]
     check_names(words, compose.CONF)
-    parsed = {word: parse(word) for word in words}
-    axes = {o.get_key_element(): tuple(o.sweep_string_iterator()) for o in parsed.values() if o.is_sweep_override()}
-    fixed = [word for word, o in parsed.items() if not o.is_sweep_override()]
-    seeds = axes.pop("seed", tuple(str(parsed[word].value()) for word in fixed if parsed[word].key_or_group == "seed"))
+    axes, fixed = parted(words)
+    seeds = axes.pop("seed", tuple(word.removeprefix("seed=") for word in fixed if word.startswith("seed=")))
+    if unknown := [seed for seed in seeds if not seed.isdecimal()]:
+        raise ConfigError(f"seed={','.join(seeds)}: {unknown[0]!r} is no seed; expected whole numbers from 0 on")
     return Asked(axes, tuple(map(int, seeds)), tuple(fixed), *out[-1:])
 
 
@@ -152,17 +153,9 @@ def write(rows: Sequence[Row], points: Sequence[Row], axes: Sequence[str], folde
     shown = pandas.DataFrame(points, dtype=object).fillna("")
     note = "`low` and `high`: 95% t interval of the average over the seeds. `n`: items, all seeds together."
     write_whole(folder / "sweep.md", f"{markdown(shown)}\n\n{note}\n")
-    numeric = [axis for axis in axes if all(_is_number(point[axis]) for point in points)]
+    numeric = [axis for axis in axes if all(is_number(point[axis]) for point in points)]
     if len(axes) == len(numeric) == 1 and len(points) > 1:
         _draw(points, numeric[0], folder)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _draw(points: Sequence[Row], axis: str, folder: Path) -> None:

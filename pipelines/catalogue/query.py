@@ -28,7 +28,7 @@ class Condition:
         """Whether the run with these settings and scores is meant; one that has no such setting is not."""
         found = values.get(self.key)
         if self.sign in _ORDERED:
-            return _is_number(found) and _ORDERED[self.sign](float(found), float(self.text))  # type: ignore[arg-type]
+            return is_number(found) and _ORDERED[self.sign](float(found), float(self.text))  # type: ignore[arg-type]
         return any(_equal(found, text) for text in self.text.split(",")) == (self.sign == "=")
 
 
@@ -49,7 +49,7 @@ def conditions(words: Sequence[str], names: "Names") -> list[Condition]:
         if match is None:
             raise ConfigError(f"{word!r} is no condition; expected method=drift, 'alpha<0', seed=1,2 or split!=test")
         condition = Condition(names.whole(match["key"]), match["sign"], match["text"])
-        if condition.sign in _ORDERED and not _is_number(condition.text):
+        if condition.sign in _ORDERED and not is_number(condition.text):
             raise ConfigError(f"{word!r}: {condition.text!r} is no number, and only numbers are ordered")
         found.append(condition)
     return found
@@ -114,7 +114,8 @@ def _same_partition(one: Sequence[str], other: Sequence[str]) -> bool:
     return len(pairs) == len(set(one)) == len(set(other))
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether it is a number, or a text that reads as one."""
     try:
         float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -123,6 +124,6 @@ def _is_number(value: object) -> bool:
 
 
 def _equal(found: Value, text: str) -> bool:
-    if _is_number(found) and _is_number(text):
+    if is_number(found) and is_number(text):
         return float(found) == float(text)  # type: ignore[arg-type]
     return str(found).lower() == text.lower()

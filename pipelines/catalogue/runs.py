@@ -4,7 +4,6 @@ Settings are read from the manifests, the run's own and those of its inputs, so 
 label says. A setting that no manifest holds changed nothing: two scores with equal settings are one artifact.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import StoreError
-from pipelines.store import MANIFEST
+from pipelines.store import Store
 
 Manifest = Mapping[str, Any]
 Value = str | int | float | bool | None
@@ -63,18 +62,16 @@ def runs(store: Path) -> list[Run]:
     """Every score of the store, the oldest first.
 
     Raises:
-        StoreError: no store, a manifest that can't be read, or an input that is not there.
+        StoreError: no store, or an input that is not there.
+        DamageError: a manifest that is not what was written.
     """
     if not store.is_dir():
         raise StoreError(f"{store} is no store of artifacts; `make reproduce` fills one, store=FOLDER names another")
-    manifests = {}
-    for path in store.glob(f"[!.]*/*/{MANIFEST}"):
-        manifest = _read(path)
-        manifests[manifest["fingerprint"]] = (path.parent, manifest)
-    scores = [item for item in manifests.values() if item[1]["stage"] == "score"]
-    scores.sort(key=lambda item: (item[1]["started"], item[1]["fingerprint"]))
-    known = {fingerprint: manifest for fingerprint, (_, manifest) in manifests.items()}
-    return [Run(path, dict(_lineage(manifest, known))) for path, manifest in scores]
+    known = {artifact.fingerprint: artifact for artifact in Store(store).manifests()}
+    scores = [artifact for artifact in known.values() if artifact.manifest["stage"] == "score"]
+    scores.sort(key=lambda artifact: (artifact.manifest["started"], artifact.fingerprint))
+    manifests = {fingerprint: artifact.manifest for fingerprint, artifact in known.items()}
+    return [Run(score.path, dict(_lineage(score.manifest, manifests))) for score in scores]
 
 
 def settings_of(lineage: Mapping[str, Manifest]) -> dict[str, Value]:
@@ -99,7 +96,9 @@ def settings_of(lineage: Mapping[str, Manifest]) -> dict[str, Value]:
 
 
 def _method(lineage: Mapping[str, Manifest]) -> str:
-    made = lineage["responses.model"]
+    made = lineage.get("responses.model")
+    if made is None:  # answers that somebody published, whoever gave them
+        return str(lineage["responses"]["stage"])
     if made["stage"] == "merge":
         return str(made["params"]["merge"]["method"])
     if made["stage"] != "train":
@@ -107,13 +106,6 @@ def _method(lineage: Mapping[str, Manifest]) -> str:
     if lineage["responses.model.model"]["stage"] == "merge":
         return "merge_sft"
     return "sft" if made["params"]["injection"]["scale"] == "none" else "drift"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_bytes()))
-    except ValueError as error:
-        raise StoreError(f"{path} is damaged: {error}. The command that made it makes it again") from None
 
 
 def _lineage(manifest: Manifest, known: Mapping[str, Manifest], way: str = "") -> Iterator[tuple[str, Manifest]]:

@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
+import openpyxl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,6 @@ def write(folder: Path, form: str, column: str = "response") -> Path:
         text = "".join(json.dumps(row) + "\n" for row in rows)
         path.write_bytes(gzip.compress(text.encode()) if form.endswith("gz") else text.encode())
     elif form == "xlsx":
-        openpyxl = pytest.importorskip("openpyxl")
         book = openpyxl.Workbook()
         for line in (list(rows[0]), *(list(row.values()) for row in rows)):
             book.active.append(line)
@@ -48,7 +48,6 @@ def test_an_object_by_index_is_a_file_of_predictions_too(tmp_path: Path) -> None
 
 
 def test_a_spreadsheets_numbers_are_indices_and_answers_and_its_escapes_are_characters(tmp_path: Path) -> None:
-    openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
     for line in (["index", "prediction", "answer"], [1.0, 3.5, 4], [2, "a_x000D_b", None], [3, None, "x"]):
         book.active.append(line)
@@ -91,7 +90,6 @@ def test_a_broken_file_is_refused_with_its_row_and_column(tmp_path: Path, name: 
 
 
 def test_a_broken_spreadsheet_is_refused(tmp_path: Path) -> None:
-    openpyxl = pytest.importorskip("openpyxl")
     whole = write(tmp_path, "xlsx").read_bytes()
     (tmp_path / "p.xlsx").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="not a readable xlsx of predictions"):

@@ -197,7 +197,7 @@ def test_a_folder_that_is_no_store_is_refused(tmp_path: Path, capsys: pytest.Cap
 
 def test_an_input_that_is_gone_is_named(store: Path, tmp_path: Path) -> None:
     run: Run = runs(store)[0]
-    folder = tmp_path / "score" / "x"
+    folder = tmp_path / "score" / run.fingerprint[:20]
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text(json.dumps(run.manifest))
     with pytest.raises(Exception, match=r"its responses \w+ is not in the store"):
@@ -207,3 +207,13 @@ def test_an_input_that_is_gone_is_named(store: Path, tmp_path: Path) -> None:
 def test_names_of_an_unknown_store_are_none() -> None:
     with pytest.raises(ConfigError, match="no run has a setting 'seed'"):
         Names([]).whole("seed")
+
+
+def test_published_answers_are_listed_beside_runs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    words = ["profile=published", "answers=mathvista", "answers.chosen=bard", "answers.root=/answers"]
+    commit(Store(tmp_path), compose.load(words), 30.0)
+    commit(Store(tmp_path), compose.load(["method=baseline"]), 50.0)
+    assert list_main([f"store={tmp_path}", "format=csv", "method=answers"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split(",")[0] == "30.0"
+    assert list_main([f"store={tmp_path}", "format=csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 2

@@ -39,6 +39,7 @@ def test_seeds_may_be_given_as_hydra_s_axis_too(words: list[str], seeds: list[in
             ["profile=paper", "method=ties", "seeds=[0,1]"],
             r"seeds 0 and 1 of ties seed=1 are the same artifact: .* seed=0",
         ),
+        (["method=sft", "seed=x,1"], "seed=x,1: 'x' is no seed; expected whole numbers from 0 on"),
         (["injection.alfa=-0.1,-0.3"], "unknown key 'injection.alfa': did you mean 'injection.alpha'"),
     ],
 )
