@@ -53,6 +53,26 @@ REMEDIES: Mapping[str, str] = {
 }
 
 
+def spelled(words: Iterable[str]) -> list[str]:
+    """A command's words, `--trust` and `--force STAGE` as the overrides that they stand for.
+
+    Raises:
+        ConfigError: --force without a stage.
+    """
+    found, forced, rest = [], [], iter(words)
+    for word in rest:
+        option, _, name = word.partition("=")
+        if word == "--trust":
+            found.append("trust=true")
+        elif option == "--force":
+            forced.append(name or next(rest, ""))
+        else:
+            found.append(word)
+    if "" in forced:
+        raise ConfigError("--force wants a stage, as in --force merge")
+    return [*found, f"force=[{','.join(forced)}]"] if forced else found
+
+
 @cache
 def parse(word: str) -> Override:
     """One override.

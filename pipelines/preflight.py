@@ -25,7 +25,7 @@ from pipelines.outline import gigabytes
 from pipelines.rates import load as load_rates
 from pipelines.resources import origin
 from pipelines.schema import Config
-from pipelines.session import rooted
+from pipelines.session import freshness, rooted
 from pipelines.sizes import terms
 from pipelines.stage import Call, ordered
 from pipelines.stages.outside import hub_cache
@@ -50,7 +50,7 @@ def check(config: Config, targets: Sequence[Call]) -> None:
         return
     store = rooted(config.store)
     planned = ordered(list(targets))
-    found = held.states(planned, Store(store))
+    found = held.states(planned, Store(store), freshness(config))
     calls = [call for call in planned if found[call.key].word != "store"]
     have = {call.key for call in planned if found[call.key].word == "store"}
     faults = [

@@ -5,7 +5,7 @@ names its function as "module:function" and the process that runs it imports it.
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -120,6 +120,11 @@ class Call:
         return fingerprint(self.stage.name, self.stage.version, self.params, inputs)
 
     @cached_property
+    def words(self) -> frozenset[str]:
+        """Every text in its parameters and in those of what it is made from, by which it may name code."""
+        return frozenset(_texts(self.params)).union(*(call.words for call in self.inputs.values()))
+
+    @cached_property
     def needs(self) -> Needs:
         """What it takes of a machine."""
         return self.stage.needs(self) if self.stage.needs else Needs(seconds=self.stage.seconds)
@@ -132,6 +137,20 @@ class Call:
     def sources(self) -> list["Call"]:
         """The calls that must be finished before this one."""
         return [*self.inputs.values(), *(bind.source for bind in self.binds.values()), *self.after]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif is_dataclass(value):
+        for each in vars(value).values():
+            yield from _texts(each)
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _texts(each)
 
 
 def with_value(params: Any, path: str, value: Any) -> Any:

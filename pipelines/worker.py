@@ -71,9 +71,9 @@ def work(job: Job, runtime: Runtime) -> int:
         with store.holding(job.stage.name, job.fingerprint):
             error_file.unlink(missing_ok=True)
             found = store.claim(job.stage.name, job.fingerprint, job.inputs)
-            if found is None or found.evicted:
-                partial = store.partial(job.stage.name, job.fingerprint)
-                partial.mkdir(exist_ok=True)
+            if found is None or found.evicted or job.wanted.word(found, store) in ("stale", "forced"):
+                begun_by = "" if job.wanted.trusts else job.wanted.digest
+                partial = store.begin(job.stage.name, job.fingerprint, begun_by)
                 _redirect_output(partial / LOG)
                 run(job, runtime, partial)
     except DriftError as error:
@@ -106,6 +106,7 @@ def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
         "inputs": {name: artifact.fingerprint for name, artifact in job.inputs.items()},
         LINKS: {name: artifact.content for name, artifact in job.inputs.items()},
         "values": canonical(values),
+        **job.wanted.sealed(job.stage.run),
         "started": started.isoformat(timespec="milliseconds"),
         "seconds": round(time.perf_counter() - clock, 2),
         "cpu_seconds": round(sum(os.times()[:4]), 2),
