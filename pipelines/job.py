@@ -24,7 +24,7 @@ from pipelines.store import Artifact, Store
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is sent."""
+    """What a worker is sent; `about` goes into the manifest as it is."""
 
     stage: Stage
     fingerprint: str
@@ -33,6 +33,7 @@ class Job:
     label: str
     needs: Needs = field(default_factory=Needs)
     wanted: Wanted = field(default_factory=Wanted)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -50,6 +51,7 @@ def write(job: Job, runtime: Runtime) -> Path:
         "inputs": {name: [item.manifest["stage"], item.fingerprint] for name, item in job.inputs.items()},
         "label": job.label,
         "wanted": asdict(job.wanted),
+        "about": job.about,
         "runtime": asdict(runtime),
     }
     path = runtime.store / ".jobs" / f"{job.name}.json"
@@ -79,7 +81,7 @@ def read(path: Path) -> tuple[Job, Runtime]:
         )
     inputs = {name: _input(store, *item) for name, item in content["inputs"].items()}
     wanted = TypeAdapter(Wanted).validate_python(content["wanted"])
-    return Job(stage, mark, params, inputs, content["label"], wanted=wanted), runtime
+    return Job(stage, mark, params, inputs, content["label"], wanted=wanted, about=content["about"]), runtime
 
 
 def command(path: Path) -> list[str]:

@@ -8,7 +8,9 @@ scheduler is making in the same store is left to it and taken from there.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from pipelines.errors import DamageError, OutdatedError, StageError, StoreError
 from pipelines.executors import Executor
@@ -23,6 +25,7 @@ from pipelines.staleness import Freshness, Wanted
 from pipelines.store import LOG, MANIFEST, Artifact, Store
 
 log = logging.getLogger(__name__)
+About = Callable[[Call, Job, dict[str, Artifact]], Mapping[str, Any]]
 _ELSEWHERE_SECONDS = 0.5  # between two looks at what another scheduler is making
 
 
@@ -57,6 +60,7 @@ class Scheduler:
         seconds: a guess at a call's wall time.
         keep: whose weights stay (`pipelines.retention`).
         fresh: which of the artifacts that are there are taken; those of the code at hand.
+        about: what the manifest of a call's artifact says beside what the worker knows.
     """
 
     def __init__(
@@ -67,9 +71,10 @@ class Scheduler:
         seconds: Callable[[Call], float] = lambda call: call.needs.seconds,
         keep: Keep = "all",
         fresh: Freshness | None = None,
+        about: About = lambda call, job, done: {},
     ) -> None:
         self.store, self.executor, self.on_finished = Store(runtime.store), executor, on_finished
-        self.seconds, self.keep, self.fresh = seconds, keep, fresh or Freshness(self.store)
+        self.seconds, self.keep, self.fresh, self.about = seconds, keep, fresh or Freshness(self.store), about
 
     def execute(self, targets: list[Call]) -> Outcome:
         """Makes every artifact that the targets need.
@@ -100,7 +105,7 @@ class _Execution:
     def __init__(self, scheduler: Scheduler, calls: list[Call], shown: View) -> None:
         self.store, self.executor, self.on_finished = scheduler.store, scheduler.executor, scheduler.on_finished
         self.calls, self.ranks, self.shown = {call.key: call for call in calls}, ranks(calls, scheduler.seconds), shown
-        self.fresh = scheduler.fresh
+        self.fresh, self.about = scheduler.fresh, scheduler.about
         self.retention = Retention(scheduler.keep, live_weights(self.executor.width), calls)
         self.waiting = {call.key: call for call in calls}
         self.ready: dict[str, Job] = {}
@@ -230,7 +235,7 @@ class _Execution:
         """Hands a job to the executor; a refusal of this one is its own failure."""
         self.fresh.remember(job.wanted, job.stage.run)
         try:
-            self.executor.submit(job)
+            self.executor.submit(replace(job, about=self.about(self.calls[key], job, self.done)))
         except StageError as error:
             self.failures[key] = Failure(job.stage.name, job.label, f": {error}")
         else:

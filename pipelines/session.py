@@ -14,6 +14,7 @@ from typing import Any
 from drift.errors import DriftError, closest
 from drift.words import HELP
 from pipelines import compose, executors, rates
+from pipelines.catalogue.about import about
 from pipelines.environment import set_defaults
 from pipelines.errors import ConfigError
 from pipelines.fingerprint import canonical
@@ -58,7 +59,7 @@ def scheduler(config: Config) -> Scheduler:
     recorder, machine = Recorder(config.tracker, own.store / RECORDINGS, config.profile), rates.load(own.store)
     _recorders.append(recorder)
     _use(own.store)
-    return Scheduler(own, executor, recorder, lambda call: call.needs_on(machine).seconds, config.keep, fresh)
+    return Scheduler(own, executor, recorder, lambda call: call.needs_on(machine).seconds, config.keep, fresh, about)
 
 
 def freshness(config: Config) -> Freshness:

@@ -103,6 +103,7 @@ class Call:
     """A stage applied to parameters, input calls and bound parameters (dotted field path -> Bind).
 
     `after` are calls that must have ended well before this one begins, and of which it reads nothing: no part of it.
+    `config` is the one that asked for it: recorded with what is made, and no part of it either.
     """
 
     stage: Stage
@@ -111,6 +112,7 @@ class Call:
     binds: Mapping[str, Bind] = field(default_factory=dict)
     label: str = ""
     after: tuple["Call", ...] = ()
+    config: Any = None
 
     @cached_property
     def key(self) -> str:

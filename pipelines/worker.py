@@ -107,6 +107,7 @@ def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
         LINKS: {name: artifact.content for name, artifact in job.inputs.items()},
         "values": canonical(values),
         **job.wanted.sealed(job.stage.run),
+        **job.about,
         "started": started.isoformat(timespec="milliseconds"),
         "seconds": round(time.perf_counter() - clock, 2),
         "cpu_seconds": round(sum(os.times()[:4]), 2),

@@ -16,7 +16,7 @@ from pydantic import NonNegativeInt
 from drift import words
 from drift.files import replacing
 from pipelines.catalogue.query import Names, conditions, varying
-from pipelines.catalogue.runs import Run, Value, runs
+from pipelines.catalogue.runs import RUN, Run, Value, runs
 from pipelines.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -128,9 +128,11 @@ def _scored(run: Run) -> dict[str, Value]:
 
 
 def _shown(run: Run, others: Sequence[Run], sort: str) -> Iterator[str]:
-    yield f"{run.manifest['label']}\n{run.path}"
+    yield f"{run.name}\n{run.path}"
+    if RUN in run.manifest:
+        yield f"made by: {run.manifest[RUN]['command']}"
     if others:
-        yield f"the first of {1 + len(others)} that fit, by {sort}; the next is {others[0].manifest['label']}"
+        yield f"the first of {1 + len(others)} that fit, by {sort}; the next is {others[0].name}"
     yield "\nscores"
     yield from (f"  {column}  {value:.2f}" for column, value in run.scores.items())
     yield "\nsettings"

@@ -1,7 +1,8 @@
 """Every score of a store as a run: all settings of everything that it was made from, by their names in the config.
 
-Settings are read from the manifests, the run's own and those of its inputs, so they are what was computed, whatever a
-label says. A setting that no manifest holds changed nothing: two scores with equal settings are one artifact.
+Settings are what was computed, whatever a label says: the score's manifest records them; of one of before it did they
+are read from its inputs' manifests. A setting that no manifest holds changed nothing: two scores with equal settings
+are one artifact.
 """
 
 from collections import defaultdict
@@ -14,6 +15,8 @@ from typing import Any
 from pipelines.errors import StoreError
 from pipelines.store import Store
 
+RUN = "run"
+"""What a score's manifest says of the run behind it: `name`, `command` and `config`."""
 Manifest = Mapping[str, Any]
 Value = str | int | float | bool | None
 
@@ -27,11 +30,17 @@ class Run:
     """A score and its lineage.
 
     Attributes:
-        lineage: the manifests that it was made from, its own first, by the way from it: `responses.model.prior`.
+        lineage: the manifests that it was made from, its own first, by the way from it: `responses.model.prior`;
+            without those that were removed since.
     """
 
     path: Path
     lineage: Mapping[str, Manifest]
+
+    @property
+    def name(self) -> str:
+        """What it differs in from its method's default; its label where its manifest is of before it said so."""
+        return str(self.manifest[RUN]["name"] if RUN in self.manifest else self.manifest["label"])
 
     @property
     def manifest(self) -> Manifest:
@@ -55,14 +64,14 @@ class Run:
     @cached_property
     def settings(self) -> dict[str, Value]:
         """Every setting by its name (`settings_of`)."""
-        return settings_of(self.lineage)
+        return dict(self.manifest[RUN]["config"]) if RUN in self.manifest else settings_of(self.lineage)
 
 
 def runs(store: Path) -> list[Run]:
     """Every score of the store, the oldest first.
 
     Raises:
-        StoreError: no store, or an input that is not there.
+        StoreError: no store, or an input that is not there of a score that does not say its config itself.
         DamageError: a manifest that is not what was written.
     """
     if not store.is_dir():
@@ -108,12 +117,17 @@ def _method(lineage: Mapping[str, Manifest]) -> str:
     return "sft" if made["params"]["injection"]["scale"] == "none" else "drift"
 
 
-def _lineage(manifest: Manifest, known: Mapping[str, Manifest], way: str = "") -> Iterator[tuple[str, Manifest]]:
+def _lineage(
+    manifest: Manifest, known: Mapping[str, Manifest], way: str = "", is_told: bool = False
+) -> Iterator[tuple[str, Manifest]]:
     yield way, manifest
+    is_told = is_told or RUN in manifest
     for name, fingerprint in manifest["inputs"].items():
+        if fingerprint not in known and is_told:
+            continue
         if fingerprint not in known:
             raise StoreError(f"{manifest['label']}: its {name} {fingerprint[:20]} is not in the store")
-        yield from _lineage(known[fingerprint], known, f"{way}.{name}".lstrip("."))
+        yield from _lineage(known[fingerprint], known, f"{way}.{name}".lstrip("."), is_told)
 
 
 def _parameters(manifest: Manifest) -> Iterator[tuple[str, Value]]:
