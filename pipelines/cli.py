@@ -64,7 +64,11 @@ _TABLE = (
     Command("merge", "drift.commands:merge", "Two checkpoints merged.", "", "drift.commands:Merge"),
     Command("score", "evaluation.score:main", "A file of responses scored.", "eval", "evaluation.score:Command"),
     Command(
-        "compare", "evaluation.compare:main", "Verdict files compared pairwise.", "eval", "evaluation.compare:Command"
+        "compare",
+        "pipelines.catalogue.compare:main",
+        "Runs, or verdict files, compared pairwise.",
+        "eval",
+        "pipelines.catalogue.compare:Compare",
     ),
 )
 

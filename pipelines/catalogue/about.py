@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.catalogue.names import name
-from pipelines.catalogue.runs import RUN, settings_of
+from pipelines.catalogue.runs import GROUPS, RUN, settings_of
 from pipelines.fingerprint import canonical
 from pipelines.job import Job
 from pipelines.stage import Call
 from pipelines.store import Artifact
-
-_GROUPS = ("pair", "suite", "data", "engine", "judge", "answers")
 
 
 def about(call: Call, job: Job, done: Mapping[str, Artifact]) -> dict[str, Any]:
@@ -30,7 +28,7 @@ def about(call: Call, job: Job, done: Mapping[str, Artifact]) -> dict[str, Any]:
         return {}
     own = {"stage": job.stage.name, "params": canonical(job.params, whole=True)}
     lineage = {"": own, **dict(_behind(call, done, ""))}
-    chosen = {group: getattr(call.config, group).name for group in _GROUPS}
+    chosen = {group: getattr(call.config, group).name for group in GROUPS}
     config = {"profile": call.config.profile, **chosen, **settings_of(lineage)}
     return {RUN: {"name": name(call.config), "command": command(), "config": config}}
 

@@ -17,6 +17,9 @@ from pipelines.store import Store
 
 RUN = "run"
 """What a score's manifest says of the run behind it: `name`, `command` and `config`."""
+GROUPS = ("pair", "suite", "data", "engine", "judge", "answers")
+CHOSEN = ("profile", *GROUPS)
+"""What of a config is a choice with a name, and stands in no parameter."""
 Manifest = Mapping[str, Any]
 Value = str | int | float | bool | None
 
@@ -68,7 +71,7 @@ class Run:
 
 
 def runs(store: Path) -> list[Run]:
-    """Every score of the store, the oldest first.
+    """Every score of the store, the oldest first; of one that an earlier version made too, the later one.
 
     Raises:
         StoreError: no store, or an input that is not there of a score that does not say its config itself.
@@ -80,7 +83,13 @@ def runs(store: Path) -> list[Run]:
     scores = [artifact for artifact in known.values() if artifact.manifest["stage"] == "score"]
     scores.sort(key=lambda artifact: (artifact.manifest["started"], artifact.fingerprint))
     manifests = {fingerprint: artifact.manifest for fingerprint, artifact in known.items()}
-    return [Run(score.path, dict(_lineage(score.manifest, manifests))) for score in scores]
+    found = [Run(score.path, dict(_lineage(score.manifest, manifests))) for score in scores]
+    return list({_asked(run): run for run in found}.values())
+
+
+def _asked(run: Run) -> frozenset[tuple[str, str]]:
+    """What was asked for, whatever version of a stage answered."""
+    return frozenset((key, repr(value)) for key, value in run.settings.items() if key not in CHOSEN)
 
 
 def settings_of(lineage: Mapping[str, Manifest]) -> dict[str, Value]:

@@ -72,11 +72,19 @@ def test_what_changes_no_result_changes_no_digest(changed: Callable[..., set[str
     methods = "drift/merging/methods.py"
     assert (
         changed(
-            (methods, "        yield _combined(each, p.slerp_weights(", "        # A comment.\n\n        yield _combined(\n            each, p.slerp_weights("),
+            (
+                methods,
+                "        yield _combined(each, p.slerp_weights(",
+                "        # A comment.\n\n        yield _combined(\n            each, p.slerp_weights(",
+            ),
             (methods, '"""Great-circle interpolation of each flattened tensor."""', '"""Another docstring."""'),
             (methods, "def slerp(merge: Merge) -> Iterator[Merged]:", 'def slerp(merge: "Merge") -> object:'),
             (methods, "RECIPES: dict[str, Recipe] = {}", "RECIPES = {}"),
-            ("drift/choices.py", '"absolute", "gradnorm", "adaptive"', '"absolute", "gradnorm",\n "adaptive", "opposing"'),
+            (
+                "drift/choices.py",
+                '"absolute", "gradnorm", "adaptive"',
+                '"absolute", "gradnorm",\n "adaptive", "opposing"',
+            ),
             ("drift/training/trainer.py", "import torch\n", "import torch\nimport math as _unused\n"),
         )
         == set()
@@ -143,7 +151,11 @@ def test_a_moved_definition_is_the_same_and_another_of_its_name_is_not(tmp_path:
     tree["drift/entry.py"] = "from drift.a import f\nfrom drift.b import f as g\ndef run():\n    return f() - g()\n"
     moved = {"drift/c.py": tree["drift/a.py"], "drift/b.py": tree["drift/b.py"]}
     moved["drift/entry.py"] = tree["drift/entry.py"].replace("drift.a", "drift.c")
-    swapped = tree | {"drift/entry.py": tree["drift/entry.py"].replace("import f as g", "import f").replace("drift.a import f", "drift.a import f as g")}
+    swapped = tree | {
+        "drift/entry.py": tree["drift/entry.py"]
+        .replace("import f as g", "import f")
+        .replace("drift.a import f", "drift.a import f as g")
+    }
     digests = [_digest(tmp_path / str(place), each) for place, each in enumerate((tree, moved, swapped))]
     assert digests[0] == digests[1]
     assert digests[0] != digests[2]
