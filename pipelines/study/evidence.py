@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from drift.errors import DataError
-from evaluation.claims import Effect, Finding, findings
 from evaluation.statistics import Interval, share_over_worlds, wilson
 from pipelines.errors import StoreError
 from pipelines.report.outcomes import strata
+from pipelines.study.claims import Effect, Finding, findings
 from pipelines.study.spec import Claim, Study, options
 from pipelines.study.tuning import Tuned, load, plain
 from pipelines.study.worlds import Verdicts, World, read

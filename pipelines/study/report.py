@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from drift.files import write_whole
-from evaluation.claims import Finding
+from pipelines.study.claims import Finding
 from pipelines.study.evidence import Evidence
 
 Row = dict[str, Any]

@@ -16,9 +16,9 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from drift.errors import closest
-from evaluation.claims import Expected
 from pipelines.compose import CONF
 from pipelines.errors import ConfigError
+from pipelines.study.claims import Expected
 
 STRICT = with_config(ConfigDict(extra="forbid"))
 Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -3,7 +3,7 @@
 An effect is the mean over worlds of what one method scores beyond another on the same questions. Each world brings its
 own questions, so its effect varies with both; the interval is Student's over the worlds' effects and never narrower
 than two thirds of what the questions alone leave open: three worlds that agree by luck prove nothing. Two thirds is as
-far as the floor can go with coverage between 93 and 97% at 3, 5 and 15 worlds (tests/evaluation/test_claims.py).
+far as the floor can go with coverage between 93 and 97% at 3, 5 and 15 worlds (tests/pipelines/test_claims.py).
 """
 
 import math

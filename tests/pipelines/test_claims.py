@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from drift.errors import DataError
-from evaluation.claims import Effect, findings, over_worlds, verdict
 from evaluation.statistics import Interval, paired_over_seeds
+from pipelines.study.claims import Effect, findings, over_worlds, verdict
 
 RNG = np.random.default_rng(0)
 
