@@ -82,7 +82,7 @@ def study(words: Sequence[str]) -> int:
         raise ConfigError(f"study {found.name} has no pair {asked.pair!r}: {closest(asked.pair, found.pairs)}")
     pairs = [asked.pair] if asked.pair else list(found.pairs)
     if asked.verb in ("all", "tune"):
-        _tune(found, pairs, asked, folder)
+        _tune(found, asked, folder)
     if asked.verb in ("all", "run"):
         for pair in pairs:
             _run(found, pair, asked, folder)
@@ -100,30 +100,26 @@ def study(words: Sequence[str]) -> int:
 
 def open_evidence(study: Study, folder: Path) -> Evidence:
     """What a study's folder says."""
-    pair = next(iter(study.pairs))
-    columns = [tuple(config(study, pair, words, 0).columns) for words in ((), study.perception)]
+    columns = [tuple(config(study, study.first, words, 0).columns) for words in ((), study.perception)]
     return Evidence.open(study, folder, (columns[0], columns[1]))
 
 
-def _tune(study: Study, pairs: Sequence[str], asked: Asked, folder: Path) -> None:
-    tuned = tuning.load(folder)
-    for pair in pairs:
-        if pair not in tuned:
-            started = any((folder / "worlds").glob("*.json"))
-            if started:
-                raise ConfigError(f"{folder} holds worlds already, and {pair} is not tuned: tuning comes before worlds")
-            tuned[pair] = tuning.tune(study, pair, scheduler(_base(study, asked)))
-            tuning.save(tuned, folder)
+def _tune(study: Study, asked: Asked, folder: Path) -> None:
+    if tuning.load(folder):
+        return
+    if any((folder / "worlds").glob("*.json")):
+        raise ConfigError(f"{folder} holds worlds and no tuned.json, which they were made with: put it back")
+    tuning.save(tuning.tune(study, scheduler(_base(study, asked))), folder)
 
 
 def _run(study: Study, pair: str, asked: Asked, folder: Path) -> None:
     tuned = tuning.load(folder)
-    if missing := [name for name in study.pairs if name not in tuned]:
-        raise ConfigError(f"{', '.join(missing)} is not tuned: drift study tune comes before worlds")
+    if not tuned:
+        raise ConfigError(f"{folder} holds no tuned.json: drift study tune comes before worlds")
     left, machine = _left(study, pair, asked, folder), scheduler(_base(study, asked))
     for start in range(0, len(left), asked.at_once):
         seeds = left[start : start + asked.at_once]
-        worlds.run(study, pair, seeds, tuned[pair], machine, study.digest(tuning.plain(tuned)), folder)
+        worlds.run(study, pair, seeds, tuned, machine, folder)
         write(open_evidence(study, folder), folder)
         log.info("%s: worlds %s have ended", pair, ", ".join(map(str, seeds)))
 
