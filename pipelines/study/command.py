@@ -1,15 +1,16 @@
-"""The study: drift study [tune|run|report|plan] [study=NAME] [pair=NAME] [worlds=0,1] [at_once=2] [results=FOLDER]
+"""The study: drift study [tune|run|report|plan|again] [study=NAME] [pair=NAME] [worlds=0,1] [at_once=2] [results=FOLDER]
 
 Many worlds of the lab, arms that were tuned alike, and claims that were written down first (`conf/study/NAME.yaml`,
 `conf/claims/NAME/`). Without a verb it tunes what is not tuned, runs every world that `results/<study>` does not hold,
 writes each there as it ends, and the report after it: the same command goes on after a kill, or on another machine
-once the folder is there. `report` recomputes everything from that folder alone; `plan` says what is left. `drift
-claims` prints the verdicts.
+once the folder is there. `report` recomputes everything from that folder alone; `plan` says what is left; `again` makes
+worlds that are there once more, in another store, and compares every verdict. `drift claims` prints the verdicts.
 
 Example:
     drift study
     drift study run worlds=3,4
     drift study report study=smoke
+    drift study again worlds=3 store=artifacts/again
 """
 
 import logging
@@ -17,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
 from drift.errors import closest
@@ -30,7 +32,7 @@ from pipelines.study.spec import Study
 from pipelines.study.words import config
 
 log = logging.getLogger(__name__)
-Verb = Literal["all", "tune", "run", "report", "plan"]
+Verb = Literal["all", "tune", "run", "report", "plan", "again"]
 _OURS = ("study", "worlds", "pair", "at_once", "results")
 
 
@@ -122,6 +124,21 @@ def _run(study: Study, pair: str, asked: Asked, folder: Path) -> None:
         worlds.run(study, pair, seeds, tuned, machine, folder)
         write(open_evidence(study, folder), folder)
         log.info("%s: worlds %s have ended", pair, ", ".join(map(str, seeds)))
+
+
+def _again(study: Study, pair: str, asked: Asked, folder: Path) -> int:
+    """Worlds made once more and compared; 1 where a verdict differs."""
+    wanted = asked.worlds or range(study.pairs[pair].worlds)
+    seeds = [seed for seed in wanted if worlds.place(folder, pair, seed).exists()]
+    tuned, differ = tuning.load(folder), 0
+    with TemporaryDirectory() as place:
+        worlds.run(study, pair, seeds, tuned, scheduler(_base(study, asked)), Path(place))
+        for seed in seeds:
+            (_, before), (_, after) = worlds.read(folder, pair, seed), worlds.read(Path(place), pair, seed)
+            unequal = [arm for arm in before if before[arm] != after.get(arm)]
+            log.info("%s %d: %s", pair, seed, f"{', '.join(unequal)} differ" if unequal else "every verdict is equal")
+            differ += bool(unequal)
+    return min(differ, 1)
 
 
 def _left(study: Study, pair: str, asked: Asked, folder: Path) -> list[int]:

@@ -148,9 +148,7 @@ def _untuned(study: Study, names: Set[str], scheduler: Scheduler) -> dict[str, f
 
 def _trial(study: Study, arm: Arm, value: float, found: Mapping[str, Tuned], seed: int) -> Call:
     taken = found[arm.after].words if arm.after else ()
-    return score_call(
-        study, study.first, (*taken, *arm.overrides, *_knob(arm).overrides(value)), seed, split="validation"
-    )
+    return trial_call(study, (*taken, *arm.overrides, *_knob(arm).overrides(value)), seed)
 
 
 def _average(path: Path) -> float:

@@ -213,3 +213,15 @@ def test_the_verdicts_are_printed(folder, study, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "DRIFT scores above SFT after as many steps. Holds: +12.5 points" in printed
     assert printed.rstrip().endswith(open_evidence(study, folder).registration)
+
+
+@pytest.mark.slow
+def test_a_study_tunes_runs_goes_on_and_repeats(tmp_path):
+    words = ["study=smoke", f"results={tmp_path}/results"]
+    assert command([*words, f"store={tmp_path}/store", "worlds=0"]) == 0
+    first = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").glob("*/*-0.*")}
+    assert command([*words, f"store={tmp_path}/store"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in first} == first  # a world that has ended is not run again
+    record = json.loads((tmp_path / "results" / "claims.json").read_text())
+    assert {claim["worlds"] for claim in record["claims"]} == {2}
+    assert command(["again", *words, f"store={tmp_path}/other", "worlds=1"]) == 0
