@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from drift.config import RUNTIME, MergeConfig, PriorConfig, Selection
+from drift.config import RUNTIME, UNLESS_DEFAULT, MergeConfig, PriorConfig, Selection
 from drift.errors import TrainingError
 from drift.training.config import InjectionConfig, TrainingConfig
 from drift.training.division import divide, identity
@@ -101,10 +101,14 @@ class GeometryParams:
 
 @dataclass(frozen=True)
 class MergeParams:
-    """A merge: drift.merging. `matched` (bound to a run's w_eff) sets both weights of a linear merge."""
+    """A merge: drift.merging. `matched` (bound to a run's w_eff) sets both weights of a linear merge.
+
+    `selection` are the tensors that it moves, where these are not all of the LM's layers and norms.
+    """
 
     merge: MergeConfig
     matched: float | None = None
+    selection: Selection | None = field(default=None, metadata=UNLESS_DEFAULT)
 
 
 @dataclass(frozen=True)
