@@ -128,7 +128,9 @@ def page(evidence: Evidence, claims: Sequence[Row], arms: Mapping[str, Sequence[
         parts.append(f"{len(out)} worlds missed a gate and count for nothing: {said}")
     parts += [_READ.format(trials=study.trials, tuning=len(study.tuning)), "## What was found"]
     ordered = sorted(claims, key=lambda row: _ORDER[row["verdict"]])
-    parts.append("\n".join(f"- {sentence(row)}" for row in ordered))
+    parts.append("\n".join(f"- {sentence(row)}{_answers(row)}" for row in ordered))
+    if study.elsewhere:
+        parts.append("\n".join(f"- {what}: {where}" for what, where in study.elsewhere.items()))
     table = [{key: row.get(key, "") for key in _SHOWN} for row in claims]
     parts += ["## Claims", markdown(DataFrame(table, dtype=object).fillna(""))]
     for pair, rows in arms.items():
@@ -139,6 +141,10 @@ def page(evidence: Evidence, claims: Sequence[Row], arms: Mapping[str, Sequence[
             parts.append(f"{said}: {'; '.join(found)}.")
     parts += [f"![{Path(name).stem}](figures/{name})" for name in figures]
     return "\n\n".join(parts) + "\n"
+
+
+def _answers(row: Mapping[str, Any]) -> str:
+    return f" (The paper's {row['table']}.)" if row["table"] else " (The paper does not ask.)"
 
 
 def _cell(row: Mapping[str, Any], metric: str) -> str:
