@@ -66,22 +66,37 @@ class Pair:
 
 @dataclass(frozen=True, config=STRICT)
 class Method:
-    """Which stage makes the checkpoint: none (the MLLM as it is), merge, or train; training may start from a merge."""
+    """Which stage makes the checkpoint: none (the MLLM as it is), merge, or train; and what it starts from.
+
+    Training may start from a merge: one that moved the MLLM as far along Delta as the configured DRIFT run
+    (`matched_merge`), or the configured one (`merge`). A merge may add the expert to what SFT made (`sft`). It moves
+    the whole `lm`, or the `selected` tensors alone, which are those that DRIFT moves.
+    """
 
     name: str
     stage: Literal["none", "merge", "train"]
-    start: Literal["mllm", "matched_merge"] = "mllm"
+    start: Literal["mllm", "matched_merge", "merge", "sft"] = "mllm"
+    tensors: Literal["lm", "selected"] = "lm"
+
+    @model_validator(mode="after")
+    def _start_fits_the_stage(self) -> Self:
+        starts = {"none": ("mllm",), "merge": ("mllm", "sft"), "train": ("mllm", "matched_merge", "merge")}[self.stage]
+        if self.start not in starts:
+            raise ValueError(f"method.start is {self.start}; a method of stage {self.stage} has {' or '.join(starts)}")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
 class Choose:
     """What `injection.alpha: auto` chooses from, by the mean validation score over all seeds.
 
-    The choice is made per scale, with the direct prior over the groups named here; one value is no choice.
+    The choice is made per scale, with the direct prior over the groups named here; one value is no choice. `prior: own`
+    chooses with the row's own prior and groups: what a control could have reached, beside what it gets from its row.
     """
 
     alpha: Annotated[tuple[Alpha, ...], Field(min_length=1)]
     selection: Selection
+    prior: Literal["direct", "own"] = "direct"
 
 
 @dataclass(frozen=True, config=STRICT)

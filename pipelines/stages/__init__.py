@@ -104,10 +104,14 @@ class GeometryParams:
 
 @dataclass(frozen=True)
 class MergeParams:
-    """A merge: drift.merging. `matched` (bound to a run's w_eff) sets both weights of a linear merge."""
+    """A merge: drift.merging. `matched` (bound to a run's w_eff) sets both weights of a linear merge.
+
+    `selection` are the tensors that it moves, where these are not all of the LM's layers and norms.
+    """
 
     merge: MergeConfig
     matched: float | None = None
+    selection: Selection | None = field(default=None, metadata=UNLESS_DEFAULT)
 
 
 @dataclass(frozen=True)
