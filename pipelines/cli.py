@@ -119,11 +119,10 @@ def build() -> typer.Typer:
 
 
 def _typed(command: Command) -> Callable[..., None]:
-    def complete(incomplete: str) -> list[str]:
-        from drift.words import keys
+    def complete(context: typer.Context, incomplete: str) -> list[str]:
+        from pipelines import completion
 
-        known = keys(_load(command.keys)) if command.keys else []
-        return [key for key in known if key.startswith(incomplete)]
+        return completion.complete(command.name, command.keys, context.params.get("words") or (), incomplete)
 
     def call(words: Annotated[list[str] | None, typer.Argument(autocompletion=complete)] = None) -> None:
         raise typer.Exit(run(command, words or []))

@@ -303,7 +303,9 @@ class _Reader:
 
 
 def _row_names(row: ast.AST) -> list[str]:
-    """What a row that is a call can be named by: its first word, `name=` and `aliases=`."""
+    """What a row can be named by: a word by itself, a call by its first word, `name=` and `aliases=`."""
+    if isinstance(row, ast.Constant) and isinstance(row.value, str):
+        return [row.value]
     if not isinstance(row, ast.Call):
         return []
     named = [*row.args[:1], *(each.value for each in row.keywords if each.arg in ("name", "aliases"))]

@@ -8,13 +8,16 @@ it is. A registry that is not listed is reached whole.
 REGISTRIES = (
     "drift.families.FAMILIES",
     "drift.merging.config._ROWS",
+    "drift.merging.config._WITHOUT_BASE",
     "drift.scaling.SCALINGS",
+    "drift.scaling.WITHOUT_DOT",
+    "drift.scaling.WITHOUT_GRADIENT",
     "evaluation.engines.config._ENGINES",
     "pipelines.lab.families.LAB_FAMILIES",
     "pipelines.lab.text_families.TEXT",
     "pipelines.report.kinds.KINDS",
 )
-"""Constants whose rows are in their value: of a mapping by key, else by the first word of each row's call."""
+"""Constants whose rows are in their value: of a mapping by key, else by themselves or the first word of their call."""
 
 DECORATED = {"drift.merging.methods.recipe": "drift.merging.methods.RECIPES"}
 """Decorators that put a function, by its name, into a registry."""

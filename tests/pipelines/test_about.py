@@ -55,7 +55,7 @@ def test_a_score_says_every_setting_of_what_it_scores_and_only_a_score_does(stor
     config = compose.load(["method=drift"])
     expected = {
         "method": "drift", "seed": 1, "injection.alpha": -0.3, "train.learning_rate": 5e-4, "pair": "qwen2_5_vl_r1",
-        "suite": config.suite.name, "data": config.data.name, "engine": "transformers", "judge": "rules", "profile": "lab",
+        "suite": config.suite.name, "data": config.data.name, "engine": "transformers", "judge": "rules",
     }  # fmt: skip
     assert told["config"].items() >= expected.items()
 

@@ -94,20 +94,20 @@ def test_what_changes_no_result_changes_no_digest(changed: Callable[..., set[str
 @pytest.mark.parametrize(
     ("edit", "stale"),
     [
-        (("drift/merging/methods.py", "slerp_weights(*products, merge.chosen.t)", "slerp_weights(*products, 1 - merge.chosen.t)"),
-         {"merge slerp"}),
+        (("drift/merging/methods.py", "(*products, merge.chosen.t)", "(*products, -merge.chosen.t)"), {"merge slerp"}),
         (("drift/merging/primitives.py", "torch.copysign(torch.ones(()), torch.add(*deltas))",
           "-torch.copysign(torch.ones(()), torch.add(*deltas))"), {"merge ties"}),
         (("drift/scaling.py", "return _ratio(grad_norm, delta_norm)\n\n\ndef adaptive",
-          "return 2 * _ratio(grad_norm, delta_norm)\n\n\ndef adaptive"), {"train drift", "train drift injection=gradnorm"}),
-        (("drift/scaling.py", "(1.0 + cosine(", "(1.0 - cosine("), {"train drift"}),
+          "return 2 * _ratio(grad_norm, delta_norm)\n\n\ndef adaptive"),
+         {"train drift", "train drift injection=gradnorm"}),
+        (("drift/scaling.py", "(1.0 + cosine(grad_norm, dot", "(1.0 - cosine(grad_norm, dot"), {"train drift"}),
         (("evaluation/benchmarks/mathvista.py", "gold = item.fields.get(", "gold = 2 * item.fields.get("),
          {"score MathVista", "judge MathVista"}),
         (("evaluation/benchmarks/mathverse.py", "def _ask_equality(request: JudgeRequest, extraction: str) -> str:\n",
           "def _ask_equality(request: JudgeRequest, extraction: str) -> str:\n    extraction = extraction[1:]\n"),
          {"judge MathVerse"}),
         (("pipelines/report/render.py", 'style = "l"', 'style = "c"'), {"report"}),
-        (("evaluation/statistics.py", "error = _standard_error(difference) if n > 1", "error = 2.0 if n > 1"), {"report"}),
+        (("evaluation/statistics.py", "error = _standard_error(difference) if", "error = 2.0 if"), {"report"}),
         (("pipelines/scheduler.py", "_ELSEWHERE_SECONDS = 0.5", "_ELSEWHERE_SECONDS = 0.6"), set()),
         (("pipelines/plan.py", "_CHOICES: dict[str, Call] = {}", "_CHOICES: dict[str, Call] = {'': None}"), set()),
     ],
@@ -127,10 +127,12 @@ def test_the_injection_is_reached_by_trainings_alone(changed: Callable[..., set[
 
 NEW_ROWS: list[tuple[Edit, ...]] = [
     (("drift/merging/config.py", "_ROWS = (\n", '_ROWS = (\n    Method("larger", "paper", "", "", "larger", {}),\n'),
-     ("drift/merging/methods.py", "@recipe\ndef slerp(", "@recipe\ndef larger(merge):\n    return []\n\n\n@recipe\ndef slerp(")),
+     ("drift/merging/methods.py", "@recipe\ndef slerp(",
+      "@recipe\ndef larger(merge):\n    pass\n\n\n@recipe\ndef slerp(")),
     (("evaluation/benchmarks/clocks.py", "", "BENCHMARKS = (Benchmark(name='Clocks', rule=print),)\n"),),
-    (("drift/families.py", '        Family("qwen3", ', '        Family("gemma", "gemma", ("model",)),\n        Family("qwen3", '),),
-    (("drift/scaling.py", '    "adaptive": adaptive_strength,', '    "adaptive": adaptive_strength, "other": gradnorm_strength,'),),
+    (("drift/families.py", ' Family("qwen3", ', ' Family("gemma", "gemma", ("model",)),\n        Family("qwen3", '),),
+    (("drift/scaling.py", '"adaptive": adaptive_strength,', '"adaptive": adaptive_strength, "other": _ratio,'),
+     ("drift/scaling.py", 'WITHOUT_DOT = ("absolute", ', 'WITHOUT_DOT = ("other", "absolute", '),),
     (("pipelines/report/kinds.py", '    "cost": Cost(),', '    "cost": Cost(), "gap": Kind(),'),),
 ]  # fmt: skip
 
