@@ -3,8 +3,10 @@
 #   sudo tests/slurm_cluster.sh start [FOLDER]    installs Debian's packages where they lack, starts, waits for the nodes
 #   sudo tests/slurm_cluster.sh stop [FOLDER]
 # Then: export SLURM_CONF=FOLDER/slurm.conf; python -m pytest -m slurm. Each node has two cores and two pretended GPUs.
+# Two clusters at a time want SLURM_PORT=... for one of them: it takes this port and the two above it.
 set -eu
 folder=${2:-/tmp/slurm-cluster}
+port=${SLURM_PORT:-26817}
 
 install_slurm() {
     command -v slurmctld >/dev/null && command -v slurmd >/dev/null && command -v sbatch >/dev/null && return
@@ -18,7 +20,7 @@ write_config() {
     cat >"$folder/slurm.conf" <<CONF
 ClusterName=toy
 SlurmctldHost=$host(127.0.0.1)
-SlurmctldPort=26817
+SlurmctldPort=$port
 SlurmUser=$(id -un)
 SlurmdUser=$(id -un)
 AuthType=auth/none
@@ -39,8 +41,8 @@ SlurmctldLogFile=$folder/slurmctld.log
 SlurmdSpoolDir=$folder/spool-%n
 SlurmdPidFile=$folder/slurmd-%n.pid
 SlurmdLogFile=$folder/slurmd-%n.log
-NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=26821 CPUs=2 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
-NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=26822 CPUs=2 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
+NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 1)) CPUs=2 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
+NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 2)) CPUs=2 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
 PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 CONF
     cat >"$folder/gres.conf" <<CONF
