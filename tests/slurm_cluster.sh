@@ -7,6 +7,7 @@
 set -eu
 folder=${2:-/tmp/slurm-cluster}
 port=${SLURM_PORT:-26817}
+NAMES="127.0.0.1 n1 n2 # tests/slurm_cluster.sh"
 
 install_slurm() {
     command -v slurmctld >/dev/null && command -v slurmd >/dev/null && command -v sbatch >/dev/null && return
@@ -51,9 +52,20 @@ NodeName=n2 Name=gpu File=/dev/tty[20-21] Flags=nvidia_gpu_env
 CONF
 }
 
+# As on any cluster, a node's name leads to it: torchrun's agents meet there.
+name_nodes() {
+    grep -q "$NAMES" /etc/hosts || echo "$NAMES" >>/etc/hosts
+}
+
+forget_nodes() { # /etc/hosts may be a mount, which can't be replaced
+    others=$(grep -v "$NAMES" /etc/hosts || true)
+    echo "$others" >/etc/hosts
+}
+
 start() {
     install_slurm
     write_config
+    name_nodes
     export SLURM_CONF="$folder/slurm.conf"
     slurmctld -c
     slurmd -N n1
@@ -73,6 +85,7 @@ stop() {
         kill "$pid" 2>/dev/null || continue  # it has gone
         for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
     done
+    forget_nodes
 }
 
 case "${1:-}" in
