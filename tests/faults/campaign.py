@@ -272,7 +272,7 @@ def main(said: list[str]) -> int:
         finally:
             engine.stop()
     ledger = Ledger(folder / "ledger.jsonl")
-    print(ledger.table())
+    print(ledger.summary())
     return int(any("lost" in row.outcome for row in ledger.judged()))
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
@@ -21,6 +22,7 @@ log = logging.getLogger("campaign")
 MARK = "DRIFT_CAMPAIGN"
 TIMES = ("seconds", "cpu_seconds")  # of a row or a column of Table 8: no two runs share them
 LONGEST_SECONDS = 3600.0
+ENDS = ("recovered", "refused", "lost", "not compared yet", "not tried")  # what an outcome starts with, else the first
 LONG = ("model", "train")  # what a cluster is given; moments are counted in these
 _SLOW_SECONDS = 2.0  # what needs longer to end is told
 _IN_USE = "run-"  # leases of runs that use the store (pipelines.session), not of what they make
@@ -81,9 +83,22 @@ class Ledger:
 
     def table(self) -> str:
         """The rows as Markdown."""
-        names = [field.name for field in fields(Row)]
-        lines = [names, ["---"] * len(names), *(list(astuple(row)) for row in self.judged())]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return _markdown([field.name for field in fields(Row)], [list(astuple(row)) for row in self.judged()])
+
+    def summary(self) -> str:
+        """What came of each kind of fault, counted, as Markdown."""
+        kinds: dict[tuple[str, ...], list[Row]] = {}
+        for row in self.judged():
+            kinds.setdefault((row.engine, row.plan, row.fault.partition(", kill")[0]), []).append(row)
+        lines = []
+        for kind, rows in sorted(kinds.items()):
+            ends = Counter(next((word for word in ENDS if row.outcome.startswith(word)), ENDS[0]) for row in rows)
+            lines.append([*kind, f"{len(rows)}", *(f"{ends[word]}" for word in ENDS)])
+        return _markdown(["engine", "plan", "fault", "tried", *ENDS], lines)
+
+
+def _markdown(head: list[str], lines: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *lines])
 
 
 class Run:

@@ -23,4 +23,5 @@ def test_what_was_recovered_counts_once_its_tables_are_the_references(tmp_path: 
     ledger.judge("other", False)
     said = [row.outcome for row in Ledger(tmp_path / "ledger.jsonl").judged()]
     assert said == ["recovered", "lost: other tables; recovered", "not compared yet; recovered"]
+    assert "| local | same | kill | 1 | 1 | 0 | 0 | 0 | 0 |" in ledger.summary()
     assert "| local | cut off | kill | at once | nothing | not compared yet; recovered |" in ledger.table()
