@@ -3,8 +3,8 @@
     python tests/faults/campaign.py FOLDER [--engine local|slurm|ray]... [--kills 10] [--more 40] [--seed 0]
 
 An engine's first round is one whole smoke reproduction: `kill -9` of the scheduler at so many random moments, then once
-of a node and of a worker, and one Ctrl-C. `--more` rounds are of Table 10 alone, its trainings on two processes each,
-and kill whatever process of the run chance picks: scheduler, fork server, worker, guardian, torchrun, rank, the job's
+of a node and of a worker, and one Ctrl-C. `--more` rounds are of Table 10 alone, its models made and its trainings on two
+processes each, and kill whatever process of the run chance picks: scheduler, fork server, worker, guardian, torchrun, rank, the job's
 own process, a node. After each nothing may be left running but what SLURM has in its queue, which goes on by design
 after a kill and is waited for by the next run. FOLDER keeps the references and a ledger of what was done, row by row:
 the same command goes on where it was cut off. The exit status is 1 where anything was lost.
@@ -91,6 +91,7 @@ class Campaign:
     def _random_round(self, name: str, most: int) -> None:
         placed = ["launcher.short_seconds=0.5"] if self.engine.node else []
         run, reference = Run(self.engine, self.folder / _path(name), [*_PAIRED, *placed]), self._reference(_PAIRED)
+        run.begin(reference)
         while (number := len(self.ledger.rows(name))) < _ROUND and most > 0:
             found = kill_any(run, random.Random(f"{name} {number}"))
             if found is None:
@@ -187,12 +188,10 @@ def _ended(run: Run, process: subprocess.Popen[bytes], begin: int) -> tuple[str,
 def kill_any(run: Run, chance: random.Random) -> tuple[str, ...] | None:
     """Kills any process of the run at a random moment; None where it ended well before that."""
     begin, queued, process = run.size(), run.engine.queue(), run.start()
-    late = chance.uniform(0, _PAIRED_SECONDS)
-    if chance.random() < 0.1:
-        late, moment = late / 5, "while it starts + {:.1f} s"
-    else:
-        wait_for(lambda: run.size() > begin, process)
-        moment = "after its first line + {:.1f} s"
+    late, moment = chance.uniform(0, _PAIRED_SECONDS), "its start + {:.1f} s"
+    if chance.random() < 0.8:
+        wait_for(lambda: run.workers() or process.poll() is not None, process)
+        moment = "its first worker + {:.1f} s"
     try:
         if process.wait(timeout=late) == 0:
             return None

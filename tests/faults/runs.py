@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ log = logging.getLogger("campaign")
 MARK = "DRIFT_CAMPAIGN"
 TIMES = ("seconds", "cpu_seconds")  # of a row or a column of Table 8: no two runs share them
 LONGEST_SECONDS = 3600.0
+MADE = ("model", "data", "benchmarks")  # what a short plan finds made
 ENDS = ("recovered", "refused", "lost", "not compared yet", "not tried")  # what an outcome starts with, else the first
 LONG = ("model", "train")  # what a cluster is given; moments are counted in these
 _SLOW_SECONDS = 2.0  # what needs longer to end is told
@@ -122,6 +124,12 @@ class Run:
             )
         atexit.register(process.kill)
         return process
+
+    def begin(self, reference: "Run") -> None:
+        """Puts the models of the reference into the store, unless it has some."""
+        if not (self.store / MADE[0]).exists():
+            for stage in MADE:
+                shutil.copytree(reference.store / stage, self.store / stage)
 
     def finish(self) -> str:
         """Runs to the end; what it said.

@@ -23,10 +23,9 @@ from functools import partial
 from pathlib import Path
 
 from engines import Local
-from runs import LONGEST_SECONDS, Ledger, Row, Run, tables, wait_for
+from runs import LONGEST_SECONDS, MADE, Ledger, Row, Run, tables, wait_for
 
 PLAN = "table10"
-_KEPT = ("model", "data", "benchmarks")  # what is made before the fault
 _LIBFAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
@@ -121,22 +120,16 @@ FAULTS: Mapping[str, Callable[[Run], object]] = {
 }
 
 
-def begin(reference: Run, run: Run, needs_disk: bool) -> None:
-    """A store, on a disk of its own where the fault is the disk's, with the models of the reference."""
-    run.store.mkdir(parents=True)
-    if needs_disk:
-        _mount(run.store, "-t", "tmpfs", "-o", "size=1G", "tmpfs")
-        atexit.register(subprocess.run, ["umount", "--lazy", str(run.store)], check=True)
-    for stage in _KEPT:
-        shutil.copytree(reference.store / stage, run.store / stage)
-
-
 def attempt(reference: Run, folder: Path, fault: str) -> tuple[Row, bool]:
     """One run under one fault, and one after it; whether the tables came out as the reference's."""
     run = Run(Local(folder), folder / fault.replace(" ", "-"), [f"--table={PLAN}"])
     before = run.size()
     try:
-        begin(reference, run, needs_disk=fault.startswith("disk"))
+        if fault.startswith("disk"):
+            run.store.mkdir(parents=True)
+            _mount(run.store, "-t", "tmpfs", "-o", "size=1G", "tmpfs")
+            atexit.register(subprocess.run, ["umount", "--lazy", str(run.store)], check=True)
+        run.begin(reference)
         with FAULTS[fault](run) as setting:  # type: ignore[attr-defined]
             processes = [run.start(setting.environment, setting.before) for _ in range(1 + setting.others)]
             helper = threading.Thread(target=setting.during, args=(processes[0],))
@@ -156,7 +149,7 @@ def _outcome(statuses: list[int], said: str, run: Run) -> str:
     if not any(statuses):
         made = len(list(run.store.glob("[!.]*/*/manifest.json")))
         ran = sum(int(line.split()[0]) for line in said.splitlines() if " stages were run" in line)
-        kept = sum(len(list(run.store.glob(f"{stage}/*/manifest.json"))) for stage in _KEPT)
+        kept = sum(len(list(run.store.glob(f"{stage}/*/manifest.json"))) for stage in MADE)
         twice = ran - (made - kept)
         return f"overcome; {ran} stages were run" if twice <= 0 else f"lost; {twice} stages were run twice"
     if "Traceback" in said:
