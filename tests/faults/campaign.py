@@ -3,11 +3,11 @@
     python tests/faults/campaign.py FOLDER [--engine local|slurm|ray]... [--kills 10] [--more 40] [--seed 0]
 
 An engine's first round is one whole smoke reproduction: `kill -9` of the scheduler at so many random moments, then once
-of a node and of a worker, and one Ctrl-C. `--more` rounds are of Table 10 alone, its models made and its trainings on two
-processes each, and kill whatever process of the run chance picks: scheduler, fork server, worker, guardian, torchrun, rank, the job's
-own process, a node. After each nothing may be left running but what SLURM has in its queue, which goes on by design
-after a kill and is waited for by the next run. FOLDER keeps the references and a ledger of what was done, row by row:
-the same command goes on where it was cut off. The exit status is 1 where anything was lost.
+of a node and of a worker, and one Ctrl-C. `--more` rounds are of Table 10 alone, its models made and its trainings on
+two processes each, and kill whatever process of the run chance picks: scheduler, fork server, worker, guardian,
+torchrun, rank, the job's own process, a node. After each nothing may be left running but what SLURM has in its queue,
+which goes on by design after a kill and is waited for by the next run. FOLDER keeps the references and a ledger of what
+was done, row by row: the same command goes on where it was cut off. The exit status is 1 where anything was lost.
 """
 
 import argparse
