@@ -13,7 +13,7 @@ from hydra.errors import OverrideParseException
 
 from drift.errors import closest
 from drift.merging.config import Hyperparameters
-from pipelines.catalogue.query import ALIASES
+from pipelines.aliases import ALIASES
 from pipelines.errors import ConfigError
 from pipelines.schema import Config
 
