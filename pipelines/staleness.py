@@ -10,7 +10,7 @@ of the code of that run.
 import json
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from pipelines.stage import Call
 from pipelines.store import Artifact, Store
 
 log = logging.getLogger(__name__)
-CODE = "code"
+CODE, BEHIND = "code", "code_behind"
 MIXED = "changed while it was made"  # is no digest: whatever has it is stale
 _NAMED = 3  # definitions that a line names
 
@@ -86,6 +86,15 @@ def code_of(artifact: Artifact, store: Store) -> str:
         return str(record[CODE]) if record["was"] == made else made
     except (FileNotFoundError, ValueError, KeyError):
         return made
+
+
+def behind(stage: str, own: Mapping[str, str], inputs: Iterable[Artifact]) -> dict[str, dict[str, list[str]]]:
+    """The digests of the code behind an artifact, by stage: its own and those that its inputs' manifests say."""
+    found: dict[str, set[str]] = {stage: set(own.values())}
+    for artifact in inputs:
+        for name, digests in artifact.manifest.get(BEHIND, {}).items():
+            found.setdefault(name, set()).update(digests)
+    return {BEHIND: {name: sorted(digests) for name, digests in sorted(found.items())}}
 
 
 @dataclass(frozen=True)

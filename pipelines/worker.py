@@ -33,6 +33,7 @@ from pipelines.fingerprint import canonical
 from pipelines.integrity import LINKS
 from pipelines.job import Job
 from pipelines.stage import Runtime
+from pipelines.staleness import behind
 from pipelines.store import LOG, Artifact, Store
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
     started, clock = datetime.now(UTC), time.perf_counter()
     inputs = {name: artifact.path for name, artifact in job.inputs.items()}
     values = job.stage.function()(job.params, runtime, inputs, partial)
+    code = job.wanted.sealed(job.stage.run)
     manifest = {
         "stage": job.stage.name,
         "version": job.stage.version,
@@ -106,7 +108,8 @@ def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
         "inputs": {name: artifact.fingerprint for name, artifact in job.inputs.items()},
         LINKS: {name: artifact.content for name, artifact in job.inputs.items()},
         "values": canonical(values),
-        **job.wanted.sealed(job.stage.run),
+        **code,
+        **behind(job.stage.name, code, job.inputs.values()),
         **job.about,
         "started": started.isoformat(timespec="milliseconds"),
         "seconds": round(time.perf_counter() - clock, 2),

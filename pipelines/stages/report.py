@@ -12,7 +12,7 @@ from pipelines.report.granularity import audit, summary
 from pipelines.report.kinds import KINDS
 from pipelines.report.numbers import Evidence
 from pipelines.report.page import Section, page
-from pipelines.report.provenance import provenance
+from pipelines.report.provenance import made_by, provenance
 from pipelines.report.render import gain_frame, long_frame, to_latex, value_frame
 from pipelines.report.sources import Source
 from pipelines.report.summaries import answers, choices, on_all_items, runs
@@ -39,8 +39,8 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
         found.to_csv(out / TABLES / f"{found['table'].iloc[0]}_granularity.csv", index=False)
     counts = summary(fits) if fits else None
     text = page(params.profile, params.variant, params.seeds, sections, runs(tables), choices(tables), counts)
-    (out / "report.md").write_text(text, encoding="utf-8")
     traced = provenance(tables) | _gates(sources)
+    (out / "report.md").write_text(f"{text.rstrip()}\n\n{made_by(traced)}\n", encoding="utf-8")
     (out / "provenance.json").write_text(json.dumps(traced, indent=1) + "\n", encoding="utf-8")
     return {"numbers": sum(len(row) for section in sections for row in section.numbers.values())}
 
