@@ -50,6 +50,10 @@ def test_only_what_is_drawn_at_random_depends_on_the_seed_of_its_own() -> None:
     dare = compose.load(["profile=paper", "method=dare_ties"])
     assert plan.merge(dare).key != plan.merge(replace(dare, seed=1)).key
     assert plan.prior(paper).key == plan.prior(replace(paper, seed=1)).key
+    words = ["profile=paper", "method=selective_rl"]
+    for more, is_drawn in ([], False), (["merge.hyperparameters.direction=random"], True):
+        selective = compose.load([*words, *more])
+        assert (plan.merge(selective).key != plan.merge(replace(selective, seed=1)).key) is is_drawn
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
