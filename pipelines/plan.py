@@ -37,19 +37,26 @@ def model(config: Config, role: str) -> Call:
     """The MLLM, the expert, their `base`, or `prior_base` (what the expert was tuned from)."""
     pair = config.pair
     family = pair.family if role == "mllm" else get_family(pair.family).text
+    if pair.source != "lab" and pair.skill != "reasoning":
+        raise ConfigError(
+            f"pair.skill={pair.skill} is trained in a lab's world alone, and pair.source is {pair.source}"
+        )
     if pair.source != "lab":
         ref = getattr(pair, role)
         params = stages.ModelParams(role, family, "", pair.source, None, ref.repo, ref.revision)
         return Call(stages.MODEL, params, label=f"{role} {ref.repo}")
-    role = "base" if role == "prior_base" else role
+    role, skill = "base" if role == "prior_base" else role, "reasoning"
     distance = pair.distance if role == "expert" else ""
     inputs = {}
+    if role == "expert":
+        skill = pair.skill
     if distance in ("far", "farthest"):
         inputs["expert"] = model(replace(config, pair=replace(pair, distance="near")), "expert")
     elif role != "base":
         inputs["base"] = model(config, "base")
-    params = stages.ModelParams(role, family, distance, "lab", _world(config), "", "")
-    return Call(stages.MODEL, params, inputs, label=f"{distance} {family} {role} seed={config.seed}".lstrip())
+    params = stages.ModelParams(role, family, distance, "lab", _world(config), "", "", skill)
+    learnt = "" if skill == "reasoning" else f"{skill} "
+    return Call(stages.MODEL, params, inputs, label=f"{distance} {family} {learnt}{role} seed={config.seed}".lstrip())
 
 
 def _world(config: Config, *sizes: str) -> WorldConfig:
@@ -83,11 +90,11 @@ def data(config: Config) -> Call:
     """The SFT examples."""
     source = config.data
     if source.source == "lab":
-        params = stages.DataParams("lab", _world(config, "sft_items"), "", "", source.unfiltered)
-    elif source.unfiltered:
+        params = stages.DataParams("lab", _world(config, "sft_items"), "", "", source.unfiltered, source.direct)
+    elif source.unfiltered or source.direct:
         raise ConfigError(
-            f"data.unfiltered draws wrong rationales, which only a lab world can, and data.source is {source.source}; "
-            "put them into a folder with the others: data=folder data.root=..."
+            "data.unfiltered and data.direct draw further examples, which only a lab world can, and data.source is "
+            f"{source.source}; put them into a folder with the others: data=folder data.root=..."
         )
     else:
         repo = source.root if source.source == "folder" else source.repo

@@ -277,7 +277,7 @@ def examples(call: Call) -> int:
     """SFT examples of a data call."""
     params = call.params
     if params.world is not None:
-        return int(params.world.sft_items * (2 if params.unfiltered else 1))
+        return round(params.world.sft_items * ((2 if params.unfiltered else 1) + params.direct))
     known = facts().data.get(params.repo)
     return known.examples if known else _UNKNOWN_EXAMPLES
 

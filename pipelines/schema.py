@@ -46,7 +46,8 @@ class Pair:
 
     `family` is the MLLM's `model_type`: what the lab builds at its size, and what a checkpoint's own config.json must
     say. `distance` is the lab's knob of how far the expert lies from its base (pipelines.lab.config.DISTANCES); a
-    published expert lies where it lies. `min_pixels` and `max_pixels` are what VLMEvalKit gives this MLLM's image
+    published expert lies where it lies. `skill` is the lab's too: what its expert has learnt, counting being what no
+    suite of a parted world asks for. `min_pixels` and `max_pixels` are what VLMEvalKit gives this MLLM's image
     processor while it answers, null for nothing; the engine's settings take them from here.
     """
 
@@ -60,6 +61,7 @@ class Pair:
     prior_base: ModelRef
     min_pixels: Count | None
     max_pixels: Count | None
+    skill: Literal["reasoning", "counting"] = "reasoning"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -113,7 +115,8 @@ class Merge(MergeConfig):
 class Data:
     """The SFT examples, in sharegpt format: a lab world's, a hub repository's, or a folder's.
 
-    `unfiltered` adds as many rationales again that no filter has seen (Table 7), which only the lab can draw.
+    `unfiltered` adds as many rationales again that no filter has seen (Table 7), `direct` that share of as many again
+    that ask for an answer without a rationale: both only the lab can draw.
     """
 
     name: str
@@ -122,6 +125,7 @@ class Data:
     revision: str = ""
     root: str = ""
     unfiltered: bool = False
+    direct: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -24,7 +24,8 @@ from pipelines.stage import Stage
 class ModelParams:
     """A checkpoint by role (base | expert | mllm): built in a lab world, or taken from a hub or a folder.
 
-    `family` is the `model_type` that it is built with or must have; `distance` is of a lab world's expert alone.
+    `family` is the `model_type` that it is built with or must have; `distance` and `skill` are of a lab world's expert
+    alone.
     """
 
     role: str
@@ -34,6 +35,7 @@ class ModelParams:
     world: WorldConfig | None
     repo: str
     revision: str
+    skill: str = field(default="reasoning", metadata=UNLESS_DEFAULT)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class DataParams:
     repo: str
     revision: str
     unfiltered: bool
+    direct: float = field(default=0.0, metadata=UNLESS_DEFAULT)
 
 
 @dataclass(frozen=True)
