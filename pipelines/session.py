@@ -70,7 +70,7 @@ def _use(store: Path) -> Lease:
         lease.take()
     except OSError as error:
         raise StoreError(
-            f"store={store} can't be written ({error.strerror}); free or mend that disk, or name another by store=FOLDER"
+            f"store={store} can't be written ({error.strerror}); mend that disk, or name another by store=FOLDER"
         ) from None
     atexit.register(lease.release)
     return lease

@@ -89,7 +89,7 @@ def few_files(run: Run) -> Iterator[Set]:
 @contextmanager
 def little_memory(run: Run) -> Iterator[Set]:
     """Address space for the scheduler, not for a stage."""
-    yield Set(before=partial(resource.setrlimit, resource.RLIMIT_AS, (3 * 2**30, 3 * 2**30)))
+    yield Set(before=partial(resource.setrlimit, resource.RLIMIT_AS, (2**30, 2**30)))
 
 
 @contextmanager
@@ -112,7 +112,7 @@ FAULTS: Mapping[str, Callable[[Run], object]] = {
     "disk read-only": disk_is_read_only,
     "store vanishes": store_vanishes,
     "40 open files": few_files,
-    "3 GB of address space": little_memory,
+    "1 GB of address space": little_memory,
     "clock 10 days back": partial(clock_jumps, days=-10),
     "clock 10 days on": partial(clock_jumps, days=10),
     "two commands at once": partial(others_beside, others=1),
