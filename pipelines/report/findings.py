@@ -1,0 +1,176 @@
+"""What a report found, in sentences: the claims where there are some (`claims.json`), else `CONTRASTS` by one rule.
+
+The rule: world by world, the mean of the first row over a table's columns minus that of the second; the effect is the
+mean over worlds, the interval Student's t over worlds (or the table's own, where it compares the two rows), p Holm's
+over the contrasts. A contrast holds where its interval lies on the side that it expects.
+"""
+
+import csv
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evaluation.statistics import Interval, holm, paired_over_seeds
+from pipelines.layout import CLAIMS, TABLES
+from pipelines.report.spec import AVERAGE
+
+Rows = Mapping[str, Mapping[str, Mapping[str, float]]]  # row -> run -> column -> value
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison of two rows, as it is said.
+
+    Attributes:
+        name: what is asked.
+        worlds_effects: the effect in each world, where it was computed here.
+        verdict: holds, does not hold, equivalent or unresolved.
+        worlds_needed: how many worlds would resolve it, None where nobody has computed that.
+    """
+
+    name: str
+    sentence: str
+    table: str
+    first: str
+    second: str
+    metric: str
+    effect: float
+    low: float
+    high: float
+    verdict: str
+    worlds: int
+    items: int
+    p: float | None = None
+    p_holm: float | None = None
+    smallest: float | None = None
+    budget: str = ""
+    worlds_needed: int | None = None
+    worlds_effects: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Contrast:
+    name: str
+    table: str
+    first: str
+    second: str
+    expects_gain: bool = True
+
+
+CONTRASTS = (
+    _Contrast("Does DRIFT beat plain fine-tuning?", "table2", "DRIFT, alpha chosen", "SFT"),
+    _Contrast(
+        "Is it the direction, or any push?", "table2", "DRIFT, alpha chosen", "Random direction, alpha chosen"
+    ),
+    _Contrast(
+        "Does it beat merging first, as far, and then fine-tuning?",
+        "table2",
+        "DRIFT, alpha chosen",
+        "Merge first, then SFT, same w_eff",
+    ),
+    _Contrast("Does plain merging help?", "table2", "Task Arithmetic", "MLLM (no tuning)"),
+    _Contrast("What becomes of plain perception?", "table6", "DRIFT, alpha chosen", "SFT"),
+)
+
+
+def findings(folder: Path) -> list[Finding]:
+    """What the results in a folder found."""
+    claims = folder / CLAIMS
+    if claims.exists():
+        return [_of_claim(claim) for claim in json.loads(claims.read_text(encoding="utf-8"))["claims"]]
+    found = [finding for contrast in CONTRASTS if (finding := _measured(contrast, folder))]
+    adjusted = holm([1.0 if each.p is None else each.p for each in found])
+    return [replace(each, p_holm=p if each.p is not None else None) for each, p in zip(found, adjusted, strict=True)]
+
+
+def _of_claim(claim: Mapping[str, Any]) -> Finding:
+    known = {name: claim[name] for name in Finding.__dataclass_fields__ if name in claim}
+    return Finding(**known)
+
+
+def _measured(contrast: _Contrast, folder: Path) -> Finding | None:
+    """None where the report has not both rows, or nothing to put an interval on."""
+    rows, items, varies = _values(folder, contrast.table)
+    if contrast.first not in rows or contrast.second not in rows:
+        return None
+    first, second = (_means(rows[label]) for label in (contrast.first, contrast.second))
+    stated = _stated(folder, contrast)
+    if stated is None and (varies != "worlds" or len(first) != len(second)):
+        return None
+    interval = stated or paired_over_seeds(second, first)
+    verdict = _verdict(interval, contrast.expects_gain)
+    count = len([c for c in next(iter(rows[contrast.first].values())) if c != AVERAGE])
+    return Finding(
+        name=contrast.name,
+        sentence=_sentence(contrast, interval, len(first)),
+        table=contrast.table,
+        first=contrast.first,
+        second=contrast.second,
+        metric=f"mean of {count} columns",
+        effect=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        p=interval.p_value,
+        verdict=verdict,
+        worlds=len(first),
+        items=items.get(contrast.first, 0),
+        worlds_effects=tuple(a - b for a, b in zip(first, second, strict=True)),
+    )
+
+
+def _verdict(interval: Interval, expects_gain: bool) -> str:
+    if not interval.low <= 0 <= interval.high:
+        return "holds" if (interval.mean > 0) == expects_gain else "does not hold"
+    return "unresolved"
+
+
+def _sentence(contrast: _Contrast, interval: Interval, worlds: int) -> str:
+    spread = f"{interval.mean:+.1f} points, 95% interval {interval.low:+.1f} to {interval.high:+.1f}, {worlds} worlds"
+    if interval.low <= 0 <= interval.high:
+        return f"{contrast.first} and {contrast.second} can't be told apart here: {spread}."
+    side = "above" if interval.mean > 0 else "below"
+    return f"{contrast.first} is {side} {contrast.second}: {spread}."
+
+
+def _means(runs: Mapping[str, Mapping[str, float]]) -> list[float]:
+    """A row's mean over columns in each run."""
+    return [
+        columns[AVERAGE] if AVERAGE in columns else statistics.fmean(columns.values()) for columns in runs.values()
+    ]
+
+
+def _values(folder: Path, table: str) -> tuple[Rows, dict[str, int], str]:
+    """A table's values by row, run and column; each row's items; what varies."""
+    rows: dict[str, dict[str, dict[str, float]]] = {}
+    for line in _lines(folder / TABLES / f"{table}_values.csv"):
+        rows.setdefault(line["row"], {}).setdefault(line["run"], {})[line["benchmark"]] = float(line["value"])
+    items: dict[str, int] = {}
+    varies = ""
+    for line in _lines(folder / TABLES / f"{table}_long.csv"):
+        items[line["row"]] = max(items.get(line["row"], 0), int(line["n"]))
+        varies = line["varies"]
+    return rows, items, varies
+
+
+def _stated(folder: Path, contrast: _Contrast) -> Interval | None:
+    """The table's own comparison of the two rows on average, where it makes one."""
+    for line in _lines(folder / TABLES / f"{contrast.table}_differences.csv"):
+        place = (line["row"], line["against"], line["benchmark"])
+        if place == (contrast.first, contrast.second, AVERAGE) and line["ci_low"]:
+            ends = (float(line[key]) for key in ("difference", "ci_low", "ci_high"))
+            return Interval(*ends, n=int(line["pairs"]), p_value=float(line["p"]) if line["p"] else None)
+    return None
+
+
+def _lines(path: Path) -> Iterator[dict[str, str]]:
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as stream:
+            yield from csv.DictReader(stream)
+
+
+def sentences(found: Sequence[Finding]) -> list[str]:
+    """A line of Markdown each, with its verdict."""
+    return [f"{each.name} **{each.verdict.capitalize()}.** {each.sentence}" for each in found]
