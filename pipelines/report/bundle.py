@@ -1,8 +1,8 @@
-"""Every verdict behind a report's scores, and what a lab's items and answers were, so that results stand without a store.
+"""Every verdict behind a report's scores, and a lab's items and answers, so that results stand without a store.
 
 `verdicts/world<seed>.parquet` has a line per table row, item and protocol: no text, so it may be shared whatever the
-benchmark. `items/` has questions, pictures and responses of the lab's own worlds alone, and as many as fit `TEXT_LIMIT`:
-the headline tables first, table by table. A published benchmark's text is its owners'.
+benchmark. `items/` has questions, pictures and responses of the lab's own worlds alone, and as many as fit
+`TEXT_LIMIT`: the headline tables first, table by table. A published benchmark's text is its owners'.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -136,7 +136,7 @@ def _answer_lines(each: Answered, verdicts: Verdicts, said: Mapping[str, Any]) -
 
 def _questions(asked: Mapping[tuple[str, str], Answered]) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
     """A line per question that was put, and each picture once, by its hash."""
-    lines, images = [], {}
+    lines, images = [], dict[str, bytes]()
     for (mark, column), each in asked.items():
         said = each.said(column)
         for item in each.asked(column):

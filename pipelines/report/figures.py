@@ -29,7 +29,7 @@ def curves(evidence: Evidence, folder: Path) -> list[Figure]:
     trained = evidence.by_row("checkpoint") if table.curves or table.groups else {}
     if table.curves:
         runs = {label: trained[label] for label in table.curves}
-        title = f"Training loss of {', '.join(table.curves)}"
+        title = f"Training loss: {'; '.join(table.curves)}"
         drawn.append(loss_curves(runs, folder / f"{table.name}_loss", title))
         drawn.append(moved(runs, folder / f"{table.name}_layers"))
     if table.groups:
@@ -57,7 +57,7 @@ def zoomed_loss(runs: Runs, stem: Path) -> Figure:
     whole.set(xlabel="optimizer step", ylabel="training loss", yscale="log")
     early.set(xlabel="optimizer step", yscale="log", title=f"the first {_SPIKE:.0%}")
     whole.legend()
-    return save(figure, data, stem, f"Training loss by module group: {', '.join(runs)}")
+    return save(figure, data, stem, f"Training loss by module group: {'; '.join(runs)}")
 
 
 def _losses(runs: Runs) -> pandas.DataFrame:
@@ -92,8 +92,8 @@ def moved(runs: Runs, stem: Path) -> Figure:
         panel.set(xlabel="layer")
         panel.grid(False)
         panel.invert_yaxis()
-    figure.colorbar(drawn, ax=panels[0].tolist(), label="w_eff: 0 not moved, 1 as far as the expert")
-    return save(figure, data, stem, f"Where the weights moved along Delta, by layer and module: {', '.join(runs)}")
+    figure.colorbar(drawn, ax=panels[0].tolist(), label="w_eff (1: as far as the expert)")
+    return save(figure, data, stem, f"Where the weights moved along Delta, by layer and module: {'; '.join(runs)}")
 
 
 def _cells(grid: pandas.DataFrame) -> list[tuple[tuple[int, int], float]]:

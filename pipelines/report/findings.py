@@ -2,7 +2,7 @@
 
 The rule: world by world, the mean of the first row over a table's columns minus that of the second; the effect is the
 mean over worlds, the interval Student's t over worlds (or the table's own, where it compares the two rows), p Holm's
-over the contrasts. A contrast holds where its interval lies on the side that it expects.
+over the contrasts. A contrast holds where the whole interval is a gain, and does not where it is a loss.
 """
 
 import csv
@@ -25,7 +25,7 @@ class Finding:
     """One comparison of two rows, as it is said.
 
     Attributes:
-        name: what is asked.
+        name: what is claimed.
         worlds_effects: the effect in each world, where it was computed here.
         verdict: holds, does not hold, equivalent or unresolved.
         worlds_needed: how many worlds would resolve it, None where nobody has computed that.
@@ -50,6 +50,19 @@ class Finding:
     worlds_needed: int | None = None
     worlds_effects: tuple[float, ...] = ()
 
+    @property
+    def title(self) -> str:
+        """The claim in words."""
+        return self.name.replace("_", " ")
+
+    @property
+    def said(self) -> str:
+        """What is compared, of what size."""
+        budget = f", {self.budget}" if self.budget else ""
+        needed = f"; about {self.worlds_needed} worlds would resolve it" if self.worlds_needed else ""
+        sizes = f"{self.worlds} worlds, {self.items} items{needed}"
+        return f"{self.first} minus {self.second}{budget}: {self.metric}, {sizes}."
+
 
 @dataclass(frozen=True)
 class _Contrast:
@@ -57,22 +70,15 @@ class _Contrast:
     table: str
     first: str
     second: str
-    expects_gain: bool = True
 
 
+_DRIFT, _SFT, _NONE = "DRIFT, alpha chosen", "SFT", "MLLM (no tuning)"
 CONTRASTS = (
-    _Contrast("Does DRIFT beat plain fine-tuning?", "table2", "DRIFT, alpha chosen", "SFT"),
-    _Contrast(
-        "Is it the direction, or any push?", "table2", "DRIFT, alpha chosen", "Random direction, alpha chosen"
-    ),
-    _Contrast(
-        "Does it beat merging first, as far, and then fine-tuning?",
-        "table2",
-        "DRIFT, alpha chosen",
-        "Merge first, then SFT, same w_eff",
-    ),
-    _Contrast("Does plain merging help?", "table2", "Task Arithmetic", "MLLM (no tuning)"),
-    _Contrast("What becomes of plain perception?", "table6", "DRIFT, alpha chosen", "SFT"),
+    _Contrast("DRIFT beats plain fine-tuning", "table2", _DRIFT, _SFT),
+    _Contrast("It is the direction that helps", "table2", _DRIFT, "Random direction, alpha chosen"),
+    _Contrast("DRIFT beats merging first, as far", "table2", _DRIFT, "Merge first, then SFT, same w_eff"),
+    _Contrast("Plain merging helps", "table2", "Task Arithmetic", _NONE),
+    _Contrast("DRIFT keeps plain perception", "table6", _DRIFT, _SFT),
 )
 
 
@@ -101,7 +107,7 @@ def _measured(contrast: _Contrast, folder: Path) -> Finding | None:
     if stated is None and (varies != "worlds" or len(first) != len(second)):
         return None
     interval = stated or paired_over_seeds(second, first)
-    verdict = _verdict(interval, contrast.expects_gain)
+    verdict = _verdict(interval)
     count = len([c for c in next(iter(rows[contrast.first].values())) if c != AVERAGE])
     return Finding(
         name=contrast.name,
@@ -121,10 +127,10 @@ def _measured(contrast: _Contrast, folder: Path) -> Finding | None:
     )
 
 
-def _verdict(interval: Interval, expects_gain: bool) -> str:
-    if not interval.low <= 0 <= interval.high:
-        return "holds" if (interval.mean > 0) == expects_gain else "does not hold"
-    return "unresolved"
+def _verdict(interval: Interval) -> str:
+    if interval.low <= 0 <= interval.high:
+        return "unresolved"
+    return "holds" if interval.mean > 0 else "does not hold"
 
 
 def _sentence(contrast: _Contrast, interval: Interval, worlds: int) -> str:
@@ -135,11 +141,15 @@ def _sentence(contrast: _Contrast, interval: Interval, worlds: int) -> str:
     return f"{contrast.first} is {side} {contrast.second}: {spread}."
 
 
+def means_by_row(folder: Path, table: str) -> dict[str, list[float]]:
+    """Each row's mean over a table's columns, world by world; empty where rows are not made of worlds."""
+    rows, _, varies = _values(folder, table)
+    return {label: _means(runs) for label, runs in rows.items()} if varies == "worlds" else {}
+
+
 def _means(runs: Mapping[str, Mapping[str, float]]) -> list[float]:
     """A row's mean over columns in each run."""
-    return [
-        columns[AVERAGE] if AVERAGE in columns else statistics.fmean(columns.values()) for columns in runs.values()
-    ]
+    return [columns[AVERAGE] if AVERAGE in columns else statistics.fmean(columns.values()) for columns in runs.values()]
 
 
 def _values(folder: Path, table: str) -> tuple[Rows, dict[str, int], str]:
@@ -160,8 +170,8 @@ def _stated(folder: Path, contrast: _Contrast) -> Interval | None:
     for line in _lines(folder / TABLES / f"{contrast.table}_differences.csv"):
         place = (line["row"], line["against"], line["benchmark"])
         if place == (contrast.first, contrast.second, AVERAGE) and line["ci_low"]:
-            ends = (float(line[key]) for key in ("difference", "ci_low", "ci_high"))
-            return Interval(*ends, n=int(line["pairs"]), p_value=float(line["p"]) if line["p"] else None)
+            mean, low, high = (float(line[key]) for key in ("difference", "ci_low", "ci_high"))
+            return Interval(mean, low, high, int(line["pairs"]), float(line["p"]) if line["p"] else None)
     return None
 
 
@@ -173,4 +183,4 @@ def _lines(path: Path) -> Iterator[dict[str, str]]:
 
 def sentences(found: Sequence[Finding]) -> list[str]:
     """A line of Markdown each, with its verdict."""
-    return [f"{each.name} **{each.verdict.capitalize()}.** {each.sentence}" for each in found]
+    return [f"{each.name}: **{each.verdict}**. {each.sentence}" for each in found]

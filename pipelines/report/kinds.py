@@ -21,7 +21,8 @@ class Kind:
 
     Attributes:
         roles: the artifacts that a cell is read from, each the name of what pipelines.tables plans for it: a score and
-            the `items` that it is of, its `responses`, these on `all` and `all_items` and by the `rules` alone, and so on.
+            the `items` that it is of, its `responses`, these on `all` and `all_items` and by the `rules` alone, and so
+            on.
         digits: of the printed numbers, behind the point.
         has_scores: its columns are the suite's, and their average.
     """

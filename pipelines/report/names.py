@@ -68,7 +68,7 @@ def _column(key: str, suites: Mapping[str, str]) -> Column:
     place, _, metric = key.partition("_")
     if key == AVERAGE:
         is_ours = any(name in LAB_SUITES for name in suites.values())
-        return Column(key, "Mean of these", stands_for=AVERAGE if is_ours else "")
+        return Column(key, "Mean of these", stands_for="the paper's mean" if is_ours else "")
     name = suites.get(place, "")
     if name not in LAB_SUITES:
         return Column(key, key.replace("_", ", "), name)

@@ -7,8 +7,9 @@ from typing import Any
 from pipelines.report.bundle import Harvest
 from pipelines.report.names import columns
 from pipelines.report.numbers import Evidence
-from pipelines.report.page import OPENINGS, Section, reading
+from pipelines.report.page import Section, reading, warnings
 from pipelines.report.spec import Table
+from pipelines.report.words import OBJECTIONS, OPENINGS
 
 
 def outline(
@@ -31,9 +32,13 @@ def outline(
         "profile": profile,
         "variant": list(variant),
         "seeds": list(seeds),
+        "objections": list(OBJECTIONS.get(profile, ())),
         "opening": OPENINGS[profile].format(seeds=len(seeds)),
         "reading": reading([section for _, section in tables]),
-        "protocols": [{"name": name, "changed": found.changes[name][0], "of": found.changes[name][1]} for name in names],
+        "warnings": warnings([section for _, section in tables]),
+        "protocols": [
+            {"name": name, "changed": found.changes[name][0], "of": found.changes[name][1]} for name in names
+        ],
         "choices": list(choices),
         "tables": [_table(evidence, section, profile, found, names[1:]) for evidence, section in tables],
     }

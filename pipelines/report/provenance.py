@@ -35,9 +35,7 @@ def _place(source: Source) -> str:
     return f"{source.path.parent.name}/{source.path.name}"
 
 
-def _record(
-    source: Source, environments: list[dict[str, Any]], settings: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _record(source: Source, environments: list[dict[str, Any]], settings: list[dict[str, Any]]) -> dict[str, Any]:
     """An artifact's record; its environment and settings join the others where they are new."""
     environment = {key: source.manifest[key] for key in ("git", "packages", "hardware")}
     kept = {key: source.manifest[key] for key in ("fingerprint", "label", "started")}

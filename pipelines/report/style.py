@@ -1,13 +1,14 @@
 """How every figure looks, and how it is kept: vector (SVG, PDF) and PNG, with its numbers beside it as CSV.
 
-Colours are Okabe and Ito's, told apart by colour-blind readers; each goes with a line style and a marker of its own, so
-that a grey print says the same. The same numbers give the same bytes.
+`figures.mplstyle` has the rest of the look. The same numbers give the same bytes.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas
@@ -20,25 +21,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 2)))
 DIVERGING = "PuOr"  # as light in grey at zero, and as dark at both ends
-RULES = {
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.6,
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "lines.linewidth": 1.5,
-    "lines.markersize": 4.5,
-    "savefig.bbox": "tight",
-    "svg.fonttype": "none",  # text stays text: small, searchable, read aloud
-    "svg.hashsalt": "drift",
-    "pdf.fonttype": 42,
-}
 _WHEN = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
 
 
@@ -53,11 +35,12 @@ class Figure:
 @contextmanager
 def styled() -> Iterator[None]:
     """Within, figures are drawn in the project's style."""
-    with pyplot.rc_context(RULES):
+    rules = resources.files("pipelines.report") / "figures.mplstyle"
+    with resources.as_file(rules) as path, pyplot.style.context(path):
         yield
 
 
-def look(place: int) -> dict[str, object]:
+def look(place: int) -> dict[str, Any]:
     """Colour, marker and line of the series at a place."""
     return {
         "color": COLOURS[place % len(COLOURS)],
@@ -70,6 +53,6 @@ def save(canvas: Canvas, data: pandas.DataFrame, stem: Path, title: str) -> Figu
     """`stem` as .svg, .pdf, .png and .csv."""
     data.to_csv(stem.with_suffix(".csv"), index=False)
     for kind, metadata in _WHEN.items():
-        canvas.savefig(stem.with_suffix(f".{kind}"), dpi=150, metadata=metadata)
+        canvas.savefig(stem.with_suffix(f".{kind}"), metadata=metadata)
     pyplot.close(canvas)
     return Figure(f"{stem.parent.name}/{stem.name}", title)

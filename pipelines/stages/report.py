@@ -1,4 +1,4 @@
-"""The report stage: tables as CSV and LaTeX, figures, the report, its verdicts and items, and where each number comes from."""
+"""The report stage: tables, figures, the report, its verdicts and items, and where each number comes from."""
 
 import json
 import tempfile
@@ -24,6 +24,7 @@ from pipelines.report.spec import Table
 from pipelines.report.style import styled
 from pipelines.report.summaries import answers, choices, on_all_items, runs
 from pipelines.report.unseen import refuse_seen_rows
+from pipelines.report.words import OBJECTIONS
 from pipelines.stage import Runtime
 from pipelines.stages import ReportParams
 
@@ -61,11 +62,10 @@ def _write_texts(
         fit.to_csv(out / TABLES / f"{fit['table'].iloc[0]}_granularity.csv", index=False)
     chosen = choices(tables)
     said = sentences(findings(out))
-    (out / "report.md").write_text(
-        page(params.profile, params.variant, params.seeds, sections, said), encoding="utf-8"
-    )
+    (out / "report.md").write_text(page(params.profile, params.variant, params.seeds, sections, said), encoding="utf-8")
     (out / "appendix.md").write_text(
-        appendix(sections, runs(tables), chosen, summary(fits) if fits else None), encoding="utf-8"
+        appendix(sections, runs(tables), chosen, summary(fits) if fits else None, OBJECTIONS.get(params.profile, ())),
+        encoding="utf-8",
     )
     whole = outline(
         params.profile, params.variant, params.seeds, list(zip(tables, sections, strict=True)), found, chosen

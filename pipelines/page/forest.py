@@ -1,0 +1,80 @@
+"""The headline figure: every row of the main table minus the row that it is asked about, world by world.
+
+An HTML list with an SVG strip a row, so that it is read aloud line by line and stays legible on a phone.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluation.statistics import paired_over_seeds
+from pipelines.report.findings import Finding, means_by_row
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the forest: an effect in points with its interval, and the effect in each world."""
+
+    label: str
+    effect: float
+    low: float
+    high: float
+    worlds: Sequence[float]
+
+    @property
+    def tone(self) -> str:
+        """`gain`, `loss`, or `open` where the interval holds zero."""
+        if self.low <= 0 <= self.high:
+            return "open"
+        return "gain" if self.effect > 0 else "loss"
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Lines on one axis."""
+
+    title: str
+    lines: Sequence[Line]
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The ends of the axis, in points: what every mean and world needs, and intervals as far as a third beyond."""
+        points = [0.0, *(p for line in self.lines for p in (line.effect, *line.worlds))]
+        spread = max(points) - min(points) or 1.0
+        low = max(min(points) - spread / 3, min([*points, *(line.low for line in self.lines)]))
+        high = min(max(points) + spread / 3, max([*points, *(line.high for line in self.lines)]))
+        return low - spread / 50, high + spread / 50
+
+    def at(self, points: float) -> float:
+        """Where on the axis, in percent; what lies beyond its ends is at them."""
+        low, high = self.bounds
+        return round(min(100.0, max(0.0, 100 * (points - low) / (high - low))), 2)
+
+    @property
+    def ticks(self) -> list[int]:
+        """Round numbers of points along the axis."""
+        low, high = self.bounds
+        step = next((s for s in (1, 2, 5, 10, 20, 50) if (high - low) / s <= 8), 100)
+        return list(range(math.ceil(low / step) * step, math.floor(high / step) * step + 1, step))
+
+
+def forest(folder: Path, findings: Sequence[Finding]) -> Forest | None:
+    """Every row of the first finding's table minus that finding's second row; else the findings themselves."""
+    if not findings:
+        return None
+    first = findings[0]
+    rows = means_by_row(folder, first.table)
+    if first.second not in rows:
+        return Forest(
+            "The effects, in points", [Line(f.name, f.effect, f.low, f.high, f.worlds_effects) for f in findings]
+        )
+    reference = rows.pop(first.second)
+    lines: dict[tuple[float, ...], Line] = {}  # rows that are one under two names are one line
+    for label, means in rows.items():
+        if len(means) == len(reference) > 1:
+            interval = paired_over_seeds(reference, means)
+            worlds = tuple(a - b for a, b in zip(means, reference, strict=True))
+            lines.setdefault(worlds, Line(label, interval.mean, interval.low, interval.high, worlds))
+    ordered = sorted(lines.values(), key=lambda line: -line.effect)
+    return Forest(f"Each method minus {first.second}: {first.metric}, in points", ordered) if ordered else None
