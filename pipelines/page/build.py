@@ -31,6 +31,8 @@ _IMPORT = re.compile(r"^import .*?;\n", re.MULTILINE | re.DOTALL)
 _ENVIRONMENT = jinja2.Environment(
     autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
 )
+_ENVIRONMENT.filters["minus"] = lambda text: text.replace("-", "−")
+_ENVIRONMENT.filters["signed"] = lambda value: f"{value:+.1f}".replace("-", "−")
 
 
 def write_page(folder: Path) -> Path:
@@ -123,7 +125,9 @@ def _data(folder: Path, outline: Mapping[str, Any], provenance: Mapping[str, Any
 
 def _figures(folder: Path, outline: Mapping[str, Any]) -> list[dict[str, str]]:
     """Each figure as an address that holds it."""
-    drawn = [figure for table in outline["tables"] for figure in table["figures"]]
+    drawn = [figure for table in outline["tables"] for figure in table["figures"]] + outline["figures"]
+    if (folder / "timeline.svg").exists():  # of the last run (pipelines.timeline), where somebody has drawn it
+        drawn.append({"file": "timeline", "title": "When each stage of the last run ran, and where"})
     return [figure | {"address": _address(folder / f"{figure['file']}.svg")} for figure in drawn]
 
 

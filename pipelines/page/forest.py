@@ -66,9 +66,8 @@ def forest(folder: Path, findings: Sequence[Finding]) -> Forest | None:
     first = findings[0]
     rows = means_by_row(folder, first.table)
     if first.second not in rows:
-        return Forest(
-            "The effects, in points", [Line(f.name, f.effect, f.low, f.high, f.worlds_effects) for f in findings]
-        )
+        known = [Line(f.claim, f.effect, f.low, f.high, f.by_world) for f in findings]
+        return Forest("The effects, in points", known)
     reference = rows.pop(first.second)
     lines: dict[tuple[float, ...], Line] = {}  # rows that are one under two names are one line
     for label, means in rows.items():

@@ -14,7 +14,10 @@ export function showTables(place, data, open) {
 function section(table, open) {
   const holder = el("div", { class: "holder", tabindex: "0", role: "region", "aria-label": `${table.title}, scrolls sideways` });
   const sorting = { column: null, descending: true };
-  const draw = () => holder.replaceChildren(isMeasured(table) ? grid(table, sorting, draw, open) : printed(table));
+  const draw = () => {
+    holder.classList.toggle("gains", state.view === "gains");
+    holder.replaceChildren(isMeasured(table) ? grid(table, sorting, draw, open) : printed(table));
+  };
   onChange(draw);
   draw();
   const compared = new Set(table.rows.map((row) => row.against).filter(Boolean));

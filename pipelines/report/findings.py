@@ -7,6 +7,7 @@ over the contrasts. A contrast holds where the whole interval is a gain, and doe
 
 import csv
 import json
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,17 +23,19 @@ Rows = Mapping[str, Mapping[str, Mapping[str, float]]]  # row -> run -> column -
 
 @dataclass(frozen=True)
 class Finding:
-    """One comparison of two rows, as it is said.
+    """What a claim came to: the first row minus the second.
 
     Attributes:
-        name: what is claimed.
-        worlds_effects: the effect in each world, where it was computed here.
+        claim: what is claimed, in words.
+        table: the table that it answers.
+        low, high: infinite where one world is all there is.
         verdict: holds, does not hold, equivalent or unresolved.
         worlds_needed: how many worlds would resolve it, None where nobody has computed that.
+        budget: under which the two are compared, where that was said.
+        by_world: the effect in each world, where it was computed here.
     """
 
-    name: str
-    sentence: str
+    claim: str
     table: str
     first: str
     second: str
@@ -45,15 +48,16 @@ class Finding:
     items: int
     p: float | None = None
     p_holm: float | None = None
-    smallest: float | None = None
     budget: str = ""
     worlds_needed: int | None = None
-    worlds_effects: tuple[float, ...] = ()
+    by_world: tuple[float, ...] = ()
 
     @property
-    def title(self) -> str:
-        """The claim in words."""
-        return self.name.replace("_", " ")
+    def interval(self) -> str:
+        """`95% interval +4.5 to +14.3`."""
+        if math.isinf(self.low):
+            return "one world, so no interval"
+        return f"95% interval {self.low:+.1f} to {self.high:+.1f}"
 
     @property
     def said(self) -> str:
@@ -66,7 +70,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class _Contrast:
-    name: str
+    claim: str
     table: str
     first: str
     second: str
@@ -86,7 +90,8 @@ def findings(folder: Path) -> list[Finding]:
     """What the results in a folder found."""
     claims = folder / CLAIMS
     if claims.exists():
-        return [_of_claim(claim) for claim in json.loads(claims.read_text(encoding="utf-8"))["claims"]]
+        known = json.loads(claims.read_text(encoding="utf-8"))["claims"]
+        return [_of_claim(claim) for claim in known if claim["worlds"]]
     found = [finding for contrast in CONTRASTS if (finding := _measured(contrast, folder))]
     adjusted = holm([1.0 if each.p is None else each.p for each in found])
     return [replace(each, p_holm=p if each.p is not None else None) for each, p in zip(found, adjusted, strict=True)]
@@ -94,7 +99,9 @@ def findings(folder: Path) -> list[Finding]:
 
 def _of_claim(claim: Mapping[str, Any]) -> Finding:
     known = {name: claim[name] for name in Finding.__dataclass_fields__ if name in claim}
-    return Finding(**known)
+    ends = (-math.inf if claim["low"] is None else claim["low"], math.inf if claim["high"] is None else claim["high"])
+    table = str(claim["table"]).lower().replace(" ", "")  # `Table 2` is table2
+    return Finding(**{**known, "claim": claim["sentence"].rstrip("."), "table": table, "low": ends[0], "high": ends[1]})
 
 
 def _measured(contrast: _Contrast, folder: Path) -> Finding | None:
@@ -107,11 +114,9 @@ def _measured(contrast: _Contrast, folder: Path) -> Finding | None:
     if stated is None and (varies != "worlds" or len(first) != len(second)):
         return None
     interval = stated or paired_over_seeds(second, first)
-    verdict = _verdict(interval)
     count = len([c for c in next(iter(rows[contrast.first].values())) if c != AVERAGE])
     return Finding(
-        name=contrast.name,
-        sentence=_sentence(contrast, interval, len(first)),
+        claim=contrast.claim,
         table=contrast.table,
         first=contrast.first,
         second=contrast.second,
@@ -120,10 +125,10 @@ def _measured(contrast: _Contrast, folder: Path) -> Finding | None:
         low=interval.low,
         high=interval.high,
         p=interval.p_value,
-        verdict=verdict,
+        verdict=_verdict(interval),
         worlds=len(first),
         items=items.get(contrast.first, 0),
-        worlds_effects=tuple(a - b for a, b in zip(first, second, strict=True)),
+        by_world=tuple(a - b for a, b in zip(first, second, strict=True)),
     )
 
 
@@ -131,14 +136,6 @@ def _verdict(interval: Interval) -> str:
     if interval.low <= 0 <= interval.high:
         return "unresolved"
     return "holds" if interval.mean > 0 else "does not hold"
-
-
-def _sentence(contrast: _Contrast, interval: Interval, worlds: int) -> str:
-    spread = f"{interval.mean:+.1f} points, 95% interval {interval.low:+.1f} to {interval.high:+.1f}, {worlds} worlds"
-    if interval.low <= 0 <= interval.high:
-        return f"{contrast.first} and {contrast.second} can't be told apart here: {spread}."
-    side = "above" if interval.mean > 0 else "below"
-    return f"{contrast.first} is {side} {contrast.second}: {spread}."
 
 
 def means_by_row(folder: Path, table: str) -> dict[str, list[float]]:
@@ -157,11 +154,12 @@ def _values(folder: Path, table: str) -> tuple[Rows, dict[str, int], str]:
     rows: dict[str, dict[str, dict[str, float]]] = {}
     for line in _lines(folder / TABLES / f"{table}_values.csv"):
         rows.setdefault(line["row"], {}).setdefault(line["run"], {})[line["benchmark"]] = float(line["value"])
-    items: dict[str, int] = {}
+    counts: dict[str, dict[str, int]] = {}
     varies = ""
     for line in _lines(folder / TABLES / f"{table}_long.csv"):
-        items[line["row"]] = max(items.get(line["row"], 0), int(line["n"]))
+        counts.setdefault(line["row"], {})[line["benchmark"].partition("_")[0]] = int(line["n"])
         varies = line["varies"]
+    items = {row: by.get(AVERAGE) or sum(by.values()) for row, by in counts.items()}
     return rows, items, varies
 
 
@@ -183,4 +181,4 @@ def _lines(path: Path) -> Iterator[dict[str, str]]:
 
 def sentences(found: Sequence[Finding]) -> list[str]:
     """A line of Markdown each, with its verdict."""
-    return [f"{each.name}: **{each.verdict}**. {each.sentence}" for each in found]
+    return [f"{f.claim}: **{f.verdict}**. {f.effect:+.1f} points, {f.interval}. {f.said}" for f in found]

@@ -45,7 +45,9 @@ class Kind:
 
     def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> "list[Figure]":
         """Draws the kind's figures into `folder`."""
-        return []
+        from pipelines.report.trained_figures import trained
+
+        return trained(evidence, numbers, folder) if self.has_scores else []
 
     def findings(self, evidence: "Evidence", numbers: "Numbers") -> list[str]:
         """What the table says as a whole, in paragraphs of Markdown."""
@@ -102,8 +104,13 @@ class Distance(Kind):
 class Cost(Kind):
     """Table 8: what each training took (`COSTS`; n counts its examples), beside the paper's estimates."""
 
-    roles = ("checkpoint", "choice")
+    roles = ("score", "items", "checkpoint", "choice")
     has_scores = False
+
+    def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> "list[Figure]":
+        from pipelines.report.trained_figures import figure1
+
+        return figure1(evidence, folder)
 
     def numbers(self, evidence: "Evidence") -> "Numbers":
         columns = [column for column in evidence.table.columns if column in COSTS]

@@ -72,8 +72,8 @@ class Answered:
         return [asdict(each) for each in found]
 
     def under(self, protocol: str, verdicts: Verdicts, folder: Path) -> Source:
-        """The score by another protocol, as a source of its own in `folder`; itself where no verdict changes."""
-        if not changed(verdicts, self.protocol, protocol):
+        """The score by another protocol, as a source of its own in `folder`; itself where that reads all alike."""
+        if not changed(verdicts, self.protocol, protocol, ("correct", "unmatched")):
             return self.score
         place = folder / hashlib.sha256(f"{self.score.mark} {protocol}".encode()).hexdigest()[:20]
         place.mkdir()
@@ -98,10 +98,11 @@ def answered(evidence: Evidence) -> Iterator[tuple[str, int, Answered]]:
             yield cell.row, cell.seed, Answered(*parts)
 
 
-def changed(verdicts: Verdicts, first: str, second: str) -> int:
+def changed(verdicts: Verdicts, first: str, second: str, keys: Sequence[str] = ("correct",)) -> int:
     """How many items two protocols decide otherwise."""
     columns = ((verdicts[first][column], verdicts[second][column]) for column in verdicts[first])
-    return sum(a["correct"] != b["correct"] for own, other in columns for a, b in zip(own, other, strict=True))
+    pairs = (pair for own, other in columns for pair in zip(own, other, strict=True))
+    return sum(any(a.get(key, False) != b.get(key, False) for key in keys) for a, b in pairs)
 
 
 @cache

@@ -56,6 +56,7 @@ def page(
     seeds: Sequence[int],
     sections: Sequence[Section],
     findings: Sequence[str] = (),
+    figures: Sequence[Figure] = (),
 ) -> str:
     """The report."""
     title = f"# DRIFT, reproduced: profile `{profile}`"
@@ -66,7 +67,7 @@ def page(
     if said := warnings(sections):
         parts += ["## Warnings", "\n".join(f"- {line}" for line in said)]
     if findings:
-        parts += ["## Findings", "\n".join(f"- {line}" for line in findings)]
+        parts += ["## Findings", "\n".join(f"- {line}" for line in findings), *_links(figures)]
     parts += [MARKS, *_stand_ins(sections)]
     for section in sections:
         parts += _section(section)
@@ -148,9 +149,12 @@ def _section(section: Section) -> list[str]:
     parts += section.findings
     if table.note:
         parts.append(table.note)
-    if section.figures:
-        parts.append("Figures: " + ", ".join(f"[{each.title}]({each.file}.svg)" for each in section.figures) + ".")
-    return parts
+    return parts + _links(section.figures)
+
+
+def _links(figures: Sequence[Figure]) -> list[str]:
+    said = ", ".join(f"[{each.title}]({each.file}.svg)" for each in figures)
+    return [f"Figures: {said}."] if figures else []
 
 
 def _beside(section: Section) -> list[str]:

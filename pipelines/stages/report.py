@@ -3,8 +3,11 @@
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from pandas import DataFrame
 
 from pipelines.layout import FIGURES, OUTLINE, PROTOCOLS, TABLES
 from pipelines.report.bundle import Harvest, harvest, write_bundle
@@ -20,9 +23,10 @@ from pipelines.report.page import Section, appendix, page
 from pipelines.report.provenance import provenance
 from pipelines.report.render import gain_frame, long_frame, to_latex, value_frame
 from pipelines.report.sources import Source
-from pipelines.report.spec import Table
-from pipelines.report.style import styled
+from pipelines.report.spec import AVERAGE, Table
+from pipelines.report.style import Figure, styled
 from pipelines.report.summaries import answers, choices, on_all_items, runs
+from pipelines.report.trained_figures import forest
 from pipelines.report.unseen import refuse_seen_rows
 from pipelines.report.words import OBJECTIONS
 from pipelines.stage import Runtime
@@ -46,23 +50,31 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
     with tempfile.TemporaryDirectory() as scratch, styled():
         found = harvest(tables, Path(scratch))
         sections = [_section(evidence, out) for evidence in tables]
+        differences_drawn = forest([_gains(section) for section in sections], out / FIGURES / "differences")
         _write_protocols(tables, found, out)
     write_bundle(tables, found, out)
-    _write_texts(params, tables, sections, found, out)
+    _write_texts(params, tables, sections, differences_drawn, found, out)
     traced = provenance(tables) | _gates(sources)
     (out / "provenance.json").write_text(json.dumps(traced, indent=1) + "\n", encoding="utf-8")
     return {"numbers": sum(len(row) for section in sections for row in section.numbers.values())}
 
 
 def _write_texts(
-    params: ReportParams, tables: Sequence[Evidence], sections: Sequence[Section], found: Harvest, out: Path
+    params: ReportParams,
+    tables: Sequence[Evidence],
+    sections: Sequence[Section],
+    drawn: Sequence[Figure],
+    found: Harvest,
+    out: Path,
 ) -> None:
     fits = [fit for evidence in tables if len(fit := audit(evidence.table, evidence.published))]
     for fit in fits:
         fit.to_csv(out / TABLES / f"{fit['table'].iloc[0]}_granularity.csv", index=False)
     chosen = choices(tables)
     said = sentences(findings(out))
-    (out / "report.md").write_text(page(params.profile, params.variant, params.seeds, sections, said), encoding="utf-8")
+    (out / "report.md").write_text(
+        page(params.profile, params.variant, params.seeds, sections, said, drawn), encoding="utf-8"
+    )
     (out / "appendix.md").write_text(
         appendix(sections, runs(tables), chosen, summary(fits) if fits else None, OBJECTIONS.get(params.profile, ())),
         encoding="utf-8",
@@ -70,7 +82,18 @@ def _write_texts(
     whole = outline(
         params.profile, params.variant, params.seeds, list(zip(tables, sections, strict=True)), found, chosen
     )
+    whole["figures"] = [asdict(figure) for figure in drawn]
     (out / OUTLINE).write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+
+
+def _gains(section: Section) -> tuple[str, str, DataFrame]:
+    """What the forest of all differences takes of a table."""
+    columns = section.table.columns
+    return (
+        section.table.title,
+        AVERAGE if AVERAGE in columns else columns[-1],
+        gain_frame(section.table, section.differences),
+    )
 
 
 def _gates(sources: Mapping[str, Source]) -> dict[str, Any]:
