@@ -73,7 +73,7 @@ function line(table, row, open) {
   const names = [row.label, ...Object.keys(table.twins).filter((twin) => table.twins[twin] === row.label)];
   const kind = { control: "ours", quoted: "quoted by the paper" }[row.role];
   return el("tr", { class: row.role },
-    el("th", { scope: "row" }, names.join(" = "), kind && el("span", { class: "kind" }, kind)),
+    el("th", { scope: "row" }, names.join(" = "), kind ? " " : null, kind && el("span", { class: "kind" }, kind)),
     table.columns.map((column) => el("td", {}, cell(table, row, column, open))));
 }
 

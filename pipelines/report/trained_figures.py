@@ -4,6 +4,7 @@ Each is drawn where a table's rows have what it needs, by what lies in their art
 sweep of alpha where one scaling has `ALPHAS` values of it, accuracy against w_eff where `TRAINED` rows moved weights.
 """
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -13,13 +14,16 @@ import pandas
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from pipelines.report.numbers import Evidence, Numbers, column_value
+from evaluation.statistics import paired_over_seeds
+from pipelines.report.numbers import Evidence, Number, Numbers, column_value
+from pipelines.report.page import Section
 from pipelines.report.sources import Source
 from pipelines.report.spec import AVERAGE
 from pipelines.report.style import COLOURS, MARKERS, Figure, look, save
 
 ALPHAS = 4  # a line through fewer says nothing of a shape
 TRAINED = 8
+_ACCURACY = "mean over columns (%)"
 
 
 def trained(evidence: Evidence, numbers: Numbers, folder: Path) -> list[Figure]:
@@ -35,16 +39,21 @@ def trained(evidence: Evidence, numbers: Numbers, folder: Path) -> list[Figure]:
 
 
 def trainings(evidence: Evidence, numbers: Numbers) -> pandas.DataFrame:
-    """A line per trained row and seed: scaling, alpha, w_eff, and the accuracy in the table's last column."""
+    """A line per trained row and seed: scaling, alpha, prior, w_eff, and the mean accuracy over the table's columns."""
     checkpoints = evidence.by_row("checkpoint") if numbers else {}
     lines = [
-        (label, run, *_injected(source), source.manifest["values"]["w_eff"], number.values[run], number.column)
+        (label, run, *_injected(source), source.manifest["values"]["w_eff"], accuracy)
         for label, row in numbers.items()
-        for number in row[-1:]
-        for run, source in enumerate(checkpoints[label][: len(number.values)])
+        for run, (source, accuracy) in enumerate(zip(checkpoints[label], _means(row), strict=False))
         if source.manifest["stage"] == "train"
     ]
-    return pandas.DataFrame(lines, columns=["row", "run", "scale", "alpha", "prior", "w_eff", "accuracy", "metric"])
+    return pandas.DataFrame(lines, columns=["row", "run", "scale", "alpha", "prior", "w_eff", "accuracy"])
+
+
+def _means(row: Sequence[Number]) -> list[float]:
+    """A row's mean over columns in each run."""
+    columns = [number.values for number in row if number.column != AVERAGE]
+    return [statistics.fmean(values) for values in zip(*columns, strict=True)]
 
 
 def _injected(source: Source) -> tuple[str, float, str]:
@@ -56,9 +65,8 @@ def _injected(source: Source) -> tuple[str, float, str]:
 
 def alpha_sensitivity(rows: pandas.DataFrame, plain: pandas.DataFrame, stem: Path) -> Figure:
     """Accuracy and w_eff against alpha, a line per prior; plain fine-tuning is the dashed level."""
-    metric = rows["metric"].iloc[0]
     figure, panels = pyplot.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained")
-    for panel, measure, said in zip(panels, ("accuracy", "w_eff"), (f"{metric} (%)", "w_eff"), strict=True):
+    for panel, measure, said in zip(panels, ("accuracy", "w_eff"), (_ACCURACY, "w_eff"), strict=True):
         for place, (prior, mine) in enumerate(rows.groupby("prior", sort=False)):
             _band(panel, mine.assign(size=mine["alpha"].abs()), "size", measure, str(prior), place)
         if len(plain):
@@ -66,7 +74,7 @@ def alpha_sensitivity(rows: pandas.DataFrame, plain: pandas.DataFrame, stem: Pat
         panel.set(xscale="log", xlabel="|alpha|", ylabel=said)
     panels[0].legend()
     scale = rows["scale"].iloc[0]
-    return save(figure, rows, stem, f"How sensitive {scale} injection is to alpha: {metric} and w_eff against alpha")
+    return save(figure, rows, stem, f"How sensitive {scale} injection is to alpha: accuracy and w_eff against alpha")
 
 
 def _band(axes: Axes, data: pandas.DataFrame, along: str, measure: str, label: str, place: int) -> None:
@@ -78,7 +86,6 @@ def _band(axes: Axes, data: pandas.DataFrame, along: str, measure: str, label: s
 
 def against_w_eff(data: pandas.DataFrame, stem: Path) -> Figure:
     """Accuracy against how far each training went along its prior: a point a row, its worlds as small dots."""
-    metric = data["metric"].iloc[0]
     figure, axes = pyplot.subplots(figsize=(6.4, 4), layout="constrained")
     kinds = data["scale"].where(data["prior"] == "direct", data["scale"] + ", " + data["prior"] + " prior")
     for place, (kind, mine) in enumerate(data.groupby(kinds, sort=False)):
@@ -86,9 +93,9 @@ def against_w_eff(data: pandas.DataFrame, stem: Path) -> Figure:
         colour = COLOURS[place % len(COLOURS)]
         axes.scatter(means["w_eff"], means["accuracy"], s=42, color=colour, marker=MARKERS[place % 8], label=str(kind))
         axes.scatter(mine["w_eff"], mine["accuracy"], s=7, color=colour, alpha=0.45, linewidths=0)
-    axes.set(xlabel="w_eff: 0 not moved, 1 as far along its prior as the expert", ylabel=f"{metric} (%)")
+    axes.set(xlabel="w_eff: 0 not moved, 1 as far along its prior as the expert", ylabel=_ACCURACY)
     axes.legend(title="scaling")
-    return save(figure, data, stem, f"{metric} against how far each training moved along its prior (w_eff)")
+    return save(figure, data, stem, "Accuracy against how far each training moved along its prior (w_eff)")
 
 
 def figure1(evidence: Evidence, folder: Path) -> list[Figure]:
@@ -100,7 +107,7 @@ def figure1(evidence: Evidence, folder: Path) -> list[Figure]:
     if data.empty:
         return []
     axes_of = {"examples": "training examples", "cpu_seconds": "CPU seconds of the training"}
-    shown = {key: said for key, said in axes_of.items() if data[key].nunique() > 1}
+    shown = {key: said for key, said in axes_of.items() if key == "cpu_seconds" or data[key].nunique() > 1}
     figure, panels = pyplot.subplots(
         1, len(shown), figsize=(4.6 * len(shown), 3.6), layout="constrained", sharey=True, squeeze=False
     )
@@ -111,7 +118,7 @@ def figure1(evidence: Evidence, folder: Path) -> list[Figure]:
             panel.scatter(mine[key].mean(), mine["accuracy"].mean(), s=48, color=colour, marker=MARKERS[place % 8],
                           label=label)  # fmt: skip
         panel.set(xlabel=said, xlim=(0, None))
-    panels[0][0].set_ylabel("mean over suites (%)")
+    panels[0][0].set_ylabel(_ACCURACY)
     panels[0][0].legend()
     what = " and ".join(shown.values())
     return [save(figure, data, folder / "figure1", f"Accuracy against {what} (the paper's Figure 1)")]
@@ -126,25 +133,16 @@ def _costs(evidence: Evidence) -> Iterator[tuple[str, int, float, float, float]]
             yield cell.row, cell.seed, made["values"]["examples"], made["cpu_seconds"], accuracy
 
 
-def forest(tables: Sequence[tuple[str, str, pandas.DataFrame]], stem: Path) -> list[Figure]:
-    """Every difference of every table with its interval, on average over its columns where it has an average.
-
-    Args:
-        tables: title, averaged or last column, and the differences as their CSV has them.
-    """
-    lines = []
-    for title, column, gains in tables:
-        for gain in gains[gains["benchmark"] == column].to_dict("records"):
-            what = column if column == AVERAGE else column.replace("_", ", ")
-            lines.append((title.partition(".")[0], f"{gain['row']} minus {gain['against']}", what,
-                          gain["difference"], gain["ci_low"], gain["ci_high"]))  # fmt: skip
-    data = pandas.DataFrame(lines, columns=["table", "difference", "column", "points", "low", "high"])
+def forest(tables: Sequence[Section], stem: Path) -> list[Figure]:
+    """Every comparison of every table, with its interval: its average, or the mean over columns world by world."""
+    lines = [line for section in tables for line in _comparisons(section)]
+    data = pandas.DataFrame(lines, columns=["table", "difference", "points", "low", "high"])
     if data.empty:
         return []
     figure, axes = pyplot.subplots(figsize=(8, 1 + 0.19 * (len(data) + data["table"].nunique())), layout="constrained")
     height, labels = 0, []
     for table, mine in data.groupby("table", sort=False):
-        labels.append((height, f"{table} ({mine['column'].iloc[0]})"))
+        labels.append((height, table))
         for line in mine.to_dict("records"):
             height += 1
             _interval(axes, height, line)
@@ -155,8 +153,21 @@ def forest(tables: Sequence[tuple[str, str, pandas.DataFrame]], stem: Path) -> l
     for text in axes.get_yticklabels():
         if " minus " not in text.get_text():
             text.set_fontweight("bold")
-    axes.set(xlabel="points, with 95% intervals; filled where the interval excludes zero", ylim=(height, -1))
-    return [save(figure, data, stem, "Every difference of every table, with its interval")]
+    axes.set(
+        xlabel="points on average over columns, with 95% intervals; filled where zero is outside", ylim=(height, -1)
+    )
+    return [save(figure, data, stem, "Every comparison of every table, on average over its columns")]
+
+
+def _comparisons(section: Section) -> Iterator[tuple[str, str, float, float, float]]:
+    table = section.table.title.partition(".")[0]
+    for label, row in section.differences.items():
+        name, means = f"{label} minus {row[0].against}", _means(section.numbers[label])
+        average = next((each.interval for each in row if each.column == AVERAGE), None)
+        if average is None and row[0].varies == "worlds":
+            average = paired_over_seeds(_means(section.numbers[row[0].against]), means)
+        if average is not None and math.isfinite(average.low):
+            yield table, name, average.mean, average.low, average.high
 
 
 def _interval(axes: Axes, height: int, line: dict[str, float]) -> None:

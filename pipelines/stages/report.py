@@ -7,8 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pandas import DataFrame
-
 from pipelines.layout import FIGURES, OUTLINE, PROTOCOLS, TABLES
 from pipelines.report.bundle import Harvest, harvest, write_bundle
 from pipelines.report.differences import Difference, differences
@@ -23,7 +21,7 @@ from pipelines.report.page import Section, appendix, page
 from pipelines.report.provenance import provenance
 from pipelines.report.render import gain_frame, long_frame, to_latex, value_frame
 from pipelines.report.sources import Source
-from pipelines.report.spec import AVERAGE, Table
+from pipelines.report.spec import Table
 from pipelines.report.style import Figure, styled
 from pipelines.report.summaries import answers, choices, on_all_items, runs
 from pipelines.report.trained_figures import forest
@@ -50,7 +48,7 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
     with tempfile.TemporaryDirectory() as scratch, styled():
         found = harvest(tables, Path(scratch))
         sections = [_section(evidence, out) for evidence in tables]
-        differences_drawn = forest([_gains(section) for section in sections], out / FIGURES / "differences")
+        differences_drawn = forest(sections, out / FIGURES / "differences")
         _write_protocols(tables, found, out)
     write_bundle(tables, found, out)
     _write_texts(params, tables, sections, differences_drawn, found, out)
@@ -84,16 +82,6 @@ def _write_texts(
     )
     whole["figures"] = [asdict(figure) for figure in drawn]
     (out / OUTLINE).write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-
-
-def _gains(section: Section) -> tuple[str, str, DataFrame]:
-    """What the forest of all differences takes of a table."""
-    columns = section.table.columns
-    return (
-        section.table.title,
-        AVERAGE if AVERAGE in columns else columns[-1],
-        gain_frame(section.table, section.differences),
-    )
 
 
 def _gates(sources: Mapping[str, Source]) -> dict[str, Any]:
