@@ -461,7 +461,8 @@ def _check_pixel_limits(config: Config) -> None:
 
 
 def _kind(prior: PriorConfig) -> str:
-    return f"{prior.kind} draw={prior.draw}" if prior.draw else prior.kind
+    marks = [f"draw={prior.draw}"] * bool(prior.draw) + [f"rank={prior.rank}"] * bool(prior.rank)
+    return " ".join([prior.kind, *marks])
 
 
 def _groups(config: Config) -> str:

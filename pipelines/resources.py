@@ -39,6 +39,7 @@ _ACTIVATIONS_GB = 8  # of a training with gradient checkpointing, and of an engi
 _OPTIMIZER_BYTES = {"adamw": 12, "sgd": 4}  # of a parameter: fp32 weight, and AdamW's two moments
 # What a merge costs over the linear one, as measured (benchmarks/merge.md); TSV's is its own, a decomposition a tensor.
 _MERGING = {"ties": 6.7, "dare_ties": 6.7, "dare_linear": 4.5, "model_stock": 2.0, "slerp": 2.0}
+_ITERATING = 40  # operations of the passes over a matrix per entry and vector (drift.singular)
 _DECOMPOSING = 40  # operations of both decompositions per entry of a matrix and row of its shorter side
 
 
@@ -110,9 +111,10 @@ def fetching_tables(call: Call, rates: Rates = STANDARD) -> Needs:
 
 
 def extracting(call: Call, rates: Rates = STANDARD) -> Needs:
-    """A prior: reads two or three models, writes the groups' Delta in bf16."""
-    kept = delta_bytes(call)
-    work = Work(bytes=2 * _read(call) + 2 * kept)
+    """A prior: reads two or three models, writes the groups' Delta in bf16, or iterates to a low rank's pairs."""
+    kept, rank = delta_bytes(call), call.params.prior.rank
+    iterated = _ITERATING * (rank + 16) * size(call).of_groups(call.params.selection.groups) if rank else 0
+    work = Work(flops=iterated, bytes=2 * _read(call) + 2 * kept)
     return _streamed(call, rates.seconds("prior", "cpu", work), kept)
 
 
@@ -258,11 +260,13 @@ def judging(call: Call, rates: Rates = STANDARD) -> Needs:
 
 
 def delta_bytes(call: Call) -> float:
-    """What a prior takes on disk, or whole in memory."""
-    selection, shape = call.params.selection, size(call).shape
+    """What a prior takes on disk, or whole in memory: bf16, or a low rank's two fp32 vectors a pair."""
+    selection, shape, rank = call.params.selection, size(call).shape, call.params.prior.rank
     groups = size(call).of_groups(selection.groups)
     layers = len(selection.layers) / shape.layers if selection.layers is not None else 1.0
-    return 2.0 * groups * layers
+    whole = 2.0 * groups * layers
+    shorter = shape.hidden * shape.feed_forward / (shape.hidden + shape.feed_forward)  # m n / (m + n) of most matrices
+    return whole if rank is None else min(whole, 4.0 * rank * groups * layers / shorter)
 
 
 def examples(call: Call) -> int:

@@ -39,6 +39,7 @@ from drift.injection.observers import LocalStrengths
 from drift.injection.shards import GradientShards, all_reduce, world_size
 from drift.scaling import WITHOUT_GRADIENT, budget_factor, get_scaling, schedule_factor
 from drift.selection import group_of
+from drift.singular import LowRank
 
 log = logging.getLogger(__name__)
 
@@ -312,7 +313,7 @@ class _Bound:
 
     owner: object | None
     shards: GradientShards
-    deltas: list[Tensor]
+    deltas: list[Tensor | LowRank]
     positions: list[int]
     observer: LocalStrengths | None
     origins: list[Tensor]

@@ -35,6 +35,7 @@ class Case:
     resume: bool = False
     inject: bool = True
     target: float | None = None
+    rank: int | None = None
 
     @property
     def name(self) -> str:
@@ -42,6 +43,7 @@ class Case:
         words = [self.backend, self.scale, self.semantics, f"acc{self.accumulation}"]
         words += [f"clip{self.clip}"] if self.clip else []
         words += [f"target{self.target}"] if self.target else []
+        words += [f"rank{self.rank}"] if self.rank else []
         flags = ("offload", "round_robin", "rescale", "bf16", "tied", "resume")
         words += [flag for flag in flags if getattr(self, flag)]
         words += ["-".join(self.groups)] if self.groups != ("attn", "mlp") else []
@@ -74,6 +76,31 @@ class MemoryPrior:
 
     def read_slice(self, name: str, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return self.tensors[name].reshape(-1)[start:stop].to(dtype)
+
+    def held(self, name: str, start: int, stop: int, device: torch.device) -> Tensor:
+        return self.read_slice(name, start, stop, dtype=self.dtype).to(device)
+
+
+class LowRankPrior(MemoryPrior):
+    """The same, its matrices cut to their leading singular pairs, held as factors."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]], groups: tuple[str, ...], rank: int) -> None:
+        super().__init__(shapes, groups)
+        self.dtype = torch.float32
+        self._factors = {}
+        for name, tensor in self.tensors.items():
+            if tensor.ndim == 2:
+                u, s, vh = torch.linalg.svd(tensor, full_matrices=False)
+                self._factors[name] = u[:, :rank] * s[:rank], vh[:rank]
+        self.tensors |= {name: left @ right for name, (left, right) in self._factors.items()}
+
+    def held(self, name: str, start: int, stop: int, device: torch.device) -> Any:
+        from drift.singular import LowRank
+
+        if name not in self._factors:
+            return super().held(name, start, stop, device)
+        left, right = self._factors[name]
+        return LowRank(left.to(device), right.to(device), start, stop)
 
 
 class MemoryStart:
@@ -118,7 +145,7 @@ def build_model(tied: bool = False) -> PreTrainedModel:
     return model.train()
 
 
-def build_prior(model: nn.Module, groups: tuple[str, ...]) -> MemoryPrior:
+def build_prior(model: nn.Module, groups: tuple[str, ...], rank: int | None = None) -> MemoryPrior:
     """Deltas for the groups' tensors, found by plain substrings."""
     marks = {
         "attn": "self_attn",
@@ -130,7 +157,7 @@ def build_prior(model: nn.Module, groups: tuple[str, ...]) -> MemoryPrior:
     }
     wanted = tuple(marks[group] for group in groups)
     shapes = {n: tuple(p.shape) for n, p in model.named_parameters() if any(mark in n for mark in wanted)}
-    return MemoryPrior(shapes, groups)
+    return MemoryPrior(shapes, groups) if rank is None else LowRankPrior(shapes, groups, rank)
 
 
 def batches(accumulation: int) -> Tensor:
@@ -166,7 +193,7 @@ def spent(case: Case, model: nn.Module, start: dict[str, Tensor], deltas: dict[s
 def reference(case: Case, ranks: int = WORLD) -> dict[str, Tensor]:
     """Weights after STEPS steps of AdamW on the biased gradient, by name."""
     model = build_model(case.tied)
-    prior = build_prior(model, case.groups)
+    prior = build_prior(model, case.groups, case.rank)
     names, parameters = zip(*model.named_parameters(), strict=True)
     deltas = {name: prior.read(name) for name in prior.names}
     if case.rescale:
