@@ -10,6 +10,7 @@ REPLIES = ".replies.jsonl"  # behind a benchmark's name: what a judge said of th
 PUBLISHED = ".published.jsonl"  # behind a benchmark's name: the verdicts of whoever published its answers
 TABLES = "tables"
 FIGURES = "figures"
+HEADLINE = "headline"  # of the figures: the main table at one glance
 VERDICTS = "verdicts"
 ITEMS = "items"
 PROTOCOLS = "protocols"  # the numbers of tables that another scoring protocol changes

@@ -19,10 +19,10 @@ from markdown_it import MarkdownIt
 from drift.files import write_whole
 from pipelines.errors import StoreError
 from pipelines.layout import CLAIMS, OUTLINE
-from pipelines.page.forest import forest
 from pipelines.page.items import texts, verdicts
 from pipelines.page.numbers import numbers
 from pipelines.report.findings import findings
+from pipelines.report.forest import forest
 
 PAGE = "index.html"
 # In the order in which they need each other: they are inlined as one script, since a file from disk can import none.

@@ -7,11 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipelines.layout import FIGURES, OUTLINE, PROTOCOLS, TABLES
+from pipelines.layout import FIGURES, HEADLINE, OUTLINE, PROTOCOLS, TABLES
 from pipelines.report.bundle import Harvest, harvest, write_bundle
 from pipelines.report.differences import Difference, differences
 from pipelines.report.figures import curves
 from pipelines.report.findings import findings, sentences
+from pipelines.report.forest import draw
+from pipelines.report.forest import forest as headlined
 from pipelines.report.granularity import audit, summary
 from pipelines.report.kinds import KINDS
 from pipelines.report.names import columns
@@ -50,6 +52,8 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
         sections = [_section(evidence, out) for evidence in tables]
         differences_drawn = forest(sections, out / FIGURES / "differences")
         _write_protocols(tables, found, out)
+        if headline := headlined(out, findings(out)):
+            draw(headline, out / FIGURES / HEADLINE)
     write_bundle(tables, found, out)
     _write_texts(params, tables, sections, differences_drawn, found, out)
     traced = provenance(tables) | _gates(sources)

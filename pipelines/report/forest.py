@@ -1,6 +1,6 @@
-"""The headline figure: every row of the main table minus the row that it is asked about, world by world.
+"""The headline: every row of the main table minus the row that it is asked about, world by world.
 
-An HTML list with an SVG strip a row, so that it is read aloud line by line and stays legible on a phone.
+The page shows it as a list with a strip a row, read aloud line by line and legible on a phone; `draw` makes a picture.
 """
 
 import math
@@ -8,8 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas
+from matplotlib import pyplot
+
 from evaluation.statistics import paired_over_seeds
 from pipelines.report.findings import Finding, means_by_row
+from pipelines.report.style import COLOURS, Figure, save
 
 
 @dataclass(frozen=True)
@@ -77,3 +81,22 @@ def forest(folder: Path, findings: Sequence[Finding]) -> Forest | None:
             lines.setdefault(worlds, Line(label, interval.mean, interval.low, interval.high, worlds))
     ordered = sorted(lines.values(), key=lambda line: -line.effect)
     return Forest(f"Each method minus {first.second}: {first.metric}, in points", ordered) if ordered else None
+
+
+_LOOKS = {"gain": (COLOURS[0], "^"), "loss": (COLOURS[1], "v"), "open": (COLOURS[7], "o")}
+
+
+def draw(found: Forest, stem: Path) -> Figure:
+    """The forest as a picture; triangles point to where a resolved effect lies, circles are unresolved."""
+    rows = [(line.label, line.effect, line.low, line.high) for line in found.lines]
+    data = pandas.DataFrame(rows, columns=["row", "points", "low", "high"])
+    figure, axes = pyplot.subplots(figsize=(7, 0.9 + 0.24 * len(rows)), layout="constrained")
+    for height, line in enumerate(found.lines):
+        colour, marker = _LOOKS[line.tone]
+        axes.plot([line.low, line.high], [height, height], color=colour)
+        axes.scatter(line.worlds, [height] * len(line.worlds), s=8, color=colour, alpha=0.5, linewidths=0)
+        axes.plot(line.effect, height, marker=marker, color=colour, markersize=7)
+    axes.axvline(0.0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(rows)), [line.label for line in found.lines])
+    axes.set(xlabel=found.title, ylim=(len(rows) - 0.5, -0.5), xlim=found.bounds)
+    return save(figure, data, stem, found.title)
