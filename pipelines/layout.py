@@ -14,6 +14,7 @@ HEADLINE = "headline"  # of the figures: the main table at one glance
 VERDICTS = "verdicts"
 ITEMS = "items"
 PROTOCOLS = "protocols"  # the numbers of tables that another scoring protocol changes
+APPENDIX = "appendix.md"
 OUTLINE = "outline.json"  # of a report: its tables, their columns and rows, what is said below them
 CLAIMS = "claims.json"
 QUESTIONS = "questions.json"

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipelines.layout import FIGURES, HEADLINE, OUTLINE, PROTOCOLS, TABLES
+from pipelines.layout import APPENDIX, FIGURES, HEADLINE, OUTLINE, PROTOCOLS, TABLES
 from pipelines.report.bundle import Harvest, harvest, write_bundle
 from pipelines.report.differences import Difference, differences
 from pipelines.report.figures import curves
@@ -77,7 +77,7 @@ def _write_texts(
     (out / "report.md").write_text(
         page(params.profile, params.variant, params.seeds, sections, said, drawn), encoding="utf-8"
     )
-    (out / "appendix.md").write_text(
+    (out / APPENDIX).write_text(
         appendix(sections, runs(tables), chosen, summary(fits) if fits else None, OBJECTIONS.get(params.profile, ())),
         encoding="utf-8",
     )
