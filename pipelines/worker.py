@@ -130,14 +130,19 @@ def environment() -> dict[str, Any]:
 @cache
 def software() -> dict[str, Any]:
     """The code's commit and the packages' versions, read once for all forks of a process (`pipelines.warm`)."""
-    root = Path(__file__).resolve().parent.parent
-    git = ["git", "-C", str(root)]
-    sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=False).stdout
     return {
-        "git": {"sha": sha or None, "dirty": bool(dirty.strip())},
+        "git": revision(Path(__file__).resolve().parent.parent),
         "packages": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
     }
+
+
+def revision(root: Path) -> dict[str, Any]:
+    """A checkout's commit, and whether there are changes beside it: results are none, a run that ends writes them."""
+    git = ["git", "-C", str(root)]
+    sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    status = [*git, "status", "--porcelain", "--", ".", ":(exclude)results"]
+    dirty = subprocess.run(status, capture_output=True, text=True, check=False).stdout
+    return {"sha": sha or None, "dirty": bool(dirty.strip())}
 
 
 def _cpu_model() -> str:

@@ -17,7 +17,7 @@ from pipelines.scheduler import Scheduler
 from pipelines.stage import Call, Needs, Runtime, Stage, ordered
 from pipelines.store import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 class Inline:
