@@ -209,7 +209,7 @@ def test_provenance_leads_from_a_cell_to_what_made_it_and_says_each_thing_once(m
 
 def test_the_results_say_which_code_made_them(made: Path) -> None:
     code = json.loads((made / "provenance.json").read_text())["code"]
-    assert (code["model"], code["merge"]) == (["c0de"], ["c0de of merge"])
+    assert (code["model"], code["merge"]) == (["c0de", "c0de of model"], ["c0de of merge"])
     last = (made / "appendix.md").read_text().splitlines()[-1]
     assert last.startswith("Made by commits a, b; the digests of the code that each stage reached (")
 
