@@ -25,17 +25,6 @@ def shown(question: Question) -> str:
     return "\n".join([question.question, *(f"{letter}. {text}" for letter, text in question.options.items())])
 
 
-def settings_of(sampling: Sampling, engine: GenerationSettings) -> GenerationSettings:
-    """An engine's settings with what the sampling says of them."""
-    return replace(
-        engine,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        max_new_tokens=sampling.max_new_tokens,
-        seed=sampling.seed,
-    )
-
-
 def ask(
     engine: Engine,
     questions: Path,

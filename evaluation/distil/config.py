@@ -1,10 +1,11 @@
 """What distilling and filtering are told: the frozen configs that `conf/data` composes. Light: no numpy, no Pillow."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from drift.config import RUNTIME, Count, Natural, NotNegative, Positive, Share, SomeShare, faults
 from drift.errors import DataError
+from evaluation.engines.base import GenerationSettings
 
 RuleName = Literal["whole", "format", "length", "language", "repetition", "correct", "contamination", "duplicates"]
 OF_SETS: tuple[str, ...] = ("contamination", "duplicates")
@@ -46,6 +47,17 @@ class Sampling:
             ("samples", self.samples == 1 or self.temperature > 0, "1 with temperature 0, which draws nothing"),
             ("prompt", "{question}" in self.prompt, "a text with {question} in it"),
         )
+
+
+def settings_of(sampling: Sampling, engine: GenerationSettings) -> GenerationSettings:
+    """An engine's settings with what the sampling says of them."""
+    return replace(
+        engine,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_new_tokens=sampling.max_new_tokens,
+        seed=sampling.seed,
+    )
 
 
 @dataclass(frozen=True)

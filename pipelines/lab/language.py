@@ -11,7 +11,6 @@ from random import Random
 
 FOLDS = ("sum", "sub", "max", "min")
 SYMBOLS = {"sum": "+", "sub": "-", "max": "max", "min": "min"}
-OPERATORS = {symbol: operator for operator, symbol in SYMBOLS.items()}
 ANY_TASKS = ("fold", "calc", "cnt", "next")
 ANY_WEIGHTS = (0.40, 0.25, 0.10, 0.25)
 # To tell whether two digits are equal is learnt slowest: with .10 of counting an expert still guesses "yes" or "no".
@@ -112,21 +111,6 @@ def position(digits: Sequence[int], place: int) -> Problem:
 def icon_name(digits: Sequence[int], operator: str) -> Problem:
     """`icon ?`: the answer is the name of the glyph in the image."""
     return Problem("icon", tuple(digits), "icon ?", operator, icon=operator)
-
-
-def on_other_digits(problem: Problem, digits: Sequence[int]) -> Problem:
-    """The same question over other digits: what a chain says that misread the image. Of the tasks with a chain."""
-    words = problem.question.split()
-    posed: dict[str, Callable[[], Problem]] = {
-        "fold": lambda: fold(digits, words[0]),
-        "icon-fold": lambda: icon_fold(digits, str(problem.icon)),
-        "calc": lambda: calc(digits, [OPERATORS[word] for word in words[1:-1]]),
-        "cnt": lambda: count(digits, int(words[1])),
-        "next": lambda: following(digits),
-    }
-    if problem.task not in posed:
-        raise ValueError(f"task {problem.task!r} has no chain of thought")
-    return posed[problem.task]()
 
 
 def draw_digits(rng: Random, n: int) -> tuple[int, ...]:
