@@ -1,15 +1,16 @@
-"""The study: drift study [tune|run|report|plan] [study=NAME] [pair=NAME] [worlds=0,1] [at_once=2] [results=FOLDER]
+"""The study: drift study [tune|run|report|plan|again] [study=NAME] [pair=NAME] [worlds=0,1] [at_once=2] [results=FOLDER]
 
 Many worlds of the lab, arms that were tuned alike, and claims that were written down first (`conf/study/NAME.yaml`,
 `conf/claims/NAME/`). Without a verb it tunes what is not tuned, runs every world that `results/<study>` does not hold,
 writes each there as it ends, and the report after it: the same command goes on after a kill, or on another machine
-once the folder is there. `report` recomputes everything from that folder alone; `plan` says what is left. `drift
-claims` prints the verdicts.
+once the folder is there. `report` recomputes everything from that folder alone; `plan` says what is left; `again` makes
+worlds that are there once more, in another store, and compares every verdict. `drift claims` prints the verdicts.
 
 Example:
     drift study
     drift study run worlds=3,4
     drift study report study=smoke
+    drift study again worlds=3 store=artifacts/again
 """
 
 import logging
@@ -17,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
 from drift.errors import closest
@@ -30,7 +32,7 @@ from pipelines.study.spec import Study
 from pipelines.study.words import config
 
 log = logging.getLogger(__name__)
-Verb = Literal["all", "tune", "run", "report", "plan"]
+Verb = Literal["all", "tune", "run", "report", "plan", "again"]
 _OURS = ("study", "worlds", "pair", "at_once", "results")
 
 
@@ -82,7 +84,7 @@ def study(words: Sequence[str]) -> int:
         raise ConfigError(f"study {found.name} has no pair {asked.pair!r}: {closest(asked.pair, found.pairs)}")
     pairs = [asked.pair] if asked.pair else list(found.pairs)
     if asked.verb in ("all", "tune"):
-        _tune(found, pairs, asked, folder)
+        _tune(found, asked, folder)
     if asked.verb in ("all", "run"):
         for pair in pairs:
             _run(found, pair, asked, folder)
@@ -100,32 +102,43 @@ def study(words: Sequence[str]) -> int:
 
 def open_evidence(study: Study, folder: Path) -> Evidence:
     """What a study's folder says."""
-    pair = next(iter(study.pairs))
-    columns = [tuple(config(study, pair, words, 0).columns) for words in ((), study.perception)]
+    columns = [tuple(config(study, study.first, words, 0).columns) for words in ((), study.perception)]
     return Evidence.open(study, folder, (columns[0], columns[1]))
 
 
-def _tune(study: Study, pairs: Sequence[str], asked: Asked, folder: Path) -> None:
-    tuned = tuning.load(folder)
-    for pair in pairs:
-        if pair not in tuned:
-            started = any((folder / "worlds").glob("*.json"))
-            if started:
-                raise ConfigError(f"{folder} holds worlds already, and {pair} is not tuned: tuning comes before worlds")
-            tuned[pair] = tuning.tune(study, pair, scheduler(_base(study, asked)))
-            tuning.save(tuned, folder)
+def _tune(study: Study, asked: Asked, folder: Path) -> None:
+    if tuning.load(folder):
+        return
+    if any((folder / "worlds").glob("*.json")):
+        raise ConfigError(f"{folder} holds worlds and no tuned.json, which they were made with: put it back")
+    tuning.save(tuning.tune(study, scheduler(_base(study, asked))), folder)
 
 
 def _run(study: Study, pair: str, asked: Asked, folder: Path) -> None:
     tuned = tuning.load(folder)
-    if missing := [name for name in study.pairs if name not in tuned]:
-        raise ConfigError(f"{', '.join(missing)} is not tuned: drift study tune comes before worlds")
+    if not tuned:
+        raise ConfigError(f"{folder} holds no tuned.json: drift study tune comes before worlds")
     left, machine = _left(study, pair, asked, folder), scheduler(_base(study, asked))
     for start in range(0, len(left), asked.at_once):
         seeds = left[start : start + asked.at_once]
-        worlds.run(study, pair, seeds, tuned[pair], machine, study.digest(tuning.plain(tuned)), folder)
+        worlds.run(study, pair, seeds, tuned, machine, folder)
         write(open_evidence(study, folder), folder)
         log.info("%s: worlds %s have ended", pair, ", ".join(map(str, seeds)))
+
+
+def _again(study: Study, pair: str, asked: Asked, folder: Path) -> int:
+    """Worlds made once more and compared; 1 where a verdict differs."""
+    wanted = asked.worlds or range(study.pairs[pair].worlds)
+    seeds = [seed for seed in wanted if worlds.place(folder, pair, seed).exists()]
+    tuned, differ = tuning.load(folder), 0
+    with TemporaryDirectory() as place:
+        worlds.run(study, pair, seeds, tuned, scheduler(_base(study, asked)), Path(place))
+        for seed in seeds:
+            (_, before), (_, after) = worlds.read(folder, pair, seed), worlds.read(Path(place), pair, seed)
+            unequal = [arm for arm in before if before[arm] != after.get(arm)]
+            log.info("%s %d: %s", pair, seed, f"{', '.join(unequal)} differ" if unequal else "every verdict is equal")
+            differ += bool(unequal)
+    return min(differ, 1)
 
 
 def _left(study: Study, pair: str, asked: Asked, folder: Path) -> list[int]:

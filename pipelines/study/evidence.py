@@ -18,7 +18,7 @@ from pipelines.errors import StoreError
 from pipelines.report.outcomes import strata
 from pipelines.study.claims import Effect, Finding, findings
 from pipelines.study.spec import Claim, Study, options
-from pipelines.study.tuning import Tuned, load, plain
+from pipelines.study.tuning import Tuned, load
 from pipelines.study.worlds import Verdicts, World, read
 
 _RECORD = re.compile(r"(?P<pair>.+)-(?P<seed>\d+)\.json")
@@ -34,7 +34,7 @@ class Evidence:
     """
 
     study: Study
-    tuned: Mapping[str, Mapping[str, Tuned]]
+    tuned: Mapping[str, Tuned]
     worlds: Mapping[tuple[str, int], tuple[World, Verdicts]]
     reasoning: tuple[str, ...]
     perception: tuple[str, ...]
@@ -47,7 +47,7 @@ class Evidence:
             StoreError: a world of another registration than the study's files and `tuned.json` give.
         """
         tuned = load(folder)
-        digest, found = study.digest(plain(tuned)), {}
+        digest, found = study.digest(tuned), {}
         for path in sorted((folder / "worlds").glob("*.json")):
             if (name := _RECORD.fullmatch(path.name)) is None:
                 raise StoreError(f"{path} is no world's record; they are called <pair>-<seed>.json")
@@ -65,7 +65,7 @@ class Evidence:
     @cached_property
     def registration(self) -> str:
         """The sha256 of what was written down before the worlds were drawn."""
-        return self.study.digest(plain(self.tuned))
+        return self.study.digest(self.tuned)
 
     def of(self, pair: str) -> dict[int, Verdicts]:
         """A pair's worlds that count, by seed."""
@@ -86,14 +86,14 @@ class Evidence:
             raise DataError(f"no metric {metric!r}; there are average, perception and {', '.join(self.reasoning)}")
         return (metric,)
 
-    def arm(self, side: str, pair: str) -> str:
+    def arm(self, side: str) -> str:
         """The arm that one side of a claim is: the one, or of several the one that scored best in tuning."""
-        return max(options(side), key=lambda name: self.tuned[pair][name].score if name in self.tuned[pair] else 0.0)
+        return max(options(side), key=lambda name: self.tuned[name].score if name in self.tuned else 0.0)
 
     def effects(self, claim: Claim) -> list[Effect]:
         """A claim's effect in each world, first minus second on the questions that both answered."""
         pair = self.study.of(claim)
-        first, second = self.arm(claim.first, pair), self.arm(claim.second, pair)
+        first, second = self.arm(claim.first), self.arm(claim.second)
         return [
             Effect.of([np.ravel(each) for each in strata([self._difference(verdicts, first, second, claim.metric)])])
             for verdicts in self.of(pair).values()

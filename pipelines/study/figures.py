@@ -76,7 +76,7 @@ def _curves(evidence: Evidence, axis: str) -> Any:
 
 def _points(evidence: Evidence, axis: str) -> dict[str, list[_Point]]:
     """Curve -> its arms along the axis, for arms that were trained."""
-    pair, found = next(iter(evidence.study.pairs)), dict[str, list[_Point]]()
+    pair, found = evidence.study.first, dict[str, list[_Point]]()
     for name, arm in evidence.study.arms_of(pair).items():
         along, score = evidence.recorded(pair, name, _ALONG[axis][0]), evidence.score(pair, name, "average")
         for each in arm.curves:

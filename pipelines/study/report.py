@@ -24,8 +24,8 @@ def claim_rows(evidence: Evidence) -> list[Row]:
             "sentence": claim.sentence,
             "table": claim.answers,
             "pair": pair,
-            "first": evidence.arm(claim.first, pair) if evidence.tuned else claim.first,
-            "second": evidence.arm(claim.second, pair) if evidence.tuned else claim.second,
+            "first": evidence.arm(claim.first),
+            "second": evidence.arm(claim.second),
             "budget": claim.budget,
             "metric": claim.metric,
             "expected": claim.expected,
@@ -61,7 +61,7 @@ def arm_rows(evidence: Evidence, pair: str) -> list[Row]:
     metrics = ("average", "perception", *evidence.reasoning, *evidence.perception)
     rows = []
     for name, arm in evidence.study.arms_of(pair).items():
-        tuned = evidence.tuned.get(pair, {}).get(name)
+        tuned = evidence.tuned.get(name)
         row: Row = {"arm": name, "what": arm.what, "tuned": " ".join(tuned.words) if tuned else ""}
         row["is_end"] = bool(tuned and tuned.is_end)
         row["none_is_better"] = bool(tuned and tuned.none is not None and tuned.none >= tuned.score)

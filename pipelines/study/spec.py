@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Protocol, Self
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
@@ -22,6 +22,13 @@ from pipelines.study.claims import Expected
 
 STRICT = with_config(ConfigDict(extra="forbid"))
 Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Chosen(Protocol):
+    """What tuning chose for an arm, as far as a registration names it."""
+
+    @property
+    def words(self) -> tuple[str, ...]: ...
 
 
 @STRICT
@@ -48,11 +55,22 @@ class Tune:
 
 @STRICT
 @dataclass(frozen=True)
+class Borrow:
+    """What another arm's knob came to, times `by`, as this arm's own `words`: a control at the strength of its row."""
+
+    of: str
+    words: tuple[str, ...]
+    by: Above = 1.0
+
+
+@STRICT
+@dataclass(frozen=True)
 class Arm:
     """One way to a checkpoint.
 
     Attributes:
         what: what it is, in the words of a table.
+        borrows: the strength that was tuned for another arm.
         after: an arm whose tuned words it takes over; it is tuned after that one.
         none: the arm that it is where its knob is 0: what its trials have to beat; empty where there is no such thing.
         curves: the figures' curves that it is a point of, as `dose: SFT` or `budget: SFT`.
@@ -62,6 +80,7 @@ class Arm:
     what: str
     overrides: tuple[str, ...]
     tune: Tune | None = None
+    borrows: Borrow | None = None
     after: str = ""
     none: str = ""
     curves: tuple[str, ...] = ()
@@ -111,7 +130,7 @@ class Study:
     Attributes:
         common: overrides of every arm.
         perception: what asks the perception sets.
-        pairs: pair -> its plan; claims that name no pair are about the first.
+        pairs: pair -> its plan; claims that name no pair are about the first, and values are chosen for the first.
         tuning: seeds of the worlds that values are chosen in, by their validation draw; none of them is reported.
         trials: how many values of its knob every tuned arm gets to try.
     """
@@ -133,8 +152,9 @@ class Study:
             ValueError: says which.
         """
         for name, arm in self.arms.items():
-            if arm.after and not (self.arms.get(arm.after) and self.arms[arm.after].tune):
-                raise ValueError(f"arm {name} comes after {arm.after!r}, which is no tuned arm")
+            for other in {arm.after, arm.borrows.of if arm.borrows else ""} - {""}:
+                if not (other in self.arms and self.arms[other].tune):
+                    raise ValueError(f"arm {name} takes what was tuned for {other!r}, which is no tuned arm")
             if arm.tune and len(arm.tune.values) > self.trials:
                 raise ValueError(
                     f"arm {name} starts with {len(arm.tune.values)} values; there are {self.trials} trials"
@@ -149,14 +169,18 @@ class Study:
     def _claimed(self) -> list[str]:
         return [arm for claim in self.claims for side in (claim.first, claim.second) for arm in options(side)]
 
+    @property
+    def first(self) -> str:
+        """The pair that values are chosen for."""
+        return next(iter(self.pairs))
+
     def of(self, claim: Claim) -> str:
         """The pair that a claim is about."""
-        return claim.pair or next(iter(self.pairs))
+        return claim.pair or self.first
 
     def arms_of(self, pair: str) -> dict[str, Arm]:
-        """A pair's arms, with those that they come after, in the study's order."""
-        asked = set(self.pairs[pair].arms or self.arms)
-        asked |= {other for name in asked for other in (self.arms[name].after, self.arms[name].none)} - {""}
+        """A pair's arms, in the study's order."""
+        asked = self.pairs[pair].arms or self.arms
         return {name: arm for name, arm in self.arms.items() if name in asked}
 
     @cached_property
@@ -164,9 +188,10 @@ class Study:
         """All of it as plain values."""
         return TypeAdapter(Study).dump_python(self, mode="json")
 
-    def digest(self, tuned: Mapping[str, Any]) -> str:
+    def digest(self, tuned: Mapping[str, Chosen]) -> str:
         """The pre-registration's name: the sha256 of the design, the claims and what tuning chose."""
-        registered = json.dumps({"design": self.design, "tuned": tuned}, sort_keys=True)
+        chosen = {name: each.words for name, each in tuned.items()}
+        registered = json.dumps({"design": self.design, "tuned": chosen}, sort_keys=True)
         return hashlib.sha256(registered.encode()).hexdigest()
 
     @classmethod

@@ -21,7 +21,7 @@ from pipelines.scheduler import Scheduler
 from pipelines.scored import read_scores
 from pipelines.stage import Call
 from pipelines.study.spec import Arm, Study, Tune
-from pipelines.study.words import score_call
+from pipelines.study.words import trial_call
 
 log = logging.getLogger(__name__)
 Scores = dict[float, float]  # value -> mean validation score over the tuning worlds, in percent
@@ -70,19 +70,19 @@ def chosen(tune: Tune, tried: Scores, none: float | None = None) -> Tuned:
     return Tuned(value, tune.overrides(value), tried[value], none, is_end, tuple(sorted(tried.items())))
 
 
-def tune(study: Study, pair: str, scheduler: Scheduler) -> dict[str, Tuned]:
-    """Chooses every arm's value for a pair; what the store holds is not run again."""
-    arms = study.arms_of(pair)
+def tune(study: Study, scheduler: Scheduler) -> dict[str, Tuned]:
+    """Chooses every arm's value, for the first pair; what the store holds is not run again."""
+    arms = study.arms
     tried: dict[str, Scores] = {name: {} for name, arm in arms.items() if arm.tune}
     found: dict[str, Tuned] = {}
-    bare = _untuned(study, pair, {arm.none for arm in arms.values() if arm.none} - set(tried), scheduler)
+    bare = _untuned(study, {arm.none for arm in arms.values() if arm.none} - set(tried), scheduler)
     while len(found) < len(tried):
         open_arms = [
             name for name in tried if name not in found and {arms[name].after, arms[name].none} <= {"", *found, *bare}
         ]
         asked = {name: proposals(_knob(arms[name]), tried[name], study.trials) for name in open_arms}
         calls = {
-            (name, value): [_trial(study, pair, arms[name], value, found, seed) for seed in study.tuning]
+            (name, value): [_trial(study, arms[name], value, found, seed) for seed in study.tuning]
             for name, values in asked.items()
             for value in values
         }
@@ -94,36 +94,37 @@ def tune(study: Study, pair: str, scheduler: Scheduler) -> dict[str, Tuned]:
                 none = arms[name].none
                 without = found[none].score if none in found else bare.get(none)
                 found[name] = chosen(_knob(arms[name]), tried[name], without)
-                log.info("%s, %s: %g gives %.1f", pair, name, found[name].value, found[name].score)
+                log.info("%s: %g gives %.1f", name, found[name].value, found[name].score)
     return {name: found[name] for name in tried}
 
 
-def save(tuned: Mapping[str, Mapping[str, Tuned]], folder: Path) -> None:
+def save(tuned: Mapping[str, Tuned], folder: Path) -> None:
     """`tuned.json`, part of the pre-registration, and every trial as `tuning.csv`."""
-    write_whole(folder / "tuned.json", json.dumps(_plain(tuned), indent=1) + "\n")
+    write_whole(
+        folder / "tuned.json", json.dumps({name: asdict(each) for name, each in tuned.items()}, indent=1) + "\n"
+    )
     stream = io.StringIO()
     rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow(("pair", "arm", "value", "validation", "chosen"))
-    for pair, arms in tuned.items():
-        for name, each in arms.items():
-            rows.writerows((pair, name, f"{v:.6g}", f"{s:.2f}", int(v == each.value)) for v, s in each.trials)
+    rows.writerow(("arm", "value", "validation", "chosen"))
+    for name, each in tuned.items():
+        rows.writerows((name, f"{v:.6g}", f"{s:.2f}", int(v == each.value)) for v, s in each.trials)
     write_whole(folder / "tuning.csv", stream.getvalue())
 
 
-def load(folder: Path) -> dict[str, dict[str, Tuned]]:
+def load(folder: Path) -> dict[str, Tuned]:
     """What `save` wrote; empty where nothing was tuned yet."""
     path = folder / "tuned.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
-    return {pair: {name: _typed(**each) for name, each in arms.items()} for pair, arms in found.items()}
+    return {name: _typed(**each) for name, each in json.loads(path.read_text()).items()} if path.exists() else {}
 
 
-def plain(tuned: Mapping[str, Mapping[str, Tuned]]) -> dict[str, dict[str, list[str]]]:
-    """The words that tuning chose, by pair and arm: what a pre-registration holds of it."""
-    return {pair: {name: list(each.words) for name, each in arms.items()} for pair, arms in tuned.items()}
-
-
-def _plain(tuned: Mapping[str, Mapping[str, Tuned]]) -> dict[str, dict[str, object]]:
-    return {pair: {name: asdict(each) for name, each in arms.items()} for pair, arms in tuned.items()}
+def words_of(study: Study, name: str, tuned: Mapping[str, Tuned]) -> tuple[str, ...]:
+    """An arm's overrides: what it takes over, its own, and its strength, tuned or borrowed."""
+    arm = study.arms[name]
+    taken = tuned[arm.after].words if arm.after else ()
+    own = tuned[name].words if arm.tune else ()
+    if arm.borrows:
+        own = Tune(arm.borrows.words, (1, 2)).overrides(tuned[arm.borrows.of].value * arm.borrows.by)
+    return (*taken, *arm.overrides, *own)
 
 
 def _typed(words: Sequence[str], trials: Sequence[Sequence[float]], **rest: Any) -> Tuned:
@@ -136,19 +137,18 @@ def _knob(arm: Arm) -> Tune:
     return arm.tune
 
 
-def _untuned(study: Study, pair: str, names: Set[str], scheduler: Scheduler) -> dict[str, float]:
+def _untuned(study: Study, names: Set[str], scheduler: Scheduler) -> dict[str, float]:
     """The validation scores of arms that have nothing to tune."""
     calls = {
-        name: [score_call(study, pair, study.arms[name].overrides, seed, split="validation") for seed in study.tuning]
-        for name in sorted(names)
+        name: [trial_call(study, study.arms[name].overrides, seed) for seed in study.tuning] for name in sorted(names)
     }
     outcome = scheduler.execute([call for each in calls.values() for call in each])
     return {name: statistics.fmean(_average(outcome[call].path) for call in made) for name, made in calls.items()}
 
 
-def _trial(study: Study, pair: str, arm: Arm, value: float, found: Mapping[str, Tuned], seed: int) -> Call:
+def _trial(study: Study, arm: Arm, value: float, found: Mapping[str, Tuned], seed: int) -> Call:
     taken = found[arm.after].words if arm.after else ()
-    return score_call(study, pair, (*taken, *arm.overrides, *_knob(arm).overrides(value)), seed, split="validation")
+    return trial_call(study, (*taken, *arm.overrides, *_knob(arm).overrides(value)), seed)
 
 
 def _average(path: Path) -> float:

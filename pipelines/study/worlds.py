@@ -18,8 +18,8 @@ from pipelines.report.outcomes import Outcomes, outcomes
 from pipelines.report.sources import Run, Source
 from pipelines.scheduler import Scheduler
 from pipelines.stage import Call, ordered
-from pipelines.study.spec import Arm, Study
-from pipelines.study.tuning import Tuned
+from pipelines.study.spec import Study
+from pipelines.study.tuning import Tuned, words_of
 from pipelines.study.words import score_call
 
 Verdicts = Mapping[str, Mapping[str, Outcomes]]  # arm -> column -> outcomes
@@ -48,19 +48,14 @@ def place(folder: Path, pair: str, seed: int) -> Path:
 
 
 def run(
-    study: Study,
-    pair: str,
-    seeds: Sequence[int],
-    tuned: Mapping[str, Tuned],
-    scheduler: Scheduler,
-    digest: str,
-    out: Path,
+    study: Study, pair: str, seeds: Sequence[int], tuned: Mapping[str, Tuned], scheduler: Scheduler, out: Path
 ) -> None:
     """Makes the worlds as one plan and writes each; one whose models missed a gate is recorded as excluded.
 
     Raises:
         StageError: something else than a gate failed.
     """
+    digest = study.digest(tuned)
     calls = {seed: dict(_calls(study, pair, seed, tuned)) for seed in seeds}
     outcome = scheduler.attempt([call for each in calls.values() for call in each.values()])
     gates = {key: each for key, each in outcome.failures.items() if _GATE in each.reason}
@@ -71,32 +66,24 @@ def run(
         if missed:
             write(World(pair, seed, digest, {}, {}, str(missed[0])), {}, out)
             continue
-        write(*_read(study, pair, seed, named, outcome, tuned, digest), out)
+        arms, verdicts, git = _read(named, outcome)
+        for name, record in arms.items():
+            record["words"] = list(words_of(study, name, tuned))
+        write(World(pair, seed, digest, arms, git), verdicts, out)
 
 
 def _calls(study: Study, pair: str, seed: int, tuned: Mapping[str, Tuned]) -> Iterator[tuple[tuple[str, str], Call]]:
     for name, arm in study.arms_of(pair).items():
-        words = words_of(name, arm, tuned)
+        words = words_of(study, name, tuned)
         yield (name, "score"), score_call(study, pair, words, seed)
         if arm.perceives:
             yield (name, "perception"), score_call(study, pair, (*study.perception, *words), seed)
 
 
-def words_of(name: str, arm: Arm, tuned: Mapping[str, Tuned]) -> tuple[str, ...]:
-    """An arm's overrides, with what was tuned for it and for the arm that it comes after."""
-    taken = tuned[arm.after].words if arm.after else ()
-    return (*taken, *arm.overrides, *(tuned[name].words if name in tuned else ()))
-
-
 def _read(
-    study: Study,
-    pair: str,
-    seed: int,
-    named: Mapping[tuple[str, str], Call],
-    outcome: Outcome,
-    tuned: Mapping[str, Tuned],
-    digest: str,
-) -> tuple[World, Verdicts]:
+    named: Mapping[tuple[str, str], Call], outcome: Outcome
+) -> tuple[dict[str, dict[str, Any]], Verdicts, Mapping[str, Any]]:
+    """What was recorded of each arm, its verdicts, and the commit that scored the last."""
     verdicts: dict[str, dict[str, Outcomes]] = {}
     arms: dict[str, dict[str, Any]] = {}
     for (name, role), call in named.items():
@@ -106,11 +93,11 @@ def _read(
             if "loose" in run.score.scores[column].score.metrics:
                 verdicts[name][f"{column}_loose"] = outcomes(run, f"{column}_loose")
         made = outcome[call.inputs["responses"].inputs["model"]]
-        record = arms.setdefault(name, {"words": list(words_of(name, study.arms[name], tuned))})
+        record = arms.setdefault(name, {})
         record |= {"checkpoint": made.fingerprint, role: run.mark}
         record |= {key: made.values[key] for key in ("w_eff", "steps") if key in made.values}
         git = run.score.manifest["git"]
-    return World(pair, seed, digest, arms, git), verdicts
+    return arms, verdicts, git
 
 
 def write(world: World, verdicts: Verdicts, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """A study: what is refused, how arms are tuned, what is computed from a folder alone, and what is never pooled."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -14,7 +14,7 @@ from pipelines.study import tuning, worlds
 from pipelines.study.command import Asked, claims, open_evidence
 from pipelines.study.command import study as command
 from pipelines.study.report import arm_rows, claim_rows, sentence, write
-from pipelines.study.spec import Study, Tune
+from pipelines.study.spec import Arm, Borrow, Study, Tune
 from pipelines.study.words import config
 
 ALL = sorted(path.stem for path in (CONF / "study").glob("*.yaml"))
@@ -29,11 +29,9 @@ def study():
 @pytest.fixture
 def tuned():
     return {
-        PAIR: {
-            "sft": tuned_to(1e-3, "train.learning_rate=0.001"),
-            "drift": tuned_to(0.3, "injection.alpha=-0.3", none=51.0),
-            "task_arithmetic": tuned_to(0.1, "merge.hyperparameters.weight_expert=0.1"),
-        }
+        "sft": tuned_to(1e-3, "train.learning_rate=0.001"),
+        "drift": tuned_to(0.3, "injection.alpha=-0.3", none=51.0),
+        "task_arithmetic": tuned_to(0.1, "merge.hyperparameters.weight_expert=0.1"),
     }
 
 
@@ -41,7 +39,7 @@ def tuned():
 def folder(tmp_path, study, tuned):
     """Three worlds in which DRIFT is 4, 5 and 6 items of 40 above SFT."""
     tuning.save(tuned, tmp_path)
-    digest = study.digest(tuning.plain(tuned))
+    digest = study.digest(tuned)
     for seed in range(3):
         right = {"mllm": 10, "sft": 20, "drift": 24 + seed, "task_arithmetic": 9}
         runs = {"sft": {"w_eff": 0.1, "steps": 12}, "drift": {"w_eff": 0.5 + seed / 10, "steps": 12}}
@@ -52,10 +50,9 @@ def folder(tmp_path, study, tuned):
 @pytest.mark.parametrize("name", ALL)
 def test_every_arm_of_a_study_plans_in_every_pair_and_no_two_are_the_same(name):
     study = Study.load(name)
+    tuned = {n: tuning.chosen(arm.tune, {arm.tune.values[0]: 1.0}) for n, arm in study.arms.items() if arm.tune}
     for pair in study.pairs:
-        arms = study.arms_of(pair)
-        tuned = {n: tuning.chosen(arm.tune, {arm.tune.values[0]: 1.0}) for n, arm in arms.items() if arm.tune}
-        words = {n: worlds.words_of(n, arm, tuned) for n, arm in arms.items()}
+        words = {n: tuning.words_of(study, n, tuned) for n in study.arms_of(pair)}
         keys = {n: score(config(study, pair, each, 0)).key for n, each in words.items()}
         assert len(set(keys.values())) == len(keys), f"{pair}: two arms are the same checkpoint"
 
@@ -65,7 +62,7 @@ def test_every_arm_of_a_study_plans_in_every_pair_and_no_two_are_the_same(name):
     [
         ({"tuning": [1]}, "world 1 is tuned on and reported on"),
         ({"trials": 2, "arms": {"sft": {"tune": {"words": [], "values": [1, 2, 3]}}}}, "starts with 3 values"),
-        ({"arms": {"drift": {"after": "mllm"}}}, "comes after 'mllm', which is no tuned arm"),
+        ({"arms": {"drift": {"after": "mllm"}}}, "takes what was tuned for 'mllm', which is no tuned arm"),
         ({"arms": {"sft": {"tune": {"words": [], "values": [2, 1]}}}}, "do not ascend"),
         ({"arms": {"drift": {"none": "stf"}}}, "no arm is called 'stf'.*sft"),
     ],
@@ -169,33 +166,35 @@ def test_a_world_that_missed_a_gate_counts_for_nothing_and_is_named(study, folde
 
 def test_the_best_of_several_is_the_one_that_scored_best_in_tuning(study, folder, tuned):
     evidence = open_evidence(study, folder)
-    assert evidence.arm("best: sft, drift", PAIR) == "sft"  # equal: the first
-    better = {PAIR: tuned[PAIR] | {"drift": replace(tuned[PAIR]["drift"], score=60.0)}}
-    assert replace(evidence, tuned=better).arm("best: sft, drift", PAIR) == "drift"
+    assert evidence.arm("best: sft, drift") == "sft"  # equal: the first
+    better = tuned | {"drift": replace(tuned["drift"], score=60.0)}
+    assert replace(evidence, tuned=better).arm("best: sft, drift") == "drift"
 
 
 def test_the_registration_changes_with_the_design_the_claims_and_what_tuning_chose(study, tuned):
-    plain = tuning.plain(tuned)
-    other_value = {PAIR: plain[PAIR] | {"sft": ["train.learning_rate=0.002"]}}
     digests = {
-        study.digest(plain),
-        study.digest(other_value),
-        replace(study, trials=4).digest(plain),
-        replace(study, claims=study.claims[1:]).digest(plain),
+        study.digest(tuned),
+        study.digest(tuned | {"sft": tuned_to(2e-3, "train.learning_rate=0.002")}),
+        replace(study, trials=4).digest(tuned),
+        replace(study, claims=study.claims[1:]).digest(tuned),
     }
     assert len(digests) == 4
 
 
+def test_an_arm_borrows_another_ones_strength_and_takes_over_its_schedule(study, tuned):
+    random = Arm("", ("prior=random",), borrows=Borrow("drift", ("injection.alpha=-{value}",), 0.5), after="sft")
+    words = tuning.words_of(replace(study, arms=study.arms | {"random": random}), "random", tuned)
+    assert words == ("train.learning_rate=0.001", "prior=random", "injection.alpha=-0.15")
+
+
 def test_tuning_reads_back_as_it_was_saved(tuned, tmp_path):
     tuning.save(tuned, tmp_path)
-    assert {p: {n: asdict(e) for n, e in a.items()} for p, a in tuning.load(tmp_path).items()} == {
-        p: {n: asdict(e) for n, e in a.items()} for p, a in tuned.items()
-    }
+    assert tuning.load(tmp_path) == tuned
     assert "drift,0.3,50.00,1" in (tmp_path / "tuning.csv").read_text()
 
 
 def test_worlds_come_after_tuning(tmp_path):
-    with pytest.raises(ConfigError, match="is not tuned: drift study tune comes before worlds"):
+    with pytest.raises(ConfigError, match=r"holds no tuned\.json: drift study tune comes before worlds"):
         command(["run", "study=smoke", f"results={tmp_path}", f"store={tmp_path}/store"])
 
 
@@ -214,3 +213,15 @@ def test_the_verdicts_are_printed(folder, study, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "DRIFT scores above SFT after as many steps. Holds: +12.5 points" in printed
     assert printed.rstrip().endswith(open_evidence(study, folder).registration)
+
+
+@pytest.mark.slow
+def test_a_study_tunes_runs_goes_on_and_repeats(tmp_path):
+    words = ["study=smoke", f"results={tmp_path}/results"]
+    assert command([*words, f"store={tmp_path}/store", "worlds=0"]) == 0
+    first = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").glob("*/*-0.*")}
+    assert command([*words, f"store={tmp_path}/store"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in first} == first  # a world that has ended is not run again
+    record = json.loads((tmp_path / "results" / "claims.json").read_text())
+    assert {claim["worlds"] for claim in record["claims"]} == {2}
+    assert command(["again", *words, f"store={tmp_path}/other", "worlds=1"]) == 0
