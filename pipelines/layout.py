@@ -11,4 +11,5 @@ PUBLISHED = ".published.jsonl"  # behind a benchmark's name: the verdicts of who
 TABLES = "tables"
 FIGURES = "figures"
 QUESTIONS = "questions.json"
+DATA = "data"  # of a report: the funnel of each distilled set, and some of what was left out
 SEEN = "seen.json"

@@ -23,7 +23,7 @@ from pipelines import stages
 from pipelines.errors import ConfigError
 from pipelines.fingerprint import fingerprint
 from pipelines.lab.config import WorldConfig
-from pipelines.schema import Config, Data, Distil, Gate, Method, PublishedFile, Suite, VLMEvalKit
+from pipelines.schema import Config, Data, Distil, Gate, Method, PublishedFile, Split, Suite, VLMEvalKit
 from pipelines.stage import Bind, Call
 
 _CHOICES: dict[str, Call] = {}
@@ -154,7 +154,7 @@ def distilled(config: Config) -> Call:
 def _against(config: Config) -> list[Call]:
     """The tables that a set may have no item of: whole, and of a lab's world both draws."""
     told = _distil(config).against
-    splits = ("validation", "test") if told.source == "lab" else ("all",)
+    splits: list[Split] = ["validation", "test"] if told.source == "lab" else ["all"]
     names = {name: name for name in told.benchmarks}
     suite = Suite("against", told.source, names, root=told.root, revision=told.revision)
     return [_tables(config, replace(suite, split=each)) for each in splits]

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 _FETCHED = (stages.MODEL, stages.DATA, stages.QUESTIONS)
 _KEPT = (stages.PRIOR, stages.MERGE, stages.TRAIN)
-_ANSWERING = (stages.GENERATE, stages.SECOND_OPINION)
+_ANSWERING = (stages.GENERATE, stages.DISTIL, stages.SECOND_OPINION)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DRIVER = Path("/proc/driver/nvidia/version")
 _ROOM = 1.05  # of a GPU's memory, for what its driver keeps for itself

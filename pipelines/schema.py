@@ -23,6 +23,7 @@ from pipelines.lab.config import WorldConfig
 
 STRICT = ConfigDict(extra="forbid")
 Source = Literal["lab", "hub", "folder"]
+Split = Literal["validation", "test", "all"]
 Seed = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
@@ -182,7 +183,7 @@ class Suite:
     name: str
     source: Source
     benchmarks: Annotated[Mapping[str, str], Field(min_length=1)]
-    split: Literal["validation", "test", "all"] = "test"
+    split: Split = "test"
     variant: Literal["default", "direct", "boxed"] = "default"
     root: str = ""
     revision: str = ""

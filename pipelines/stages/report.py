@@ -1,11 +1,14 @@
 """The report stage: tables as CSV and LaTeX, figures, the page, and where each number comes from."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.layout import FIGURES, TABLES
+from drift.files import write_jsonl
+from evaluation.distil.funnel import FUNNEL, REJECTS, some_rejects
+from pipelines.layout import DATA, FIGURES, TABLES
 from pipelines.report.differences import differences
 from pipelines.report.figures import curves
 from pipelines.report.granularity import audit, summary
@@ -19,6 +22,7 @@ from pipelines.report.summaries import answers, choices, on_all_items, runs
 from pipelines.report.unseen import refuse_seen_rows
 from pipelines.stage import Runtime
 from pipelines.stages import ReportParams
+from pipelines.stages.cards import FIGURE_KINDS
 
 
 def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -40,7 +44,7 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
     counts = summary(fits) if fits else None
     text = page(params.profile, params.variant, params.seeds, sections, runs(tables), choices(tables), counts)
     (out / "report.md").write_text(text, encoding="utf-8")
-    traced = provenance(tables) | _gates(sources)
+    traced = provenance(tables) | _gates(sources) | _funnels(sources, out / DATA)
     (out / "provenance.json").write_text(json.dumps(traced, indent=1) + "\n", encoding="utf-8")
     return {"numbers": sum(len(row) for section in sections for row in section.numbers.values())}
 
@@ -50,6 +54,26 @@ def _gates(sources: Mapping[str, Source]) -> dict[str, Any]:
     asked = [source.manifest for name, source in sources.items() if name.startswith("gate-")]
     gates = [{key: manifest[key] for key in ("label", "fingerprint", "params", "values")} for manifest in asked]
     return {"gates": gates} if gates else {}
+
+
+def _funnels(sources: Mapping[str, Source], out: Path) -> dict[str, Any]:
+    """Writes `<set>/seed<n>/` below `out`: the funnel of each distilled set, and some of what was left out, by reason.
+
+    What is a benchmark's item goes by its name alone: its text is the benchmark's. The artifacts, by those folders.
+    """
+    traced = {}
+    for name, source in sources.items():
+        if name.startswith("data-"):
+            named, _, seed = name.removeprefix("data-").rpartition("-")
+            place = f"{named}/seed{seed}"
+            (out / place).mkdir(parents=True)
+            for file in (FUNNEL, *(f"funnel.{kind}" for kind in FIGURE_KINDS)):
+                shutil.copyfile(source.path / file, out / place / file)
+            shown = some_rejects(source.path / REJECTS)
+            known = ({**each, "text": ""} if each["step"] == "contamination" else each for each in shown)
+            write_jsonl(out / place / REJECTS, known)
+            traced[place] = source.manifest["fingerprint"]
+    return {"funnels": traced} if traced else {}
 
 
 def _section(evidence: Evidence, out: Path) -> Section:
