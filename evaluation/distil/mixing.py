@@ -1,7 +1,7 @@
 """A mix: filtered examples, and beside them answers that no filter has seen ("8K Mixed" is 4K of each, Table 7).
 
 Both draws are by the hash of a seed and an example's place, so that a larger mix holds the smaller one. What a model
-can't be taught (an answer without a word) is no example and is never drawn.
+can't be taught (an answer without a word, or with a chat's markup in it) is no example and is never drawn.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from drift.training.conversations import IMAGE_MARK
 from evaluation.distil.asking import shown
 from evaluation.distil.config import MixConfig
 from evaluation.distil.filtering import Answered
+from evaluation.distil.rules import is_teachable
 from evaluation.distil.sets import SetWriter, read_set
 
 
@@ -42,7 +43,7 @@ def mix(config: MixConfig, filtered: Path, answers: Iterable[Answered], folder: 
         record = records[place]
         writer.add(record["messages"], [filtered / name for name in record["images"]])
     known = {_said(records[place]) for place in taken}
-    samples = [sample for _, each in answers for sample in each if sample.response.strip()]
+    samples = [sample for _, each in answers for sample in each if is_teachable(sample.response)]
     wanted = round(config.unfiltered * len(taken))
     chosen = [samples[place] for place in _drawn(range(len(samples)), wanted, config.seed, "answers")]
     for sample in chosen:

@@ -15,6 +15,7 @@ from evaluation.distil.config import FilterConfig
 from evaluation.distil.records import Fault, Question
 
 _BOX = re.compile(r"\\boxed\s{0,3}\{")
+_MARKUP = re.compile(r"<image>|<\|\w+\|>|<(?:fake_token_around_image|end_of_utterance)>|</?s>")
 _LETTER = re.compile(r"[^\W\d_]")
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _RUN = re.compile(r"(\S{1,8}?)\1{40}")
@@ -45,10 +46,17 @@ def first_fault(sample: Sample, config: FilterConfig) -> tuple[str, Fault] | Non
     return None
 
 
+def is_teachable(response: str) -> bool:
+    """Whether a model can be trained on it: there are words, and no markup that a tokenizer takes for its own."""
+    return bool(response.strip()) and not _MARKUP.search(response)
+
+
 def whole(sample: Sample, config: FilterConfig) -> Fault | None:
-    """There is an answer, and its generator ended it."""
+    """There is an answer without a chat's markup in it, and its generator ended it."""
     if not sample.response.strip():
         return Fault("empty")
+    if found := _MARKUP.search(sample.response):
+        return Fault("markup", found.group())
     return Fault("cut", sample.response[-80:]) if sample.finish_reason == "length" else None
 
 

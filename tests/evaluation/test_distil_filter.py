@@ -41,6 +41,8 @@ def fault(given: Sample, config: FilterConfig = ONE) -> str:
     [
         (GOOD, ""),
         ("  ", "whole: empty"),
+        (GOOD + "<|im_start|>user", "whole: markup"),
+        ("<think>As the <image> shows, 3 and 4.</think>\\boxed{5}", "whole: markup"),
         ("It is 5.", "format: no <think>"),
         ("<think>a<think>b</think>\\boxed{5}", "format: several <think>"),
         ("<think>3, 4</think> so 5", "format: no \\boxed"),
