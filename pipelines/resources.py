@@ -37,9 +37,10 @@ _LAB_VOCABULARY, _LAB_EXAMPLE_TOKENS, _LAB_QUESTION_TOKENS = 66, 46, 20
 _SERVED = 256  # answers that vLLM has under way
 _ANSWER_BYTES = 1_500.0  # of a published answer, its question and its verdict
 _ACTIVATIONS_GB = 8  # of a training with gradient checkpointing, and of an engine's cache of keys and values
-_OPTIMIZER_BYTES = 12  # of a parameter: fp32 weight and two moments
+_OPTIMIZER_BYTES = {"adamw": 12, "sgd": 4}  # of a parameter: fp32 weight, and AdamW's two moments
 # What a merge costs over the linear one, as measured (benchmarks/merge.md); TSV's is its own, a decomposition a tensor.
 _MERGING = {"ties": 6.7, "dare_ties": 6.7, "dare_linear": 4.5, "model_stock": 2.0, "slerp": 2.0}
+_ITERATING = 40  # operations of the passes over a matrix per entry and vector (drift.singular)
 _DECOMPOSING = 40  # operations of both decompositions per entry of a matrix and row of its shorter side
 
 
@@ -139,9 +140,10 @@ def fetching_tables(call: Call, rates: Rates = STANDARD) -> Needs:
 
 
 def extracting(call: Call, rates: Rates = STANDARD) -> Needs:
-    """A prior: reads two or three models, writes the groups' Delta in bf16."""
-    kept = delta_bytes(call)
-    work = Work(bytes=2 * _read(call) + 2 * kept)
+    """A prior: reads two or three models, writes the groups' Delta in bf16, or iterates to a low rank's pairs."""
+    kept, rank = delta_bytes(call), call.params.prior.rank
+    iterated = _ITERATING * (rank + 16) * size(call).of_groups(call.params.selection.groups) if rank else 0
+    work = Work(flops=iterated, bytes=2 * _read(call) + 2 * kept)
     return _streamed(call, rates.seconds("prior", "cpu", work), kept)
 
 
@@ -172,11 +174,12 @@ def training(call: Call, rates: Rates = STANDARD) -> Needs:
         steps, passes * weights.parameters * tokens * count * schedule.epochs / processes, 2 * _read(call) + 2 * kept
     )
     saves = min(2, steps // schedule.save_steps) if schedule.save_steps else 0
-    passing = saves * (kept + _OPTIMIZER_BYTES * weights.parameters)
+    passing = saves * (kept + _OPTIMIZER_BYTES[schedule.optimizer] * weights.parameters)
     if lab:
         seconds = rates.seconds("train", "cpu", work)
         return Needs(cores=own, memory_gb=2 * own, seconds=seconds, nodes=nodes, kept=kept, passing=passing)
-    offloaded = math.ceil(_OPTIMIZER_BYTES * weights.parameters / 1e9) if schedule.offload == "cpu" else 0
+    states = _OPTIMIZER_BYTES[schedule.optimizer] * weights.parameters
+    offloaded = math.ceil(states / 1e9) if schedule.offload == "cpu" else 0
     return Needs(
         gpus=own,
         nodes=nodes,
@@ -194,7 +197,8 @@ def _training_memory(call: Call) -> float:
     schedule, share, weights = call.params.training, call.params.processes, size(call)
     trained = weights.parameters if schedule.train_vision else weights.parameters - weights.other
     stage = schedule.zero_stage
-    optimizer = 0 if schedule.offload == "cpu" else _OPTIMIZER_BYTES * trained / (share if stage >= 1 else 1)
+    states = _OPTIMIZER_BYTES[schedule.optimizer] * trained
+    optimizer = 0 if schedule.offload == "cpu" else states / (share if stage >= 1 else 1)
     gradients = 4.0 * trained / (share if stage >= 2 else 1)
     delta = delta_bytes(call.inputs["prior"]) / (share if stage >= 1 else 1)
     return 2.0 * weights.parameters / (share if stage >= 3 else 1) + gradients + optimizer + delta
@@ -292,11 +296,13 @@ def judging(call: Call, rates: Rates = STANDARD) -> Needs:
 
 
 def delta_bytes(call: Call) -> float:
-    """What a prior takes on disk, or whole in memory."""
-    selection, shape = call.params.selection, size(call).shape
+    """What a prior takes on disk, or whole in memory: bf16, or a low rank's two fp32 vectors a pair."""
+    selection, shape, rank = call.params.selection, size(call).shape, call.params.prior.rank
     groups = size(call).of_groups(selection.groups)
     layers = len(selection.layers) / shape.layers if selection.layers is not None else 1.0
-    return 2.0 * groups * layers
+    whole = 2.0 * groups * layers
+    shorter = shape.hidden * shape.feed_forward / (shape.hidden + shape.feed_forward)  # m n / (m + n) of most matrices
+    return whole if rank is None else min(whole, 4.0 * rank * groups * layers / shorter)
 
 
 def examples(call: Call) -> int:
@@ -308,7 +314,7 @@ def examples(call: Call) -> int:
     if call.stage.name == "filter":
         return questions(call.inputs["questions"]) * 4 // 11
     if params.world is not None:
-        return int(params.world.sft_items)
+        return round(params.world.sft_items * (1 + params.direct))
     known = facts().data.get(params.repo)
     return known.examples if known else _UNKNOWN_EXAMPLES
 

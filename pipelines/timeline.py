@@ -5,7 +5,6 @@ wanted several GPUs lie in several rows. Of a store that several runs have fille
 since the last hour in which nothing was.
 """
 
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from typing import Any
 from pipelines import compose
 from pipelines.errors import StoreError
 from pipelines.session import guarded, rooted
-from pipelines.store import MANIFEST
+from pipelines.store import Store
 
 log = logging.getLogger(__name__)
 _PAUSE_SECONDS = 3600.0
@@ -39,9 +38,9 @@ def spans(store: Path) -> list[Span]:
     """Every artifact of a store, in the order in which they were begun.
 
     Raises:
-        StoreError: there is none.
+        StoreError: there is none, or a manifest is damaged.
     """
-    found = [_span(json.loads(path.read_text())) for path in store.glob(f"[!.]*/*/{MANIFEST}")]
+    found = [_span(artifact.manifest) for artifact in Store(store).manifests()]
     if not found:
         raise StoreError(f"{store} holds no artifacts; make some first: make reproduce")
     return sorted(found, key=lambda span: span.begin)

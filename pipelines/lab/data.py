@@ -19,13 +19,18 @@ from evaluation.data.tsv import encode_image, write_rows
 from pipelines.lab.config import SPLITS, WorldConfig, sub_seed
 from pipelines.lab.images import draw_strip, encode_png, load_pool
 from pipelines.lab.language import Problem, asked, reply
-from pipelines.lab.mixes import LONG, draw_reasoning
+from pipelines.lab.mixes import LONG, course_of, draw_exercises, draw_reasoning
+from pipelines.lab.parting import draw_fitting, fitting
 from pipelines.lab.suites import GROUPED, SUITES, Row, draw_suite
 
 
-def write_sft_data(config: WorldConfig, out: Path) -> None:
-    """Writes train.json and images/*.png: `sft_items` reasoning problems over two to six digits, with their chains."""
+def write_sft_data(config: WorldConfig, out: Path, *, direct: float = 0.0) -> None:
+    """Writes train.json and images/*.png: `sft_items` reasoning problems over two to six digits, with their chains.
+
+    `direct` adds that share of as many again, of what the MLLM was taught to answer without a chain.
+    """
     records = [sft_record(*drawn) for drawn in _draw_problems(config, config.sft_items, "sft data", out)]
+    records += _write_direct(config, out, len(records), round(direct * config.sft_items))
     (out / "train.json").write_text(json.dumps(records, indent=1) + "\n")
 
 
@@ -44,19 +49,33 @@ def _draw_problems(config: WorldConfig, count: int, purpose: str, out: Path) -> 
     (out / "images").mkdir(parents=True, exist_ok=True)
     seed = sub_seed(config.seed, purpose)
     rng, pixels, pool = Random(seed), np.random.default_rng(seed), load_pool("sft")
+    fits, reasoning = fitting(config, "train"), course_of(config).reasoning
     for number in tqdm(range(count), desc=f"{config.name} {config.seed} {purpose}", mininterval=2.0):
-        problem = draw_reasoning(rng, LONG)
+        problem = draw_fitting(lambda: draw_reasoning(rng, LONG, reasoning), fits)
         image = f"images/{number:05d}.png"
         (out / image).write_bytes(encode_png(draw_strip(problem, pool, pixels)))
         yield problem, image
 
 
-def sft_record(problem: Problem, image: str) -> dict[str, list]:
-    """One sharegpt record: the image, the question with "think", the chain and the box."""
+def _write_direct(config: WorldConfig, out: Path, first: int, n: int) -> list[dict[str, list]]:
+    """n images, numbered from `first`, and their records: the MLLM's own direct questions, over the SFT's drawings."""
+    seed = sub_seed(config.seed, "direct sft data")
+    rng, pixels, pool = Random(seed), np.random.default_rng(seed), load_pool("sft")
+    mix = [row for row in course_of(config).images if not row.think]
+    records = []
+    for number, exercise in enumerate(draw_exercises(mix, rng, n, fitting(config, "train")), start=first):
+        image = f"images/{number:05d}.png"
+        (out / image).write_bytes(encode_png(draw_strip(exercise.problem, pool, pixels)))
+        records.append(sft_record(exercise.problem, image, think=False))
+    return records
+
+
+def sft_record(problem: Problem, image: str, *, think: bool = True) -> dict[str, list]:
+    """One sharegpt record: the image, the question with "think", the chain and the box; or question and box alone."""
     return {
         "messages": [
-            {"role": "user", "content": f"<image>{asked(problem, think=True)}"},
-            {"role": "assistant", "content": reply(problem, think=True)},
+            {"role": "user", "content": f"<image>{asked(problem, think)}"},
+            {"role": "assistant", "content": reply(problem, think)},
         ],
         "images": [image],
     }

@@ -4,10 +4,10 @@ Raise a version whenever the same parameters and inputs would give other files.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from drift.config import RUNTIME, MergeConfig, PriorConfig, Selection
+from drift.config import RUNTIME, UNLESS_DEFAULT, MergeConfig, PriorConfig, Selection
 from drift.errors import TrainingError
 from drift.training.config import InjectionConfig, TrainingConfig
 from drift.training.division import divide, identity
@@ -25,7 +25,8 @@ from pipelines.stage import Stage
 class ModelParams:
     """A checkpoint by role (base | expert | mllm): built in a lab world, or taken from a hub or a folder.
 
-    `family` is the `model_type` that it is built with or must have; `distance` is of a lab world's expert alone.
+    `family` is the `model_type` that it is built with or must have; `distance` and `skill` are of a lab world's expert
+    alone.
     """
 
     role: str
@@ -35,6 +36,7 @@ class ModelParams:
     world: WorldConfig | None
     repo: str
     revision: str
+    skill: str = field(default="reasoning", metadata=UNLESS_DEFAULT)
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,12 @@ class DataParams:
     world: WorldConfig | None
     repo: str
     revision: str
+    direct: float = field(default=0.0, metadata=UNLESS_DEFAULT)
 
     def identity(self) -> dict[str, Any]:
         """Its fields, and that it is no mix (`MixParams`): the names of all sets in all stores say so."""
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {"unfiltered": False}
+        own = {"source": self.source, "world": self.world, "repo": self.repo, "revision": self.revision}
+        return own | {"unfiltered": False} | ({"direct": self.direct} if self.direct else {})
 
 
 @dataclass(frozen=True)
@@ -140,10 +144,14 @@ class GeometryParams:
 
 @dataclass(frozen=True)
 class MergeParams:
-    """A merge: drift.merging. `matched` (bound to a run's w_eff) sets both weights of a linear merge."""
+    """A merge: drift.merging. `matched` (bound to a run's w_eff) sets both weights of a linear merge.
+
+    `selection` are the tensors that it moves, where these are not all of the LM's layers and norms.
+    """
 
     merge: MergeConfig
     matched: float | None = None
+    selection: Selection | None = field(default=None, metadata=UNLESS_DEFAULT)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The study: drift study [tune|run|report|plan|again] [study=NAME] [pair=NAME] [worlds=0,1] [at_once=2] [results=FOLDER]
+"""The study: drift study [tune|run|report|plan|again] [study=NAME] [pair=NAME] [worlds=0,1] [at_once=2] [results=DIR]
 
 Many worlds of the lab, arms that were tuned alike, and claims that were written down first (`conf/study/NAME.yaml`,
 `conf/claims/NAME/`). Without a verb it tunes what is not tuned, runs every world that `results/<study>` does not hold,

@@ -44,10 +44,11 @@ class Evidence:
         """Every world that ended.
 
         Raises:
-            StoreError: a world of another registration than the study's files and `tuned.json` give.
+            StoreError: a world of another registration than the study's files and `tuned.json` give, or of another
+                recipe than the rest.
         """
         tuned = load(folder)
-        digest, found = study.digest(tuned), {}
+        digest, found, recipes = study.digest(tuned), {}, dict[str, str]()
         for path in sorted((folder / "worlds").glob("*.json")):
             if (name := _RECORD.fullmatch(path.name)) is None:
                 raise StoreError(f"{path} is no world's record; they are called <pair>-<seed>.json")
@@ -60,6 +61,12 @@ class Evidence:
                     "files back, or start a study of another name"
                 )
             found[pair, seed] = (world, verdicts)
+            if world.recipe != (first := recipes.setdefault(pair, world.recipe)):
+                raise StoreError(
+                    f"{path} was made by another recipe ({world.recipe[:12]}) than the first world of {pair} "
+                    f"({first[:12]}): something below conf/ or a stage's version has changed between them. Move the "
+                    "worlds of one recipe away"
+                )
         return cls(study, tuned, found, tuple(columns[0]), tuple(columns[1]))
 
     @cached_property

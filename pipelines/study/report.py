@@ -11,7 +11,12 @@ from pipelines.study.claims import Finding
 from pipelines.study.evidence import Evidence
 
 Row = dict[str, Any]
-_ORDER = {"does not hold": 0, "holds": 1, "equivalent": 2, "unresolved": 3}
+_HEADINGS = {
+    "does not hold": "What does not hold",
+    "holds": "What holds",
+    "equivalent": "What makes no difference that matters",
+    "unresolved": "What is not known",
+}
 
 
 def claim_rows(evidence: Evidence) -> list[Row]:
@@ -126,9 +131,15 @@ def page(evidence: Evidence, claims: Sequence[Row], arms: Mapping[str, Sequence[
     if out:
         said = "; ".join(f"{world.pair} {world.seed}{world.excluded}" for world in out)
         parts.append(f"{len(out)} worlds missed a gate and count for nothing: {said}")
-    parts += [_READ.format(trials=study.trials, tuning=len(study.tuning)), "## What was found"]
-    ordered = sorted(claims, key=lambda row: _ORDER[row["verdict"]])
-    parts.append("\n".join(f"- {sentence(row)}" for row in ordered))
+    for verdict, heading in _HEADINGS.items():
+        if found := [f"- {sentence(row)}{_answers(row)}" for row in claims if row["verdict"] == verdict]:
+            parts += [f"## {heading}", "\n".join(found)]
+    if study.elsewhere:
+        parts += [
+            "## Of the paper, and no claim here",
+            "\n".join(f"- {what}: {w}" for what, w in study.elsewhere.items()),
+        ]
+    parts += ["## How to read it", _READ.format(trials=study.trials, tuning=len(study.tuning))]
     table = [{key: row.get(key, "") for key in _SHOWN} for row in claims]
     parts += ["## Claims", markdown(DataFrame(table, dtype=object).fillna(""))]
     for pair, rows in arms.items():
@@ -139,6 +150,10 @@ def page(evidence: Evidence, claims: Sequence[Row], arms: Mapping[str, Sequence[
             parts.append(f"{said}: {'; '.join(found)}.")
     parts += [f"![{Path(name).stem}](figures/{name})" for name in figures]
     return "\n\n".join(parts) + "\n"
+
+
+def _answers(row: Mapping[str, Any]) -> str:
+    return f" (The paper's {row['table']}.)" if row["table"] else " (The paper does not ask.)"
 
 
 def _cell(row: Mapping[str, Any], metric: str) -> str:

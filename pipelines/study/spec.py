@@ -133,6 +133,7 @@ class Study:
         pairs: pair -> its plan; claims that name no pair are about the first, and values are chosen for the first.
         tuning: seeds of the worlds that values are chosen in, by their validation draw; none of them is reported.
         trials: how many values of its knob every tuned arm gets to try.
+        elsewhere: what of the paper no claim answers -> where it is answered.
     """
 
     name: str
@@ -143,7 +144,8 @@ class Study:
     tuning: tuple[int, ...]
     trials: Annotated[int, Field(ge=2)]
     arms: Mapping[str, Arm]
-    claims: tuple[Claim, ...] = field(default=())
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuses names that nothing has, and worlds that were tuned on.

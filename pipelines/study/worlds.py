@@ -5,6 +5,7 @@ groups): its question and its value in [0, 1]. `worlds/<pair>-<seed>.json` names
 words, artifacts, w_eff and steps. Both are written when the world has ended; a world that has both is never run again.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,12 +32,14 @@ _COLUMNS = ("arm", "column", "unit", "question", "value")
 class World:
     """A world that has ended: what was recorded of each arm, and why it counts for nothing where it does not.
 
+    `recipe` is the sha256 of what every arm's score is made from, at seed 0: worlds, schedules, stages' versions.
     `excluded` is the gate that its models missed, empty for none.
     """
 
     pair: str
     seed: int
     registration: str
+    recipe: str
     arms: Mapping[str, Mapping[str, Any]]
     git: Mapping[str, Any]
     excluded: str = ""
@@ -55,7 +58,7 @@ def run(
     Raises:
         StageError: something else than a gate failed.
     """
-    digest = study.digest(tuned)
+    digest, recipe = study.digest(tuned), _recipe(study, pair, tuned)
     calls = {seed: dict(_calls(study, pair, seed, tuned)) for seed in seeds}
     outcome = scheduler.attempt([call for each in calls.values() for call in each.values()])
     gates = {key: each for key, each in outcome.failures.items() if _GATE in each.reason}
@@ -64,12 +67,17 @@ def run(
     for seed, named in calls.items():
         missed = [gates[call.key] for call in ordered(list(named.values())) if call.key in gates]
         if missed:
-            write(World(pair, seed, digest, {}, {}, str(missed[0])), {}, out)
+            write(World(pair, seed, digest, recipe, {}, {}, str(missed[0])), {}, out)
             continue
         arms, verdicts, git = _read(named, outcome)
         for name, record in arms.items():
             record["words"] = list(words_of(study, name, tuned))
-        write(World(pair, seed, digest, arms, git), verdicts, out)
+        write(World(pair, seed, digest, recipe, arms, git), verdicts, out)
+
+
+def _recipe(study: Study, pair: str, tuned: Mapping[str, Tuned]) -> str:
+    keys = sorted((name, role, call.key) for (name, role), call in _calls(study, pair, 0, tuned))
+    return hashlib.sha256(json.dumps(keys).encode()).hexdigest()
 
 
 def _calls(study: Study, pair: str, seed: int, tuned: Mapping[str, Tuned]) -> Iterator[tuple[tuple[str, str], Call]]:

@@ -5,7 +5,10 @@ in fp32, and AdamW divides by the gradient's own size, so the last bits differ a
 """
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,3 +177,15 @@ def test_a_checkpoint_that_deepspeed_can_not_convert_is_refused_with_the_remedy(
 )
 def test_the_first_host_of_slurms_short_list(nodes, first):
     assert first_host(nodes) == first
+
+
+@pytest.mark.parametrize(("environment", "signal"), [({"LOCAL_RANK": "0"}, "9"), ({}, "0")])
+def test_a_rank_ends_with_its_launcher_and_a_training_without_one_with_nobody(environment, signal):
+    """The kernel is asked for the signal that it would send: PR_GET_PDEATHSIG is 2."""
+    ask = "from drift.training import worker; import ctypes; worker.main([]); signal = ctypes.c_int()\n"
+    ask += "ctypes.CDLL(None).prctl(2, ctypes.byref(signal)); print(signal.value)"
+    kept = {name: value for name, value in os.environ.items() if name != "LOCAL_RANK"}
+    done = subprocess.run(
+        [sys.executable, "-c", ask], env=kept | environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == signal

@@ -43,7 +43,7 @@ def folder(tmp_path, study, tuned):
     for seed in range(3):
         right = {"mllm": 10, "sft": 20, "drift": 24 + seed, "task_arithmetic": 9}
         runs = {"sft": {"w_eff": 0.1, "steps": 12}, "drift": {"w_eff": 0.5 + seed / 10, "steps": 12}}
-        worlds.write(worlds.World(PAIR, seed, digest, runs, {"commit": "x"}), verdicts(right), tmp_path)
+        worlds.write(worlds.World(PAIR, seed, digest, "recipe", runs, {"commit": "x"}), verdicts(right), tmp_path)
     return tmp_path
 
 
@@ -146,6 +146,13 @@ def test_a_world_under_other_claims_is_refused_and_never_pooled(study, folder):
     other = replace(study, claims=study.claims[:1])
     with pytest.raises(StoreError, match=r"under registration .* not pooled: put the files back"):
         open_evidence(other, folder)
+
+
+def test_a_world_of_another_recipe_is_refused_and_never_pooled(study, folder):
+    world, found = worlds.read(folder, PAIR, 1)
+    worlds.write(replace(world, recipe="other"), found, folder)
+    with pytest.raises(StoreError, match=r"by another recipe \(other\) than the first world"):
+        open_evidence(study, folder)
 
 
 def test_a_world_without_its_verdicts_is_refused(study, folder):
