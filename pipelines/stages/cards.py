@@ -17,6 +17,7 @@ from pipelines.store import MANIFEST
 
 DATASET, CARD, FIGURE = "dataset", "README.md", "funnel"
 FIGURE_KINDS = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}  # with what would differ from day to day
+_TOLD = 600  # characters of what a stage was told
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -81,6 +82,7 @@ def _provenance(inputs: Mapping[str, Path]) -> list[str]:
     for role, folder in inputs.items():
         manifest = json.loads((folder / MANIFEST).read_text())
         told = json.dumps(manifest["params"], sort_keys=True)
+        told = told if len(told) <= _TOLD else f"{told[:_TOLD]}... (the rest is in its manifest)"
         said.append(
             f"- **{role}**: {manifest['label']}, `{manifest['stage']}` `{manifest['fingerprint'][:20]}`\n  `{told}`"
         )
@@ -102,7 +104,7 @@ def draw_funnel(rows: Sequence[Row], out: Path) -> None:
     axes = figure.subplots()
     axes.barh(list(left), list(left.values()), color="#4477aa")
     axes.invert_yaxis()
-    axes.set_xlabel("left")
+    axes.set_xlabel("left behind each step")
     widest = max(left.values(), default=1) or 1
     axes.set_xlim(0, widest * 1.9)
     for place, (step, kept) in enumerate(left.items()):
