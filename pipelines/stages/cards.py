@@ -13,10 +13,10 @@ from evaluation.data.markdown import markdown
 from evaluation.distil.funnel import Row
 from evaluation.distil.sets import TRAIN, read_set
 from pipelines.fingerprint import canonical
+from pipelines.report.funnels import FIGURE, FIGURE_KINDS
 from pipelines.store import MANIFEST
 
-DATASET, CARD, FIGURE = "dataset", "README.md", "funnel"
-FIGURE_KINDS = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}  # with what would differ from day to day
+DATASET, CARD = "dataset", "README.md"
 _TOLD = 600  # characters of what a stage was told
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
