@@ -12,7 +12,7 @@ ARGS ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup reproduce plan study claims report table export timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs \
+.PHONY: help setup reproduce plan study claims report table export timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs bench-data \
 	rehearse gpu-check setup-mergekit setup-clusters setup-vllm setup-vlmevalkit clean
 
 help:  ## this list
@@ -76,7 +76,7 @@ format: setup  ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-injection bench-merge bench-score bench-costs  ## every benchmark; prints ratios measured side by side
+bench: bench-injection bench-merge bench-score bench-costs bench-data  ## every benchmark; prints ratios measured side by side
 
 bench-injection: setup  ## plain SFT, hooks with a full Delta, and ours
 	$(BIN)/python benchmarks/bench_injection.py $(ARGS)
@@ -86,6 +86,9 @@ bench-merge: setup-mergekit  ## our merges against mergekit's
 
 bench-costs: setup  ## the plan's prices against what was measured, at three sizes
 	$(BIN)/python benchmarks/bench_costs.py $(ARGS)
+
+bench-data: setup  ## near-duplicates missed and taken for others, seconds for 11,000 answers; DRIFT_BENCHMARKS=folder
+	$(BIN)/python benchmarks/bench_data.py $(ARGS)
 
 bench-score: setup  ## verdicts a second
 	$(BIN)/python benchmarks/bench_score.py $(ARGS)

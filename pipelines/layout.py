@@ -18,4 +18,5 @@ APPENDIX = "appendix.md"
 OUTLINE = "outline.json"  # of a report: its tables, their columns and rows, what is said below them
 CLAIMS = "claims.json"
 QUESTIONS = "questions.json"
+DATA = "data"  # of a report: the funnel of each distilled set, and some of what was left out
 SEEN = "seen.json"

@@ -33,8 +33,9 @@ from pipelines.store import Store
 
 log = logging.getLogger(__name__)
 
+_FETCHED = (stages.MODEL, stages.DATA, stages.QUESTIONS)
 _KEPT = (stages.PRIOR, stages.MERGE, stages.TRAIN)
-_ANSWERING = (stages.GENERATE, stages.SECOND_OPINION)
+_ANSWERING = (stages.GENERATE, stages.DISTIL, stages.SECOND_OPINION)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DRIVER = Path("/proc/driver/nvidia/version")
 _ROOM = 1.05  # of a GPU's memory, for what its driver keeps for itself
@@ -132,7 +133,7 @@ def _vllm_faults(calls: Sequence[Call]) -> list[str]:
 
 def revision_faults(calls: Sequence[Call]) -> list[str]:
     """Repositories by a name that moves: what was made from one could not be made again."""
-    fetched = [call for call in calls if call.stage in (stages.MODEL, stages.DATA) and call.params.source == "hub"]
+    fetched = [call for call in calls if call.stage in _FETCHED and call.params.source == "hub"]
     moving = {call.params.repo: call.params.revision for call in fetched if not _COMMIT.fullmatch(call.params.revision)}
     return [
         f"{repo} is at {revision!r}, which is no commit; write its 40 digits where it is named in conf/, or "
@@ -264,7 +265,7 @@ def _is_cached(call: Call, cache: Path) -> bool:
     """Whether the hub's cache has a checkpoint or a data set at the call's revision; all else is not kept there."""
     from huggingface_hub.file_download import repo_folder_name
 
-    if call.stage not in (stages.MODEL, stages.DATA):
+    if call.stage not in _FETCHED:
         return False
     kind = "model" if call.stage is stages.MODEL else "dataset"
     folder = cache / repo_folder_name(repo_id=call.params.repo, repo_type=kind)
