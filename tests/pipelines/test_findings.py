@@ -10,7 +10,8 @@ from pipelines.report.findings import findings, sentences
 
 CLAIM: dict[str, Any] = {
     "name": "drift_sft", "sentence": "DRIFT beats SFT at equal steps.", "table": "Table 2", "pair": "p",
-    "first": "DRIFT", "second": "SFT", "budget": "equal steps", "metric": "average", "expected": "better", "smallest": 2.0, "effect": 3.0,
+    "first": "DRIFT", "second": "SFT", "budget": "equal steps", "metric": "average",
+    "expected": "better", "smallest": 2.0, "effect": 3.0,
     "low": 1.0, "high": 5.0, "p": 0.01, "p_holm": 0.02, "verdict": "holds", "worlds": 15, "items": 900, "power": 0.9,
     "worlds_needed": None,
 }  # fmt: skip
