@@ -37,6 +37,10 @@ class Singular:
         """The leading pairs."""
         return Singular(self.left[:, :rank], self.values[:rank], self.right[:rank])
 
+    def last(self, rank: int) -> "Singular":
+        """The trailing pairs."""
+        return Singular(self.left[:, -rank:], self.values[-rank:], self.right[-rank:])
+
     def product(self) -> Tensor:
         """(m, n)."""
         return (self.left * self.values) @ self.right

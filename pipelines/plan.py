@@ -167,7 +167,7 @@ def _settled(merge: MergeConfig, candidate: Mapping[str, Value], seed: int) -> M
     """A merge with every hyper-parameter that its method takes, defaults and candidate included: its identity."""
     row = get_method(merge.method, merge.variant)
     values = describe(row, resolve_hyperparameters(row, {**merge.hyperparameters, **candidate}))
-    return MergeConfig(merge.method, merge.variant, values, merge.seed + seed if row.is_drawn else 0)
+    return MergeConfig(merge.method, merge.variant, values, merge.seed + seed if row.is_drawn(values) else 0)
 
 
 def merge_choice(config: Config) -> Call:

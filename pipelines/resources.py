@@ -37,10 +37,11 @@ _SERVED = 256  # answers that vLLM has under way
 _ANSWER_BYTES = 1_500.0  # of a published answer, its question and its verdict
 _ACTIVATIONS_GB = 8  # of a training with gradient checkpointing, and of an engine's cache of keys and values
 _OPTIMIZER_BYTES = {"adamw": 12, "sgd": 4}  # of a parameter: fp32 weight, and AdamW's two moments
-# What a merge costs over the linear one, as measured (benchmarks/merge.md); TSV's is its own, a decomposition a tensor.
+# What a merge costs over the linear one, as measured (benchmarks/merge.md); what decomposes has a cost of its own.
 _MERGING = {"ties": 6.7, "dare_ties": 6.7, "dare_linear": 4.5, "model_stock": 2.0, "slerp": 2.0}
 _ITERATING = 40  # operations of the passes over a matrix per entry and vector (drift.singular)
-_DECOMPOSING = 40  # operations of both decompositions per entry of a matrix and row of its shorter side
+# Operations of all decompositions per entry of a matrix and row of its shorter side.
+_DECOMPOSING = {"tsv": 40, "star": 20, "iso_c": 10, "swudi": 25, "selective_rl": 10}
 
 
 @cache
@@ -124,10 +125,13 @@ def measuring(call: Call, rates: Rates = STANDARD) -> Needs:
 
 
 def merging(call: Call, rates: Rates = STANDARD) -> Needs:
-    """A merge: reads two or three models tensor by tensor, writes one; TSV also decomposes each tensor."""
+    """A merge: reads two or three models tensor by tensor, writes one; some also decompose each matrix."""
     method, weights = call.params.merge.method, size(call)
     streamed = (_read(call) + weights.bytes) * _MERGING.get(method, 1.0)
-    decomposed = weights.of_groups(("attn", "mlp")) * weights.shape.hidden * _DECOMPOSING if method == "tsv" else 0
+    each = weights.shape.hidden * _DECOMPOSING.get(method, 0)
+    if method == "selective_rl" and call.params.merge.hyperparameters.get("direction") != "trailing":
+        each = _ITERATING * (16 + int(call.params.merge.hyperparameters.get("rank", 1)))
+    decomposed = weights.of_groups(("attn", "mlp")) * each
     work = Work(flops=decomposed, bytes=_read(call) + streamed + weights.bytes)
     return _streamed(call, rates.seconds("merge", "cpu", work), weights.bytes)
 

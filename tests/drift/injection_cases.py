@@ -121,6 +121,7 @@ def choices(case: Case) -> dict[str, Any]:
         "semantics": case.semantics,
         "rescale_to_parameter": case.rescale,
         "target_w_eff": case.target,
+        "total_steps": STEPS if case.target else None,
         "start": MemoryStart(case.tied) if case.scale == "pull" else None,
     }
 
@@ -177,8 +178,10 @@ def strength(scale: str, gradient: Tensor, delta: Tensor) -> Tensor:
     return ratio * (1 + (-similarity if scale == "adaptive_toward" else similarity)) / 2
 
 
-def spent(case: Case, model: nn.Module, start: dict[str, Tensor], deltas: dict[str, Tensor]) -> dict[str, float]:
-    """What each tensor's alpha is multiplied by where its group has a budget: 1, and 0 to 1 in its last fifth."""
+def budget(
+    case: Case, number: int, model: nn.Module, start: dict[str, Tensor], deltas: dict[str, Tensor]
+) -> dict[str, float]:
+    """What each tensor's alpha is multiplied by: how far its group is behind, in twentieths of the target."""
     if case.target is None:
         return dict.fromkeys(deltas, 1.0)
     factors = {}
@@ -186,7 +189,8 @@ def spent(case: Case, model: nn.Module, start: dict[str, Tensor], deltas: dict[s
         names = [name for name in deltas if mark in name]
         moved = sum(float(((model.get_parameter(n).detach() - start[n]) * deltas[n]).sum()) for n in names)
         share = moved / sum(float(deltas[n].square().sum()) for n in names)
-        factors |= dict.fromkeys(names, min(max(5 * (1 - share / case.target), 0.0), 1.0))
+        due = min(2 * (number + 1) / STEPS, 1.0)
+        factors |= dict.fromkeys(names, min(max(20 * (due - share / case.target), 0.0), 1.0))
     return factors
 
 
@@ -201,8 +205,8 @@ def reference(case: Case, ranks: int = WORLD) -> dict[str, Tensor]:
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.0)
     start = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     whole = deltas
-    for step in batches(case.accumulation):
-        alphas = {name: ALPHA * factor for name, factor in spent(case, model, start, whole).items()}
+    for number, step in enumerate(batches(case.accumulation)):
+        alphas = {name: ALPHA * factor for name, factor in budget(case, number, model, start, whole).items()}
         if case.scale == "pull":
             deltas = {n: d - (model.get_parameter(n).detach() - start[n]) for n, d in whole.items()}
         totals = {name: torch.zeros_like(parameter) for name, parameter in zip(names, parameters, strict=True)}

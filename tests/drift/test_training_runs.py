@@ -256,7 +256,7 @@ def test_resuming_in_the_middle_of_an_epoch_keeps_the_data_order(world, plain):
 RESUMED = {
     "sgd": ({"learning_rate": 0.1, "optimizer": "sgd"}, DRIFT),
     "pull": ({}, InjectionConfig("pull", alpha=-0.1)),
-    "budget": ({}, InjectionConfig("gradnorm", alpha=-1.0, target_w_eff=0.02)),
+    "budget": ({}, InjectionConfig("gradnorm", alpha=-1.0, target_w_eff=0.01)),
 }
 
 
@@ -279,8 +279,8 @@ def test_descent_pull_and_budget_go_on_as_uninterrupted_bit_for_bit(world, name)
     assert lines(job) == lines(whole)
     assert result.w_eff > 0.005
     if name == "budget":
+        assert 0.01 <= result.w_eff < 0.02, "0.026 without it; twelve steps are few to stop in"
         assert lines(whole)[0]["alpha"] == -1.0
-        assert result.w_eff == pytest.approx(0.02, rel=0.5)
         assert lines(whole)[-1]["alpha"] == 0.0
 
 

@@ -130,7 +130,9 @@ MUTATIONS = (
         "pipelines/plan.py", "chosen.seed + config.seed if chosen.is_drawn", "chosen.seed if chosen.is_drawn", PLAN
     ),
     Mutation("pipelines/plan.py", "seed=config.train.seed + config.seed", "seed=config.train.seed", PLAN),
-    Mutation("pipelines/plan.py", "merge.seed + seed if row.is_drawn", "merge.seed if row.is_drawn", PLAN),
+    Mutation(
+        "pipelines/plan.py", "merge.seed + seed if row.is_drawn(values)", "merge.seed if row.is_drawn(values)", PLAN
+    ),
     Mutation("pipelines/plan.py", "replace(world.counting(*sizes), seed=seed)", "world.counting(*sizes)", PLAN),
     Mutation("pipelines/fingerprint.py", "sort_keys=True", "sort_keys=False", FINGERPRINT),
     Mutation("pipelines/fingerprint.py", '"version": version', '"version": 0', FINGERPRINT),
