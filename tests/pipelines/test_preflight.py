@@ -4,6 +4,7 @@ import logging
 import shutil
 import subprocess
 import sys
+import time
 from collections import namedtuple
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError
@@ -104,6 +105,22 @@ def test_a_server_a_chosen_cpu_and_a_lab_world_need_no_gpu(
 ) -> None:
     gpus(machine, 0)
     check(words, tmp_path)
+
+
+def test_published_answers_that_cant_be_had_are_named_in_seconds(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine.setattr("pipelines.stages.published.SITE", "http://127.0.0.1:9")  # a port where nobody answers
+    words, start = ["profile=published", "answers=mathvista", "answers.chosen=bard"], time.monotonic()
+    with pytest.raises(PreflightError, match=r"published answers of lupantech/MathVista .*say answers\.root=FOLDER"):
+        check(words, tmp_path)
+    assert time.monotonic() - start < 30
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_judge_of_ones_own_wants_a_gpu_too(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gpus(machine, 0)
+    server = ["profile=paper", "method=baseline", "engine=openai", "engine.url=http://h:1/v1"]
+    with pytest.raises(PreflightError, match=r"judge \(.*\) wants 1 of the CUDA devices.* judge=openai asks a server"):
+        check(server, tmp_path)
 
 
 def test_a_build_of_torch_without_cuda_is_named(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -220,7 +237,7 @@ def test_downloads_lie_in_the_store_unless_the_user_says_where(monkeypatch: pyte
 
 
 def test_what_the_store_holds_is_not_asked_for(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    words = [*PAPER, f"store={tmp_path / 'store'}"]
+    words = [*PAPER, "judge=rules", f"store={tmp_path / 'store'}"]
     config = compose.load(words)
     store, done = Store(tmp_path / "store"), dict[str, Artifact]()
     gpus(machine, 0)
