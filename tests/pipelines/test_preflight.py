@@ -164,20 +164,21 @@ def test_room_is_asked_for_what_is_downloaded_kept_and_written_while_training(
     machine: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """SFT of the pair: 33.5 GB of downloads, a prior of 13, a training of 16.6, and two checkpoints of 116."""
+    words = [*PAPER, "judge=rules"]
     disk(machine, 295e9)
     with pytest.raises(PreflightError, match=r"up to 295\.\d GB are wanted in .* 33\.5 GB to download; .*save_steps=0"):
-        check(PAPER, tmp_path)
+        check(words, tmp_path)
     disk(machine, 296e9)
-    check(PAPER, tmp_path)
+    check(words, tmp_path)
     disk(machine, 64e9)
-    check([*PAPER, "train.save_steps=0"], tmp_path)
+    check([*words, "train.save_steps=0"], tmp_path)
     config = compose.load(PAPER)
     assert config.pair.mllm.revision != "locked"
     (tmp_path / "hub" / "models--Qwen--Qwen2.5-VL-7B-Instruct" / "snapshots" / config.pair.mllm.revision).mkdir(
         parents=True
     )
     disk(machine, 48e9)
-    check([*PAPER, "train.save_steps=0"], tmp_path)
+    check([*words, "train.save_steps=0"], tmp_path)
 
 
 def test_a_gpu_that_is_too_small_is_refused_with_what_to_do(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -264,7 +265,11 @@ def test_warn_says_it_and_goes_on(
     gpus(machine, 0)
     with caplog.at_level(logging.WARNING):
         check([*PAPER, "preflight=warn"], tmp_path)
-    assert [record.message[:17] for record in caplog.records] == ["preflight: train ", "preflight: genera"]
+    assert [record.message[:17] for record in caplog.records] == [
+        "preflight: train ",
+        "preflight: genera",
+        "preflight: judge ",
+    ]
 
 
 def test_tables_of_published_pairs_are_refused_before_anything_runs_and_still_planned(
