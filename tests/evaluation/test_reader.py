@@ -379,12 +379,16 @@ MUTATIONS = [
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_hundred_thousand_mutated_responses_get_verdicts_in_time():
-    rng = random.Random(5)
+def test_a_hundred_thousand_mutated_responses_get_verdicts_in_time_and_none_is_run(tmp_path):
+    rng, sentinel = random.Random(5), tmp_path / "run"
     bases = [
         "The answer is \\boxed{\\frac{1}{2}}.",
         "<think>x</think>The correct answer is (B) 8 cm.",
         "There are 14 in total. x=3y",
+        f"The answer is __import__('pathlib').Path('{sentinel}').touch()",
+        f"\\boxed{{open('{sentinel}', 'w')}}",
+        "[1, 2, 3]. The ratio is 3:1, which is 3 out of four.",
+        "The equation is (x-1)^2 + y^2 = 7^2.",
     ]
     names, slowest = sorted(BENCHMARKS), 0.0
     options, free = Item("a_b_1_0_1_1", "Which? (A) 2 (B) 3", "B", OPTIONS), Item("a_b_1_0_1_1", "How many?", "12")
@@ -404,4 +408,6 @@ def test_a_hundred_thousand_mutated_responses_get_verdicts_in_time():
         )
         slowest = max(slowest, time.process_time() - start)
         assert verdict.correct in (True, False)
+    print(f"100,000 mutated responses: the slowest took {slowest:.3f} s")
     assert slowest < 2
+    assert not sentinel.exists()
