@@ -52,6 +52,8 @@ _TABLE = (
         "rehearse", "pipelines.rehearsal.command:main", "The plan on small random weights, faults named.", CHECKOUT
     ),
     Command("run", "pipelines.run:main", "One checkpoint, made and scored; everything of Hydra's.", CHECKOUT),
+    Command("data", "pipelines.datasets:main", "A set of SFT examples, made from questions.", CHECKOUT),
+    Command("push", "pipelines.push:main", "A set sent to the hub.", "eval", "pipelines.push:Push"),
     Command("sweep", "pipelines.sweep:main", "A grid over keys and seeds, scored and aggregated.", CHECKOUT),
     Command("study", "pipelines.study.command:main", "Many worlds, and what they say of claims.", CHECKOUT),
     Command("claims", "pipelines.study.command:claims_main", "Each claim with its effect and verdict.", CHECKOUT),

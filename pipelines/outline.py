@@ -124,13 +124,14 @@ def _downloads(calls: Sequence[Call], needs: Callable[[Call], Needs]) -> Iterato
     for call in calls:
         size = gigabytes(needs(call).downloaded)
         repo = origin_of(call)
-        if call.stage.name not in ("model", "data"):
+        if call.stage.name not in ("model", "data", "judge"):
             yield f"  {size:>8}  {repo} (each under its own licence)"
             continue
         licence, gated = terms(repo)
         asks = {"no": "", "unknown": "", "contact": ", asks for contact details", "request": ", access on request"}
         gate = f"{asks[gated]}: {_HUB}/{repo}" if asks[gated] else ""
-        pinned = "" if call.params.revision != "locked" else ", not pinned yet"
+        moving = getattr(call.params, "revision", "") == "locked"
+        pinned = ", judges" if call.stage.name == "judge" else ", not pinned yet" if moving else ""
         yield f"  {size:>8}  {repo} ({licence}{gate}{pinned})"
     yield ""
 

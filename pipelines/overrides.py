@@ -33,8 +33,8 @@ REMEDIES: Mapping[str, str] = {
     "zero": "zero=stage3, or train.zero_stage=3 and train.offload=cpu",
     "data.direct": "only a lab world draws direct questions, for a method that trains; yours go into a folder with the "
     "others: data=folder",
-    "data.unfiltered": "only a lab world draws unfiltered rationales, for a method that trains; yours go into a folder "
-    "with the others: data=folder",
+    "data.mix": "unfiltered answers go beside filtered ones in data=mixed and data=lab_mixed, for a method that trains",
+    "data.distil": "data=distil, mixed and lab_mixed have questions and a generator; sets of hub and folder are ready",
     "answers": "published answers are scored by profile=published, from the folder answers.root or their repositories",
     "data.root": "data=folder trains on a folder's train.json; benchmarks in a folder are suite=real suite.root=...",
     "data": "only a method that trains reads SFT examples: method=sft, method=drift",

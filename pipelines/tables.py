@@ -141,6 +141,7 @@ def over(profile: Config, tables: Sequence[Table], rows: Sequence[Configured]) -
     cells: list[Cell] = []
     for table, row, config in rows:
         inputs.update({f"gate-{gate.key[:12]}": gate for gate in plan.gates(config)})
+        inputs.update({f"data-{config.data.name}-{seed}": call for seed, call in _funnels(config).items()})
         cells += [_cell(table, row, replace(config, seed=seed), inputs) for seed in config.seeds]
     params = stages.ReportParams(
         profile=profile.profile,
@@ -151,6 +152,13 @@ def over(profile: Config, tables: Sequence[Table], rows: Sequence[Configured]) -
         variant=(),
     )
     return Call(stages.REPORT, params, inputs, label=", ".join(t.name for t in tables))
+
+
+def _funnels(config: Config) -> dict[int, Call]:
+    """By seed, what a filter left of the answers that a trained row's data is made of."""
+    if config.data.distil is None or config.method.stage != "train":
+        return {}
+    return {seed: plan.distilled(replace(config, seed=seed)) for seed in config.seeds}
 
 
 def planned(table: Table, config: Config) -> dict[str, Call]:

@@ -7,13 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipelines.layout import APPENDIX, FIGURES, HEADLINE, OUTLINE, PROTOCOLS, TABLES
+from pipelines.layout import APPENDIX, DATA, FIGURES, HEADLINE, OUTLINE, PROTOCOLS, TABLES
 from pipelines.report.bundle import Harvest, harvest, write_bundle
 from pipelines.report.differences import Difference, differences
 from pipelines.report.figures import curves
 from pipelines.report.findings import findings, sentences
 from pipelines.report.forest import draw
 from pipelines.report.forest import forest as headlined
+from pipelines.report.funnels import write_funnels
 from pipelines.report.granularity import audit, summary
 from pipelines.report.kinds import KINDS
 from pipelines.report.names import columns
@@ -56,7 +57,7 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
             draw(headline, out / FIGURES / HEADLINE)
     write_bundle(tables, found, out)
     _write_texts(params, tables, sections, differences_drawn, found, out)
-    traced = provenance(tables) | _gates(sources)
+    traced = provenance(tables) | _gates(sources) | write_funnels(sources, out / DATA)
     with (out / APPENDIX).open("a", encoding="utf-8") as text:
         text.write(f"\n{made_by(traced)}\n")
     (out / "provenance.json").write_text(json.dumps(traced, indent=1) + "\n", encoding="utf-8")
