@@ -12,7 +12,7 @@ ARGS ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup reproduce plan table export timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs \
+.PHONY: help setup reproduce plan study claims report table export timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs bench-data \
 	rehearse gpu-check setup-mergekit setup-clusters setup-vllm setup-vlmevalkit clean
 
 help:  ## this list
@@ -33,6 +33,15 @@ rehearse: setup  ## the plan on small random weights of the real shapes, faults 
 gpu-check: setup  ## what this machine's GPU does of it, and how fast: one JSON, which plan takes as its rates
 	$(BIN)/python benchmarks/gpu_check.py $(ARGS)
 
+study: setup  ## many worlds, arms tuned alike, claims written down first: results/study; ARGS="run worlds=3,4"
+	$(BIN)/drift study $(ARGS)
+
+claims: setup  ## each claim with its effect, interval and verdict, from results/study alone
+	$(BIN)/drift claims $(ARGS)
+
+report: setup  ## a study's tables, figures and claims from its verdicts alone: FROM=results/study
+	$(BIN)/drift study report results=$(or $(FROM),results/study) $(ARGS)
+
 table: setup  ## one table: TABLE=table4
 	$(BIN)/drift table $(TABLE) profile=$(PROFILE) $(ARGS)
 
@@ -48,7 +57,7 @@ test: setup  ## the tests: no network, no GPU
 test-slow: setup  ## the rest of the numerical matrix, minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-faults: setup-clusters  ## kills a smoke reproduction again and again: FOLDER=... ARGS="--engine slurm --kills 10"
+faults: setup-clusters  ## kills a smoke reproduction again and again: FOLDER=... ARGS="--engine slurm --kills 10 --more 40"
 	.venv-clusters/bin/python tests/faults/campaign.py $(or $(FOLDER),artifacts/faults) $(ARGS)
 
 fuzz: setup  ## hostile files, 100,000 a reader; the tests have a hundred
@@ -68,7 +77,7 @@ format: setup  ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-injection bench-merge bench-score bench-costs  ## every benchmark; prints ratios measured side by side
+bench: bench-injection bench-merge bench-score bench-costs bench-data  ## every benchmark; prints ratios measured side by side
 
 bench-injection: setup  ## plain SFT, hooks with a full Delta, and ours
 	$(BIN)/python benchmarks/bench_injection.py $(ARGS)
@@ -78,6 +87,9 @@ bench-merge: setup-mergekit  ## our merges against mergekit's
 
 bench-costs: setup  ## the plan's prices against what was measured, at three sizes
 	$(BIN)/python benchmarks/bench_costs.py $(ARGS)
+
+bench-data: setup  ## near-duplicates missed and taken for others, seconds for 11,000 answers; DRIFT_BENCHMARKS=folder
+	$(BIN)/python benchmarks/bench_data.py $(ARGS)
 
 bench-score: setup  ## verdicts a second
 	$(BIN)/python benchmarks/bench_score.py $(ARGS)

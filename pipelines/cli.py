@@ -52,19 +52,29 @@ _TABLE = (
         "rehearse", "pipelines.rehearsal.command:main", "The plan on small random weights, faults named.", CHECKOUT
     ),
     Command("run", "pipelines.run:main", "One checkpoint, made and scored; everything of Hydra's.", CHECKOUT),
+    Command("data", "pipelines.datasets:main", "A set of SFT examples, made from questions.", CHECKOUT),
+    Command("push", "pipelines.push:main", "A set sent to the hub.", "eval", "pipelines.push:Push"),
     Command("sweep", "pipelines.sweep:main", "A grid over keys and seeds, scored and aggregated.", CHECKOUT),
+    Command("study", "pipelines.study.command:main", "Many worlds, and what they say of claims.", CHECKOUT),
+    Command("claims", "pipelines.study.command:claims_main", "Each claim with its effect and verdict.", CHECKOUT),
     Command("ls", f"{_RUNS}:list_main", "A store's scores, found by settings.", CHECKOUT, f"{_RUNS}:List"),
     Command("show", f"{_RUNS}:show_main", "One of them whole: settings, lineage.", CHECKOUT, f"{_RUNS}:Show"),
     Command("sensitivity", "pipelines.sensitivity:main", "What protocol alone does to a score.", CHECKOUT),
     Command("verify", "pipelines.verify:main", "Every byte of the store read and compared.", CHECKOUT),
     Command("calibrate", "pipelines.calibrate:main", "The plan's prices by what this store has measured.", CHECKOUT),
     Command("gc", "pipelines.gc:main", "What nothing refers to any more, out of the store.", CHECKOUT),
+    Command("page", "pipelines.page.command:main", "A profile's page, from its results alone.", CHECKOUT),
+    Command("readme", "pipelines.page.readme:main", "README's results, from results/lab.", CHECKOUT),
     Command("export", "pipelines.export:main", "A profile's results as one file to share.", CHECKOUT),
     Command("prior", "drift.commands:prior", "The reasoning prior of two checkpoints.", "", "drift.commands:Prior"),
     Command("merge", "drift.commands:merge", "Two checkpoints merged.", "", "drift.commands:Merge"),
     Command("score", "evaluation.score:main", "A file of responses scored.", "eval", "evaluation.score:Command"),
     Command(
-        "compare", "evaluation.compare:main", "Verdict files compared pairwise.", "eval", "evaluation.compare:Command"
+        "compare",
+        "pipelines.catalogue.compare:main",
+        "Runs, or verdict files, compared pairwise.",
+        "eval",
+        "pipelines.catalogue.compare:Compare",
     ),
 )
 
@@ -113,11 +123,10 @@ def build() -> typer.Typer:
 
 
 def _typed(command: Command) -> Callable[..., None]:
-    def complete(incomplete: str) -> list[str]:
-        from drift.words import keys
+    def complete(context: typer.Context, incomplete: str) -> list[str]:
+        from pipelines import completion
 
-        known = keys(_load(command.keys)) if command.keys else []
-        return [key for key in known if key.startswith(incomplete)]
+        return completion.complete(command.name, command.keys, context.params.get("words") or (), incomplete)
 
     def call(words: Annotated[list[str] | None, typer.Argument(autocompletion=complete)] = None) -> None:
         raise typer.Exit(run(command, words or []))

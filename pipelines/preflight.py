@@ -25,7 +25,7 @@ from pipelines.outline import gigabytes
 from pipelines.rates import load as load_rates
 from pipelines.resources import origin
 from pipelines.schema import Config
-from pipelines.session import rooted
+from pipelines.session import freshness, rooted
 from pipelines.sizes import terms
 from pipelines.stage import Call, ordered
 from pipelines.stages.outside import hub_cache
@@ -33,8 +33,9 @@ from pipelines.store import Store
 
 log = logging.getLogger(__name__)
 
+_FETCHED = (stages.MODEL, stages.DATA, stages.QUESTIONS)
 _KEPT = (stages.PRIOR, stages.MERGE, stages.TRAIN)
-_ANSWERING = (stages.GENERATE, stages.SECOND_OPINION)
+_ANSWERING = (stages.GENERATE, stages.DISTIL, stages.SECOND_OPINION)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DRIVER = Path("/proc/driver/nvidia/version")
 _ROOM = 1.05  # of a GPU's memory, for what its driver keeps for itself
@@ -50,7 +51,7 @@ def check(config: Config, targets: Sequence[Call]) -> None:
         return
     store = rooted(config.store)
     planned = ordered(list(targets))
-    found = held.states(planned, Store(store))
+    found = held.states(planned, Store(store), freshness(config))
     calls = [call for call in planned if found[call.key].word != "store"]
     have = {call.key for call in planned if found[call.key].word == "store"}
     faults = [
@@ -134,7 +135,7 @@ def _vllm_faults(calls: Sequence[Call]) -> list[str]:
 
 def revision_faults(calls: Sequence[Call]) -> list[str]:
     """Repositories by a name that moves: what was made from one could not be made again."""
-    fetched = [call for call in calls if call.stage in (stages.MODEL, stages.DATA) and call.params.source == "hub"]
+    fetched = [call for call in calls if call.stage in _FETCHED and call.params.source == "hub"]
     moving = {call.params.repo: call.params.revision for call in fetched if not _COMMIT.fullmatch(call.params.revision)}
     return [
         f"{repo} is at {revision!r}, which is no commit; write its 40 digits where it is named in conf/, or "
@@ -284,7 +285,7 @@ def _is_cached(call: Call, cache: Path) -> bool:
     """Whether the hub's cache has a checkpoint or a data set at the call's revision; all else is not kept there."""
     from huggingface_hub.file_download import repo_folder_name
 
-    if call.stage not in (stages.MODEL, stages.DATA):
+    if call.stage not in _FETCHED:
         return False
     kind = "model" if call.stage is stages.MODEL else "dataset"
     folder = cache / repo_folder_name(repo_id=call.params.repo, repo_type=kind)

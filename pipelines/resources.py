@@ -27,7 +27,8 @@ _HOST_GB = 24  # of a process that holds a published model
 _PIXELS_A_TOKEN = 28 * 28  # of Qwen's vision towers, and near enough for the others
 _ITEM_BYTES = 1e5  # of a benchmark's table, its picture included
 _ITEM_PIXELS = 5e5  # of a benchmark's picture, where the engine asks for no more
-_UNKNOWN_EXAMPLES, _UNKNOWN_ITEMS = 4000, 1000
+_UNKNOWN_EXAMPLES, _UNKNOWN_ITEMS, _UNKNOWN_QUESTIONS = 4000, 1000, 11_000
+_LOOKING = 0.01  # seconds to open a picture and take its marks, a core
 # Tokens: of a published example beside its picture, of a question, of an answer on average, of the longest in a batch;
 # `short` are those of a perception benchmark and of suite.variant=direct.
 _EXAMPLE_TOKENS, _QUESTION_TOKENS, _ANSWER_TOKENS, _LONGEST = 800, 200, 600, 1000
@@ -37,16 +38,18 @@ _LAB_VOCABULARY, _LAB_EXAMPLE_TOKENS, _LAB_QUESTION_TOKENS = 66, 46, 20
 _SERVED = 256  # answers that vLLM has under way
 _ANSWER_BYTES = 1_500.0  # of a published answer, its question and its verdict
 _ACTIVATIONS_GB = 8  # of a training with gradient checkpointing, and of an engine's cache of keys and values
-_OPTIMIZER_BYTES = 12  # of a parameter: fp32 weight and two moments
-# What a merge costs over the linear one, as measured (benchmarks/merge.md); TSV's is its own, a decomposition a tensor.
+_OPTIMIZER_BYTES = {"adamw": 12, "sgd": 4}  # of a parameter: fp32 weight, and AdamW's two moments
+# What a merge costs over the linear one, as measured (benchmarks/merge.md); what decomposes has a cost of its own.
 _MERGING = {"ties": 6.7, "dare_ties": 6.7, "dare_linear": 4.5, "model_stock": 2.0, "slerp": 2.0}
-_DECOMPOSING = 40  # operations of both decompositions per entry of a matrix and row of its shorter side
+_ITERATING = 40  # operations of the passes over a matrix per entry and vector (drift.singular)
+# Operations of all decompositions per entry of a matrix and row of its shorter side.
+_DECOMPOSING = {"tsv": 40, "star": 20, "iso_c": 10, "swudi": 25, "selective_rl": 10}
 
 
 @cache
 def is_lab(call: Call) -> bool:
     """Whether every model that the call works on was built in a laboratory's world."""
-    if call.stage.name == "model":
+    if call.stage.name in ("model", "questions"):
         return bool(call.params.source == "lab")
     return all(is_lab(source) for source in call.inputs.values())
 
@@ -95,6 +98,34 @@ def fetching_data(call: Call, rates: Rates = STANDARD) -> Needs:
     return _download("data", known.bytes if known else _ITEM_BYTES * _UNKNOWN_EXAMPLES, rates)
 
 
+def fetching_questions(call: Call, rates: Rates = STANDARD) -> Needs:
+    """Questions to distil from, each picture opened once."""
+    count = questions(call)
+    if call.params.source != "hub":
+        return Needs(seconds=rates.seconds("data", "cpu", Work()) + _LOOKING * count, kept=700.0 * count)
+    known = facts().data.get(call.params.repo)
+    fetched = _download("data", known.bytes if known else _ITEM_BYTES * count, rates)
+    return replace(fetched, seconds=fetched.seconds + _LOOKING * count, kept=fetched.downloaded)
+
+
+def distilling(call: Call, rates: Rates = STANDARD) -> Needs:
+    """A generator's answers to all questions."""
+    return answering(call, rates)
+
+
+def filtering(call: Call, rates: Rates = STANDARD) -> Needs:
+    """The rules, the marks of every picture, and a copy of what is left."""
+    asked = call.inputs["questions"]
+    answers = questions(asked) * (call.inputs["answers"].params.sampling.samples if "answers" in call.inputs else 1)
+    known = sum(sum(items(source).values()) for name, source in call.inputs.items() if name.startswith("benchmarks"))
+    return Needs(cores=call.params.filter.processes, seconds=2 + _LOOKING * (answers + known), kept=2 * _weight(asked))
+
+
+def mixing(call: Call, rates: Rates = STANDARD) -> Needs:
+    """A copy of the filtered set and of the pictures of as many answers."""
+    return Needs(seconds=2 + 0.001 * examples(call), kept=2 * _weight(call.inputs["questions"]))
+
+
 def fetching_answers(call: Call, rates: Rates = STANDARD) -> Needs:
     """Published answers, with the tables that they are about."""
     size_of = _ANSWER_BYTES * sum(items(call).values())
@@ -111,9 +142,10 @@ def fetching_tables(call: Call, rates: Rates = STANDARD) -> Needs:
 
 
 def extracting(call: Call, rates: Rates = STANDARD) -> Needs:
-    """A prior: reads two or three models, writes the groups' Delta in bf16."""
-    kept = delta_bytes(call)
-    work = Work(bytes=2 * _read(call) + 2 * kept)
+    """A prior: reads two or three models, writes the groups' Delta in bf16, or iterates to a low rank's pairs."""
+    kept, rank = delta_bytes(call), call.params.prior.rank
+    iterated = _ITERATING * (rank + 16) * size(call).of_groups(call.params.selection.groups) if rank else 0
+    work = Work(flops=iterated, bytes=2 * _read(call) + 2 * kept)
     return _streamed(call, rates.seconds("prior", "cpu", work), kept)
 
 
@@ -123,10 +155,13 @@ def measuring(call: Call, rates: Rates = STANDARD) -> Needs:
 
 
 def merging(call: Call, rates: Rates = STANDARD) -> Needs:
-    """A merge: reads two or three models tensor by tensor, writes one; TSV also decomposes each tensor."""
+    """A merge: reads two or three models tensor by tensor, writes one; some also decompose each matrix."""
     method, weights = call.params.merge.method, size(call)
     streamed = (_read(call) + weights.bytes) * _MERGING.get(method, 1.0)
-    decomposed = weights.of_groups(("attn", "mlp")) * weights.shape.hidden * _DECOMPOSING if method == "tsv" else 0
+    each = weights.shape.hidden * _DECOMPOSING.get(method, 0)
+    if method == "selective_rl" and call.params.merge.hyperparameters.get("direction") != "trailing":
+        each = _ITERATING * (16 + int(call.params.merge.hyperparameters.get("rank", 1)))
+    decomposed = weights.of_groups(("attn", "mlp")) * each
     work = Work(flops=decomposed, bytes=_read(call) + streamed + weights.bytes)
     return _streamed(call, rates.seconds("merge", "cpu", work), weights.bytes)
 
@@ -144,11 +179,12 @@ def training(call: Call, rates: Rates = STANDARD) -> Needs:
         steps, passes * weights.parameters * tokens * count * schedule.epochs / processes, 2 * _read(call) + 2 * kept
     )
     saves = min(2, steps // schedule.save_steps) if schedule.save_steps else 0
-    passing = saves * (kept + _OPTIMIZER_BYTES * weights.parameters)
+    passing = saves * (kept + _OPTIMIZER_BYTES[schedule.optimizer] * weights.parameters)
     if lab:
         seconds = rates.seconds("train", "cpu", work)
         return Needs(cores=own, memory_gb=2 * own, seconds=seconds, nodes=nodes, kept=kept, passing=passing)
-    offloaded = math.ceil(_OPTIMIZER_BYTES * weights.parameters / 1e9) if schedule.offload == "cpu" else 0
+    states = _OPTIMIZER_BYTES[schedule.optimizer] * weights.parameters
+    offloaded = math.ceil(states / 1e9) if schedule.offload == "cpu" else 0
     return Needs(
         gpus=own,
         nodes=nodes,
@@ -166,7 +202,8 @@ def _training_memory(call: Call) -> float:
     schedule, share, weights = call.params.training, call.params.processes, size(call)
     trained = weights.parameters if schedule.train_vision else weights.parameters - weights.other
     stage = schedule.zero_stage
-    optimizer = 0 if schedule.offload == "cpu" else _OPTIMIZER_BYTES * trained / (share if stage >= 1 else 1)
+    states = _OPTIMIZER_BYTES[schedule.optimizer] * trained
+    optimizer = 0 if schedule.offload == "cpu" else states / (share if stage >= 1 else 1)
     gradients = 4.0 * trained / (share if stage >= 2 else 1)
     delta = delta_bytes(call.inputs["prior"]) / (share if stage >= 1 else 1)
     return 2.0 * weights.parameters / (share if stage >= 3 else 1) + gradients + optimizer + delta
@@ -212,7 +249,7 @@ def _answered(call: Call, rates: Rates, gpus: int, batch: int, sharded: int = 1)
     work = Work(steps, 2 * weights.parameters * tokens / share, steps * 2 * weights.parameters / share)
     device: Device = "gpu" if gpus else "cpu"
     seconds = rates.seconds("generate", device, work)
-    kept = 500.0 * sum(items(call.inputs["benchmarks"]).values())
+    kept = 500.0 * sum(_asked(call).values())
     if lab:
         return Needs(seconds=seconds, kept=kept)
     memory = 2 * weights.parameters / sharded / 1e9 + _ACTIVATIONS_GB
@@ -226,17 +263,24 @@ def _decoding(call: Call, batch: int) -> tuple[float, float]:
     pixels = max(settings.min_pixels or 0, _ITEM_PIXELS)
     question = _LAB_QUESTION_TOKENS if lab else _QUESTION_TOKENS + pixels / _PIXELS_A_TOKEN
     steps = tokens = 0.0
-    for name, count in items(call.inputs["benchmarks"]).items():
+    for name, count in _asked(call).items():
         answer, longest = (settings.max_new_tokens / 2, settings.max_new_tokens) if lab else _answer_tokens(call, name)
         steps += count * answer / batch if batch >= _SERVED else math.ceil(count / batch) * longest
         tokens += count * (question + answer)
     return steps, tokens
 
 
+def _asked(call: Call) -> Mapping[str, int]:
+    """How many answers an engine gives, by benchmark, or to questions."""
+    if call.stage.name == "distil":
+        return {name: n * call.params.sampling.samples for name, n in items(call.inputs["questions"]).items()}
+    return items(call.inputs["benchmarks"])
+
+
 def _answer_tokens(call: Call, benchmark: str) -> tuple[float, float]:
     """Of a published model's answer, on average and of the longest in a batch."""
     limit = call.params.engine.settings.max_new_tokens
-    if benchmark in _SHORT or call.params.variant == "direct":
+    if benchmark in _SHORT or (call.stage.name != "distil" and call.params.variant == "direct"):
         return min(_SHORT_ANSWER_TOKENS, limit), min(2 * _SHORT_ANSWER_TOKENS, limit)
     return min(_ANSWER_TOKENS, limit), min(_LONGEST, limit)
 
@@ -258,24 +302,42 @@ def judging(call: Call, rates: Rates = STANDARD) -> Needs:
 
 
 def delta_bytes(call: Call) -> float:
-    """What a prior takes on disk, or whole in memory."""
-    selection, shape = call.params.selection, size(call).shape
+    """What a prior takes on disk, or whole in memory: bf16, or a low rank's two fp32 vectors a pair."""
+    selection, shape, rank = call.params.selection, size(call).shape, call.params.prior.rank
     groups = size(call).of_groups(selection.groups)
     layers = len(selection.layers) / shape.layers if selection.layers is not None else 1.0
-    return 2.0 * groups * layers
+    whole = 2.0 * groups * layers
+    shorter = shape.hidden * shape.feed_forward / (shape.hidden + shape.feed_forward)  # m n / (m + n) of most matrices
+    return whole if rank is None else min(whole, 4.0 * rank * groups * layers / shorter)
 
 
 def examples(call: Call) -> int:
-    """SFT examples of a data call."""
+    """SFT examples of a set; of a filter those that the paper's would keep."""
     params = call.params
+    if call.stage.name == "mix":
+        filtered = params.mix.filtered or examples(call.inputs["filtered"])
+        return round(filtered * (1 + params.mix.unfiltered))
+    if call.stage.name == "filter":
+        return questions(call.inputs["questions"]) * 4 // 11
     if params.world is not None:
-        return int(params.world.sft_items * (2 if params.unfiltered else 1))
+        return round(params.world.sft_items * (1 + params.direct))
     known = facts().data.get(params.repo)
     return known.examples if known else _UNKNOWN_EXAMPLES
 
 
+def questions(call: Call) -> int:
+    """Questions of a call that takes them in."""
+    params = call.params
+    if params.world is not None:
+        return int(params.world.sft_items * 11 // 4)
+    known = facts().data.get(params.repo)
+    return known.examples if known else _UNKNOWN_QUESTIONS
+
+
 def items(call: Call) -> Mapping[str, int]:
     """Rows of each of a call's benchmarks."""
+    if call.stage.name == "questions":
+        return {call.stage.name: questions(call)}
     if call.stage.name == "answers":
         return {file.benchmark: _rows(file.benchmark) for file in call.params.files if file.column}
     world = call.params.world

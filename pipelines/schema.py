@@ -15,6 +15,7 @@ from drift.config import MergeConfig, PriorConfig, Selection, Strength
 from drift.errors import closest
 from drift.training.config import InjectionConfig, TrainingConfig
 from evaluation.data.published import Format
+from evaluation.distil.config import FilterConfig, MixConfig, PictureLimits, Sampling
 from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
 from evaluation.judging.config import JudgeConfig
 from pipelines.errors import ConfigError
@@ -22,6 +23,7 @@ from pipelines.lab.config import WorldConfig
 
 STRICT = ConfigDict(extra="forbid")
 Source = Literal["lab", "hub", "folder"]
+Split = Literal["validation", "test", "all"]
 Seed = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
@@ -46,7 +48,8 @@ class Pair:
 
     `family` is the MLLM's `model_type`: what the lab builds at its size, and what a checkpoint's own config.json must
     say. `distance` is the lab's knob of how far the expert lies from its base (pipelines.lab.config.DISTANCES); a
-    published expert lies where it lies. `min_pixels` and `max_pixels` are what VLMEvalKit gives this MLLM's image
+    published expert lies where it lies. `skill` is the lab's too: what its expert has learnt, counting being what no
+    suite of a parted world asks for. `min_pixels` and `max_pixels` are what VLMEvalKit gives this MLLM's image
     processor while it answers, null for nothing; the engine's settings take them from here.
     """
 
@@ -60,26 +63,42 @@ class Pair:
     prior_base: ModelRef
     min_pixels: Count | None
     max_pixels: Count | None
+    skill: Literal["reasoning", "counting"] = "reasoning"
 
 
 @dataclass(frozen=True, config=STRICT)
 class Method:
-    """Which stage makes the checkpoint: none (the MLLM as it is), merge, or train; training may start from a merge."""
+    """Which stage makes the checkpoint: none (the MLLM as it is), merge, or train; and what it starts from.
+
+    Training may start from a merge: one that moved the MLLM as far along Delta as the configured DRIFT run
+    (`matched_merge`), or the configured one (`merge`). A merge may add the expert to what SFT made (`sft`). It moves
+    the whole `lm`, or the `selected` tensors alone, which are those that DRIFT moves.
+    """
 
     name: str
     stage: Literal["none", "merge", "train"]
-    start: Literal["mllm", "matched_merge"] = "mllm"
+    start: Literal["mllm", "matched_merge", "merge", "sft"] = "mllm"
+    tensors: Literal["lm", "selected"] = "lm"
+
+    @model_validator(mode="after")
+    def _start_fits_the_stage(self) -> Self:
+        starts = {"none": ("mllm",), "merge": ("mllm", "sft"), "train": ("mllm", "matched_merge", "merge")}[self.stage]
+        if self.start not in starts:
+            raise ValueError(f"method.start is {self.start}; a method of stage {self.stage} has {' or '.join(starts)}")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
 class Choose:
     """What `injection.alpha: auto` chooses from, by the mean validation score over all seeds.
 
-    The choice is made per scale, with the direct prior over the groups named here; one value is no choice.
+    The choice is made per scale, with the direct prior over the groups named here; one value is no choice. `prior: own`
+    chooses with the row's own prior and groups: what a control could have reached, beside what it gets from its row.
     """
 
     alpha: Annotated[tuple[Alpha, ...], Field(min_length=1)]
     selection: Selection
+    prior: Literal["direct", "own"] = "direct"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -95,18 +114,80 @@ class Merge(MergeConfig):
 
 
 @dataclass(frozen=True, config=STRICT)
-class Data:
-    """The SFT examples, in sharegpt format: a lab world's, a hub repository's, or a folder's.
+class Questions:
+    """Questions with gold answers and pictures: a lab world's, or the tables of a hub repository or of a folder.
 
-    `unfiltered` adds as many rationales again that no filter has seen (Table 7), which only the lab can draw.
+    `files` is a pattern of their tables' names, where a folder has several kinds.
     """
 
-    name: str
     source: Source
     repo: str = ""
     revision: str = ""
     root: str = ""
-    unfiltered: bool = False
+    files: str = ""
+    limits: PictureLimits = PictureLimits()
+
+
+@dataclass(frozen=True, config=STRICT)
+class Generator:
+    """Who answers the questions: a checkpoint, or a lab's teacher, which a world's own examples train.
+
+    `examples` is how many of these a teacher is trained on, for each one of the SFT data.
+    """
+
+    source: Source
+    repo: str = ""
+    revision: str = ""
+    family: str = ""
+    examples: Count = 1
+
+
+@dataclass(frozen=True, config=STRICT)
+class Against:
+    """The benchmarks of whose items a set may have none, and where their tables come from."""
+
+    source: Source
+    benchmarks: tuple[str, ...]
+    root: str = ""
+    revision: str = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Distil:
+    """Questions, who answers them and how, and what is left of the answers."""
+
+    questions: Questions
+    generator: Generator
+    against: Against
+    sampling: Sampling = Sampling()
+    filter: FilterConfig = FilterConfig()
+
+
+@dataclass(frozen=True, config=STRICT)
+class Data:
+    """The SFT examples, in sharegpt format: a lab world's, a hub repository's, a folder's, or what a filter left.
+
+    `mix` puts answers that no filter has seen beside them (Table 7): those of `distil`, which is needed for it and
+    where the source is `distil`. `direct` adds that share of as many again that ask for an answer without a rationale,
+    which only the lab can draw.
+    """
+
+    name: str
+    source: Source | Literal["distil"]
+    repo: str = ""
+    revision: str = ""
+    root: str = ""
+    direct: Annotated[float, Field(ge=0, le=1)] = 0.0
+    mix: MixConfig = MixConfig()
+    distil: Distil | None = None
+
+    @model_validator(mode="after")
+    def _has_its_answers(self) -> Self:
+        if self.distil is None and (self.source == "distil" or self.mix.unfiltered):
+            raise ValueError(
+                "unfiltered answers are a generator's: data=mixed and data=lab_mixed have one, or write data.distil"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -121,7 +202,7 @@ class Suite:
     name: str
     source: Source
     benchmarks: Annotated[Mapping[str, str], Field(min_length=1)]
-    split: Literal["validation", "test", "all"] = "test"
+    split: Split = "test"
     variant: Literal["default", "direct", "boxed"] = "default"
     root: str = ""
     revision: str = ""
@@ -261,7 +342,8 @@ class Config:
     `tables` are those that the profile makes unless others are named, none of them all that there are.
     `image_backend` and `dtype` are one word for the components that the YAML hands them to. `preflight` says what
     follows where this machine lacks what the run wants (pipelines.preflight), `keep` whose weights stay in the store
-    once nothing of the plan reads them (pipelines.retention).
+    once nothing of the plan reads them (pipelines.retention). `trust` takes what other code made, `force` names the
+    stages whose artifacts are made again (pipelines.staleness).
     """
 
     profile: Literal["smoke", "lab", "small", "paper", "published"]
@@ -292,6 +374,8 @@ class Config:
     launcher: Launcher
     preflight: Literal["refuse", "warn"]
     keep: Literal["all", "weights", "scores"]
+    trust: bool
+    force: tuple[Text, ...]
     gate: Gate
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.layout import FIGURES, TABLES
+from pipelines.layout import FIGURES, ITEMS, PROTOCOLS, TABLES, VERDICTS
 from pipelines.report.spec import TIMES
 from pipelines.store import Artifact
 
@@ -22,6 +22,8 @@ Numbers = Mapping[tuple[str, ...], float]
 def publish(artifact: Artifact, folder: Path, whole: bool) -> str:
     """Replaces the files of the earlier report, of a part (`whole` false) its tables and figures; the comparison."""
     before = _numbers(folder)
+    for place in (VERDICTS, ITEMS, PROTOCOLS) if whole else ():  # of which a report may write fewer files than the last
+        shutil.rmtree(folder / place, ignore_errors=True)
     names = [name for name in artifact.manifest["files"] if whole or name.startswith(PARTS)]
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +36,7 @@ def publish(artifact: Artifact, folder: Path, whole: bool) -> str:
 
 
 def compare(before: Numbers, after: Numbers) -> dict[str, Any]:
-    """How many numbers stand in both reports, how many differ, and by how many points at most and where."""
+    """How many numbers stand in both reports, how many differ, and by how much at most (in its own unit) and where."""
     gaps = {key: abs(after[key] - value) for key, value in before.items() if key in after}
     worst = max(gaps, key=gaps.__getitem__, default=())
     largest = gaps.get(worst, 0.0)
@@ -54,7 +56,7 @@ def describe(repeat: dict[str, Any]) -> str:
         return f"all {repeat['compared']} numbers equal those that were there"
     return (
         f"{repeat['differ']} of {repeat['compared']} numbers differ from those that were there, "
-        f"by {repeat['largest']:.2f} points at most ({repeat['where']})"
+        f"by {repeat['largest']:.2f} at most ({repeat['where']})"
     )
 
 

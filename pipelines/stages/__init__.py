@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from drift.config import RUNTIME, MergeConfig, PriorConfig, Selection
+from drift.config import RUNTIME, UNLESS_DEFAULT, MergeConfig, PriorConfig, Selection
 from drift.errors import TrainingError
 from drift.training.config import InjectionConfig, TrainingConfig
 from drift.training.division import divide, identity
 from evaluation.data.published import Format
+from evaluation.distil.config import FilterConfig, MixConfig, PictureLimits, Sampling
 from evaluation.engines.config import EngineConfig, TransformersConfig, VLLMConfig
 from evaluation.judging.config import AskedJudge, JudgeConfig
 from pipelines import resources
@@ -24,7 +25,8 @@ from pipelines.stage import Stage
 class ModelParams:
     """A checkpoint by role (base | expert | mllm): built in a lab world, or taken from a hub or a folder.
 
-    `family` is the `model_type` that it is built with or must have; `distance` is of a lab world's expert alone.
+    `family` is the `model_type` that it is built with or must have; `distance` and `skill` are of a lab world's expert
+    alone.
     """
 
     role: str
@@ -34,6 +36,7 @@ class ModelParams:
     world: WorldConfig | None
     repo: str
     revision: str
+    skill: str = field(default="reasoning", metadata=UNLESS_DEFAULT)
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,47 @@ class DataParams:
     world: WorldConfig | None
     repo: str
     revision: str
-    unfiltered: bool
+    direct: float = field(default=0.0, metadata=UNLESS_DEFAULT)
+
+    def identity(self) -> dict[str, Any]:
+        """Its fields, and that it is no mix (`MixParams`): the names of all sets in all stores say so."""
+        own = {"source": self.source, "world": self.world, "repo": self.repo, "revision": self.revision}
+        return own | {"unfiltered": False} | ({"direct": self.direct} if self.direct else {})
+
+
+@dataclass(frozen=True)
+class QuestionsParams:
+    """Questions with gold answers and pictures: drawn in a lab's world, or from a hub's or a local folder's tables."""
+
+    source: str
+    world: WorldConfig | None
+    repo: str
+    revision: str
+    files: str
+    limits: PictureLimits
+
+
+@dataclass(frozen=True)
+class DistilParams:
+    """A generator's answers to questions; the engine's settings are the sampling's."""
+
+    sampling: Sampling
+    engine: EngineConfig
+
+
+@dataclass(frozen=True)
+class FilterParams:
+    """What is left of a generator's answers; `benchmarks` are those of whose items there may be none."""
+
+    filter: FilterConfig
+    benchmarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MixParams:
+    """A filtered set with answers that no filter has seen."""
+
+    mix: MixConfig
 
 
 @dataclass(frozen=True)
@@ -101,10 +144,14 @@ class GeometryParams:
 
 @dataclass(frozen=True)
 class MergeParams:
-    """A merge: drift.merging. `matched` (bound to a run's w_eff) sets both weights of a linear merge."""
+    """A merge: drift.merging. `matched` (bound to a run's w_eff) sets both weights of a linear merge.
+
+    `selection` are the tensors that it moves, where these are not all of the LM's layers and norms.
+    """
 
     merge: MergeConfig
     matched: float | None = None
+    selection: Selection | None = field(default=None, metadata=UNLESS_DEFAULT)
 
 
 @dataclass(frozen=True)
@@ -234,6 +281,10 @@ class PartialParams:
 MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70, resources.fetching_model)
 ANSWERS = Stage("answers", 1, "pipelines.stages.published:take_answers", 3, resources.fetching_answers)
 DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3, resources.fetching_data)
+QUESTIONS = Stage("questions", 1, "pipelines.stages.distil:take_questions", 3, resources.fetching_questions)
+DISTIL = Stage("distil", 1, "pipelines.stages.distil:ask_generator", 10, resources.distilling)
+FILTER = Stage("filter", 1, "pipelines.stages.distil:filter_answers", 10, resources.filtering)
+MIX = Stage("mix", 1, "pipelines.stages.distil:mix_sets", 3, resources.mixing)
 BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3, resources.fetching_tables)
 PRIOR = Stage("prior", 1, "pipelines.stages.weights:extract_prior", 1, resources.extracting)
 GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1, resources.measuring)
@@ -248,11 +299,10 @@ SECOND_OPINION = Stage(
 )
 CHOOSE = Stage("choose", 2, "pipelines.stages.evaluate:choose", 0.1)
 GATE = Stage("gate", 1, "pipelines.stages.gate:check_baseline", 0.1)
-REPORT = Stage("report", 4, "pipelines.stages.report:report", 5)
-PARTIAL = Stage("partial", 2, "pipelines.stages.partial:partial_report", 5)
+REPORT = Stage("report", 5, "pipelines.stages.report:report", 5)
+PARTIAL = Stage("partial", 3, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
-    MODEL, DATA, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, AGREEMENT, GENERATE, JUDGE, SCORE,
-    SECOND_OPINION, CHOOSE, GATE, REPORT,
-    PARTIAL,
+    MODEL, DATA, QUESTIONS, DISTIL, FILTER, MIX, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, AGREEMENT,
+    GENERATE, JUDGE, SCORE, SECOND_OPINION, CHOOSE, GATE, REPORT, PARTIAL,
 )  # fmt: skip
 STAGES = {stage.name: stage for stage in _ALL}

@@ -5,6 +5,7 @@ drift: it is what every backend on two processes must reproduce.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +34,16 @@ class Case:
     groups: tuple[str, ...] = ("attn", "mlp")
     resume: bool = False
     inject: bool = True
+    target: float | None = None
+    rank: int | None = None
 
     @property
     def name(self) -> str:
         """A file name and test id that says what is not default."""
         words = [self.backend, self.scale, self.semantics, f"acc{self.accumulation}"]
         words += [f"clip{self.clip}"] if self.clip else []
+        words += [f"target{self.target}"] if self.target else []
+        words += [f"rank{self.rank}"] if self.rank else []
         flags = ("offload", "round_robin", "rescale", "bf16", "tied", "resume")
         words += [flag for flag in flags if getattr(self, flag)]
         words += ["-".join(self.groups)] if self.groups != ("attn", "mlp") else []
@@ -72,6 +77,54 @@ class MemoryPrior:
     def read_slice(self, name: str, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return self.tensors[name].reshape(-1)[start:stop].to(dtype)
 
+    def held(self, name: str, start: int, stop: int, device: torch.device) -> Tensor:
+        return self.read_slice(name, start, stop, dtype=self.dtype).to(device)
+
+
+class LowRankPrior(MemoryPrior):
+    """The same, its matrices cut to their leading singular pairs, held as factors."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]], groups: tuple[str, ...], rank: int) -> None:
+        super().__init__(shapes, groups)
+        self.dtype = torch.float32
+        self._factors = {}
+        for name, tensor in self.tensors.items():
+            if tensor.ndim == 2:
+                u, s, vh = torch.linalg.svd(tensor, full_matrices=False)
+                self._factors[name] = u[:, :rank] * s[:rank], vh[:rank]
+        self.tensors |= {name: left @ right for name, (left, right) in self._factors.items()}
+
+    def held(self, name: str, start: int, stop: int, device: torch.device) -> Any:
+        from drift.singular import LowRank
+
+        if name not in self._factors:
+            return super().held(name, start, stop, device)
+        left, right = self._factors[name]
+        return LowRank(left.to(device), right.to(device), start, stop)
+
+
+class MemoryStart:
+    """The weights that `build_model` begins with, as a checkpoint's slices."""
+
+    def __init__(self, tied: bool = False) -> None:
+        self._tensors = build_model(tied).state_dict()
+
+    def read_slice(self, name: str, start: int, stop: int) -> Tensor:
+        return self._tensors[name].reshape(-1)[start:stop]
+
+
+def choices(case: Case) -> dict[str, Any]:
+    """The case as arguments of GradientInjector."""
+    return {
+        "alpha": ALPHA,
+        "scale": case.scale,
+        "semantics": case.semantics,
+        "rescale_to_parameter": case.rescale,
+        "target_w_eff": case.target,
+        "total_steps": STEPS if case.target else None,
+        "start": MemoryStart(case.tied) if case.scale == "pull" else None,
+    }
+
 
 def build_model(tied: bool = False) -> PreTrainedModel:
     """Two layers with sizes that no two ranks can split evenly, grouped-query attention and q/k/v biases."""
@@ -93,7 +146,7 @@ def build_model(tied: bool = False) -> PreTrainedModel:
     return model.train()
 
 
-def build_prior(model: nn.Module, groups: tuple[str, ...]) -> MemoryPrior:
+def build_prior(model: nn.Module, groups: tuple[str, ...], rank: int | None = None) -> MemoryPrior:
     """Deltas for the groups' tensors, found by plain substrings."""
     marks = {
         "attn": "self_attn",
@@ -105,7 +158,7 @@ def build_prior(model: nn.Module, groups: tuple[str, ...]) -> MemoryPrior:
     }
     wanted = tuple(marks[group] for group in groups)
     shapes = {n: tuple(p.shape) for n, p in model.named_parameters() if any(mark in n for mark in wanted)}
-    return MemoryPrior(shapes, groups)
+    return MemoryPrior(shapes, groups) if rank is None else LowRankPrior(shapes, groups, rank)
 
 
 def batches(accumulation: int) -> Tensor:
@@ -116,36 +169,57 @@ def batches(accumulation: int) -> Tensor:
 
 def strength(scale: str, gradient: Tensor, delta: Tensor) -> Tensor:
     """What alpha is multiplied by, as in the paper's section 3.3."""
-    if scale == "absolute":
+    if scale in ("absolute", "pull"):
         return torch.tensor(1.0)
     ratio = gradient.norm() / delta.norm()
     if scale == "gradnorm":
         return ratio
     similarity = torch.nn.functional.cosine_similarity(gradient.flatten(), delta.flatten(), dim=0)
-    return ratio * (1 + similarity) / 2
+    return ratio * (1 + (-similarity if scale == "adaptive_toward" else similarity)) / 2
+
+
+def budget(
+    case: Case, number: int, model: nn.Module, start: dict[str, Tensor], deltas: dict[str, Tensor]
+) -> dict[str, float]:
+    """What each tensor's alpha is multiplied by: how far its group is behind, in twentieths of the target."""
+    if case.target is None:
+        return dict.fromkeys(deltas, 1.0)
+    factors = {}
+    for mark in ("self_attn", ".mlp."):
+        names = [name for name in deltas if mark in name]
+        moved = sum(float(((model.get_parameter(n).detach() - start[n]) * deltas[n]).sum()) for n in names)
+        share = moved / sum(float(deltas[n].square().sum()) for n in names)
+        due = min(2 * (number + 1) / STEPS, 1.0)
+        factors |= dict.fromkeys(names, min(max(20 * (due - share / case.target), 0.0), 1.0))
+    return factors
 
 
 def reference(case: Case, ranks: int = WORLD) -> dict[str, Tensor]:
     """Weights after STEPS steps of AdamW on the biased gradient, by name."""
     model = build_model(case.tied)
-    prior = build_prior(model, case.groups)
+    prior = build_prior(model, case.groups, case.rank)
     names, parameters = zip(*model.named_parameters(), strict=True)
     deltas = {name: prior.read(name) for name in prior.names}
     if case.rescale:
         deltas = {n: d * model.get_parameter(n).detach().norm() / d.norm() for n, d in deltas.items()}
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.0)
-    for step in batches(case.accumulation):
+    start = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    whole = deltas
+    for number, step in enumerate(batches(case.accumulation)):
+        alphas = {name: ALPHA * factor for name, factor in budget(case, number, model, start, whole).items()}
+        if case.scale == "pull":
+            deltas = {n: d - (model.get_parameter(n).detach() - start[n]) for n, d in whole.items()}
         totals = {name: torch.zeros_like(parameter) for name, parameter in zip(names, parameters, strict=True)}
         for tokens in step[:ranks].flatten(0, 1):
             loss = model(input_ids=tokens, labels=tokens).loss / case.accumulation
             for name, gradient in zip(names, torch.autograd.grad(loss, parameters), strict=True):
                 local = gradient.clone()
                 if case.inject and case.semantics == "micro_batch" and name in deltas:
-                    local += ALPHA * strength(case.scale, gradient, deltas[name]) * deltas[name]
+                    local += alphas[name] * strength(case.scale, gradient, deltas[name]) * deltas[name]
                 totals[name] += local / ranks
         if case.inject and case.semantics == "step":
             for name, delta in deltas.items():
-                totals[name] += ALPHA * strength(case.scale, totals[name], delta) * delta
+                totals[name] += alphas[name] * strength(case.scale, totals[name], delta) * delta
         for parameter, name in zip(parameters, names, strict=True):
             parameter.grad = totals[name]
         if case.clip:
