@@ -112,6 +112,7 @@ def artifact(call: Call, root: Path, place: int) -> Path:
         "git": {"sha": "b" if stage == "merge" else "a", "dirty": False},
         "packages": {"torch": "2"},
         "hardware": {"cpu": "x"},
+        "code_behind": {"model": ["c0de"], stage: [f"c0de of {stage}"]},
     }
     (path / "manifest.json").write_text(json.dumps(manifest))
     if stage == "benchmarks":
@@ -204,6 +205,13 @@ def test_provenance_leads_from_a_cell_to_what_made_it_and_says_each_thing_once(m
     trained = found["cells"]["toy"]["SFT"]["0"]["checkpoint"]
     assert trained == found["cells"]["toy_cost"]["SFT"]["0"]["checkpoint"]
     assert trained == f"train/{found['artifacts'][trained]['fingerprint'][:20]}"
+
+
+def test_the_results_say_which_code_made_them(made: Path) -> None:
+    code = json.loads((made / "provenance.json").read_text())["code"]
+    assert (code["model"], code["merge"]) == (["c0de", "c0de of model"], ["c0de of merge"])
+    last = (made / "appendix.md").read_text().splitlines()[-1]
+    assert last.startswith("Made by commits a, b; the digests of the code that each stage reached (")
 
 
 def test_every_number_follows_from_its_provenance_also_in_the_committed_results(made: Path, tmp_path: Path) -> None:
