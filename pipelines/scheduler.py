@@ -8,7 +8,7 @@ scheduler is making in the same store is left to it and taken from there.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from pipelines.errors import DamageError, StageError, StoreError
 from pipelines.executors import Executor
@@ -23,6 +23,10 @@ from pipelines.store import LOG, MANIFEST, Artifact, Store
 
 log = logging.getLogger(__name__)
 _ELSEWHERE_SECONDS = 0.5  # between two looks at what another scheduler is making
+
+
+def _unheard(*told: object) -> None:
+    """Nobody asked to be told."""
 
 
 def resolve(call: Call, done: dict[str, Artifact]) -> Job:
@@ -51,6 +55,8 @@ class Scheduler:
         on_finished: told of every artifact that was made (not of hits), in the scheduling process.
         seconds: a guess at a call's wall time.
         keep: whose weights stay (`pipelines.retention`).
+        on_planned: told of a plan's calls, and of the artifacts by call key, which fill as it goes on.
+        on_started: told of every job that begins, with the call's key.
     """
 
     def __init__(
@@ -60,9 +66,12 @@ class Scheduler:
         on_finished: Callable[[Artifact], None],
         seconds: Callable[[Call], float] = lambda call: call.needs.seconds,
         keep: Keep = "all",
+        on_planned: Callable[[Sequence[Call], Mapping[str, Artifact]], None] = _unheard,
+        on_started: Callable[[str, Job], None] = _unheard,
     ) -> None:
         self.store, self.executor, self.on_finished = Store(runtime.store), executor, on_finished
         self.seconds, self.keep = seconds, keep
+        self.on_planned, self.on_started = on_planned, on_started
 
     def execute(self, targets: list[Call]) -> Outcome:
         """Makes every artifact that the targets need.
@@ -92,6 +101,7 @@ class _Execution:
 
     def __init__(self, scheduler: Scheduler, calls: list[Call], shown: View) -> None:
         self.store, self.executor, self.on_finished = scheduler.store, scheduler.executor, scheduler.on_finished
+        self.on_started = scheduler.on_started
         self.calls, self.ranks, self.shown = {call.key: call for call in calls}, ranks(calls, scheduler.seconds), shown
         self.retention = Retention(scheduler.keep, live_weights(self.executor.width), calls)
         self.waiting = {call.key: call for call in calls}
@@ -105,6 +115,7 @@ class _Execution:
         self.attempts: Counter[str] = Counter()
         self.executed = 0
         self.times = Times(_means(calls, scheduler.seconds))
+        scheduler.on_planned(calls, self.done)
 
     def run(self) -> Outcome:
         log.info("%d stages; those that the store holds are taken from it", len(self.calls))
@@ -218,6 +229,7 @@ class _Execution:
             self.retention.begun(self.calls[key])
             partial = self.store.partial(job.stage.name, job.fingerprint)
             self.places[job.fingerprint] = Running(job.stage.name, job.label, partial, job.params)
+            self.on_started(key, job)
 
     def _is_elsewhere(self, key: str, job: Job) -> bool:
         """Whether another scheduler's worker makes it, or has made it since this plan last looked."""

@@ -71,7 +71,7 @@ def runs(store: Path) -> list[Run]:
     scores = [artifact for artifact in known.values() if artifact.manifest["stage"] == "score"]
     scores.sort(key=lambda artifact: (artifact.manifest["started"], artifact.fingerprint))
     manifests = {fingerprint: artifact.manifest for fingerprint, artifact in known.items()}
-    return [Run(score.path, dict(_lineage(score.manifest, manifests))) for score in scores]
+    return [Run(score.path, dict(lineage(score.manifest, manifests))) for score in scores]
 
 
 def settings_of(lineage: Mapping[str, Manifest]) -> dict[str, Value]:
@@ -108,12 +108,17 @@ def _method(lineage: Mapping[str, Manifest]) -> str:
     return "sft" if made["params"]["injection"]["scale"] == "none" else "drift"
 
 
-def _lineage(manifest: Manifest, known: Mapping[str, Manifest], way: str = "") -> Iterator[tuple[str, Manifest]]:
+def lineage(manifest: Manifest, known: Mapping[str, Manifest], way: str = "") -> Iterator[tuple[str, Manifest]]:
+    """A manifest and those of all that it is made from, by the way to each.
+
+    Raises:
+        StoreError: one of them is not known.
+    """
     yield way, manifest
     for name, fingerprint in manifest["inputs"].items():
         if fingerprint not in known:
             raise StoreError(f"{manifest['label']}: its {name} {fingerprint[:20]} is not in the store")
-        yield from _lineage(known[fingerprint], known, f"{way}.{name}".lstrip("."))
+        yield from lineage(known[fingerprint], known, f"{way}.{name}".lstrip("."))
 
 
 def _parameters(manifest: Manifest) -> Iterator[tuple[str, Value]]:

@@ -13,7 +13,7 @@ from pipelines.errors import StoreError
 from pipelines.schema import Wandb
 from pipelines.store import Artifact, Store
 from pipelines.tracking import Recorder
-from pipelines.upload import Upload, why_not
+from pipelines.tracking.upload import Upload, why_not
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_login_in_netrc_is_a_key(closed: str, tmp_path: Path) -> None:
 
 def test_a_server_that_stalls_is_waited_for_only_so_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "pipelines.upload.guarded", lambda command: [sys.executable, "-c", "import time; time.sleep(60)"]
+        "pipelines.tracking.upload.guarded", lambda command: [sys.executable, "-c", "import time; time.sleep(60)"]
     )
     upload, began = Upload(tmp_path / "sync.log", seconds=1.0), time.monotonic()
     upload.add(tmp_path / "one")
@@ -86,7 +86,9 @@ def test_a_server_that_stalls_is_waited_for_only_so_long(tmp_path: Path, monkeyp
 def test_an_upload_that_fails_is_told_once_and_the_next_is_not_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.upload.guarded", lambda command: [sys.executable, "-c", "print('no'); exit(4)"])
+    monkeypatch.setattr(
+        "pipelines.tracking.upload.guarded", lambda command: [sys.executable, "-c", "print('no'); exit(4)"]
+    )
     upload = Upload(tmp_path / "sync.log")
     upload.add(tmp_path / "one")
     upload.add(tmp_path / "two")
@@ -96,7 +98,7 @@ def test_an_upload_that_fails_is_told_once_and_the_next_is_not_tried(
 
 
 def test_what_was_sent_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.upload.guarded", lambda command: ["/bin/echo", *command[-2:]])
+    monkeypatch.setattr("pipelines.tracking.upload.guarded", lambda command: ["/bin/echo", *command[-2:]])
     upload = Upload(tmp_path / "sync.log")
     upload.add(tmp_path / "one")
     upload.add(tmp_path / "two")
