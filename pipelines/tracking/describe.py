@@ -55,7 +55,8 @@ def tags(settings: Mapping[str, Value], label: str, profile: str) -> list[str]:
     """Method, pair, seed and profile; a label that begins with no pair is a bare MLLM's, whose family stands for it."""
     first = label.partition(" ")[0]
     pair = first if first in choices(CONF / "pair") else settings.get("mllm.family", "")
-    found = (settings["method"], pair, f"seed={settings['seed']}", profile)
+    seed = "" if settings["seed"] is None else f"seed={settings['seed']}"
+    found = (settings["method"], pair, seed, profile)
     return [str(tag)[:_LONGEST_TAG] for tag in found if tag]
 
 

@@ -1,26 +1,30 @@
-"""Recorded runs read back from this disk, by wandb's own reader (`wandb leet inspect --json`)."""
+"""Recorded runs read back from this disk, by wandb's own reader (what `wandb leet inspect --json` starts)."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from wandb.util import get_core_path
 
-def segments(folder: Path, run: str) -> list[Path]:
+
+def segments(folder: Path, run: str, second: str = "*") -> list[Path]:
     """The folders of one run, the oldest first: one for each time that it was taken up."""
-    return sorted((folder / "wandb").glob(f"offline-run-*-{run}"))
+    return sorted((folder / "wandb").glob(f"offline-run-{second}-{run}"))
 
 
 def records(segment: Path) -> Iterator[dict[str, Any]]:
     """What was recorded, in order; nothing of a segment that was not begun, and of a torn end nothing."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(segment)]
-    said = subprocess.run(
-        command, capture_output=True, stdin=subprocess.DEVNULL, env=os.environ | {"WANDB_SILENT": "true"}, check=False
-    )
-    yield from (json.loads(line) for line in said.stdout.splitlines() if line.startswith(b"{"))
+    for log in segment.glob("*.wandb"):
+        command = [get_core_path(), "leet", "inspect", "--no-observability", "--json"]
+        said = subprocess.run(
+            [*command, "--run-file", str(log), str(segment.parent)],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        yield from (json.loads(line) for line in said.stdout.splitlines() if line.startswith(b"{"))
 
 
 def history(segment: Path) -> list[dict[str, Any]]:

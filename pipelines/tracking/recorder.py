@@ -128,7 +128,7 @@ class Recorder:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=os.environ | importing(),
+                env=os.environ | importing() | environment(self.folder),
                 start_new_session=True,
             )
 
@@ -136,6 +136,12 @@ class Recorder:
         if not self.trouble:
             log.warning("%s; the run goes on. What the store holds is recorded later by: %s", why, remedy)
         self.trouble = why
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """All that wandb keeps of recordings lies below their folder, and it reports no errors of its own to anybody."""
+    places = {"WANDB_DATA_DIR": folder / ".data", "WANDB_CACHE_DIR": folder / ".cache"}
+    return {name: str(path) for name, path in places.items()} | {"WANDB_ERROR_REPORTING": "false"}
 
 
 def groups(calls: Sequence[Call]) -> dict[str, str]:

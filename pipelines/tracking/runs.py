@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,13 @@ from pipelines.tracking import describe
 from pipelines.tracking.describe import Manifests
 from pipelines.tracking.evaluations import Evaluation
 from pipelines.tracking.journal import Begin, Finished, Lines, Started
-from pipelines.tracking.read import last_step
+from pipelines.tracking.read import last_step, segments
 from pipelines.tracking.upload import Upload
 
 METRICS = f"{CHECKPOINT}/metrics.jsonl"
-PAGE = ("index.html", "report.md")
+PAGE = "index.html"
 RECORDED = ".recorded"
+_LOOK_SECONDS = 0.1
 _FLUSH_SECONDS = 1.0  # what a kill takes of a run's file
 
 
@@ -149,15 +152,13 @@ class Book:
         shown: dict[str, Any] = {f"tables/{path.stem}": _csv(path) for path in finished.path.glob(f"{TABLES}/*.csv")}
         figures = finished.path.glob(f"{FIGURES}/*.png")
         shown |= {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
+        pages = [each / PAGE for each in (finished.path, self._begin.results) if (each / PAGE).is_file()]
+        for page in pages[:1]:
+            shown["page"] = wandb.Html(str(page), inject=False)
+            kept = wandb.Artifact(f"page-{self._begin.profile}", type="page")
+            kept.add_file(str(page))
+            run.log_artifact(kept)
         run.log(shown, step=0)
-        page = wandb.Artifact(f"page-{self._begin.profile}", type="page")
-        for name in PAGE:
-            where = next(
-                (each / name for each in (finished.path, self._begin.results) if (each / name).is_file()), None
-            )
-            if where is not None:
-                page.add_file(str(where), name, policy="mutable")
-        run.log_artifact(page)
         run.summary.update(_flat(manifest["values"]))
         self._end(run, 0)
         self._mark(run_id, [str(manifest["fingerprint"])])
@@ -165,6 +166,8 @@ class Book:
     def _open(self, kind: str, mark: str, label: str, group: str, settings: Mapping[str, describe.Value] | None) -> Run:
         """Begins a segment of a run."""
         profile = self._begin.profile
+        while segments(self._begin.folder, _id(kind, mark), f"{datetime.now():%Y%m%d_%H%M%S}"):
+            time.sleep(_LOOK_SECONDS)  # a segment's folder is named by the second: two must not share one
         tags = [profile] if settings is None else describe.tags(settings, label, profile)
         config = describe.nested(settings or {}) | {"fingerprint": mark, "label": label, "profile": profile}
         return wandb.init(
@@ -229,7 +232,7 @@ def _made(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def _table(rows: list[dict[str, Any]]) -> wandb.Table:
     """A table whose cells of bytes are pictures."""
     data = [[_picture(cell) if isinstance(cell, bytes) else cell for cell in row.values()] for row in rows]
-    return wandb.Table(columns=[*rows[0]], data=data, allow_mixed_types=True)
+    return wandb.Table(columns=[*rows[0]], data=data)
 
 
 def _picture(content: bytes) -> wandb.Image:
