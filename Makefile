@@ -12,7 +12,7 @@ ARGS ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup reproduce plan table export timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs \
+.PHONY: help setup reproduce plan table export watch sync dashboards timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs \
 	rehearse gpu-check setup-mergekit setup-clusters setup-vllm setup-vlmevalkit clean
 
 help:  ## this list
@@ -38,6 +38,15 @@ table: setup  ## one table: TABLE=table4
 
 export: setup  ## the profile's results, provenance and verdicts as one tar.gz; no weights, no benchmark's text
 	$(BIN)/drift export profile=$(PROFILE) $(ARGS)
+
+watch: setup  ## the training that runs, live in this terminal (wandb leet)
+	$(BIN)/drift track --watch $(ARGS)
+
+sync: setup  ## send what was recorded on this disk to wandb's server; goes on where it stopped
+	$(BIN)/drift track --sync $(ARGS)
+
+dashboards: setup  ## the saved views and the report as code; ARGS="entity=NAME" saves them on the server
+	$(BIN)/drift track --dashboards $(ARGS)
 
 timeline: setup  ## when each stage of the last run ran and where: results/<profile>/timeline.png
 	$(BIN)/python -m pipelines.timeline profile=$(PROFILE) $(ARGS)

@@ -5,11 +5,12 @@ A server that is away, stalls or refuses costs the work nothing: the runs stay o
 
 import netrc
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as LateError
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from drift.processes import guarded
 
 SECONDS = 60.0  # for one upload, and for all that is left at the end
 _CONNECT_SECONDS = 5.0
+# wandb 0.31 says this of a run that the server did not take, marks it as sent, and ends with status 0.
+_REFUSED = re.compile(r"ERROR \[\S*?([\w-]+)\]")
 _LOOK_SECONDS = 0.05
 _CLOUD = "https://api.wandb.ai"
 
@@ -47,6 +50,16 @@ def _has_login(host: str) -> bool:
         return False
 
 
+def unmark_refused(said: str, segments: Iterable[Path]) -> list[Path]:
+    """The segments of runs that `wandb sync` said it could not send, no longer marked as sent."""
+    refused = {match[1] for match in _REFUSED.finditer(said)}
+    found = [segment for segment in segments if any(segment.name.endswith(f"-{run}") for run in refused)]
+    for segment in found:
+        for marker in segment.glob("*.synced"):
+            marker.unlink()
+    return found
+
+
 @dataclass
 class Upload:
     """Sends folders one after another; after the first that fails it tries no more.
@@ -62,6 +75,8 @@ class Upload:
     _waiting: list[Path] = field(default_factory=list)
     _process: subprocess.Popen[bytes] | None = None
     _began: float = 0.0
+    _sending: Path = field(default_factory=Path)
+    _before: int = 0  # bytes of the log
 
     def add(self, folder: Path) -> None:
         """Sends a recorded run when those before it are sent."""
@@ -85,15 +100,23 @@ class Upload:
                     self._give_up(f"the server did not take a run within {self.seconds:.0f} s")
                 return
             self._process = None
-            if status:
+            if unmark_refused(self._said(), [self._sending]):
+                self._give_up(f"the server did not take {self._sending.name}; {self.log} says why")
+            elif status:
                 self._give_up(f"wandb sync ended with status {status}; it says why in {self.log}")
         if self._waiting and not self.trouble:
-            command = [sys.executable, "-m", "wandb", "sync", str(self._waiting.pop(0))]
+            self._sending = self._waiting.pop(0)
+            command = [sys.executable, "-m", "wandb", "sync", str(self._sending)]
             with self.log.open("ab") as out:
+                self._before = out.tell()
                 self._process = subprocess.Popen(
                     guarded(command), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
                 )
             self._began = time.monotonic()
+
+    def _said(self) -> str:
+        """What the last upload said."""
+        return self.log.read_bytes()[self._before :].decode(errors="replace")
 
     def _give_up(self, why: str) -> None:
         self.trouble = why

@@ -88,6 +88,22 @@ def test_an_upload_that_fails_is_told_once_and_the_next_is_not_tried(
     assert (tmp_path / "sync.log").read_text() == "no\n"
 
 
+def test_what_the_server_did_not_take_is_not_marked_as_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segment, other = tmp_path / "offline-run-1-train-a", tmp_path / "offline-run-1-train-ab"
+    for path in (segment, other):
+        path.mkdir()
+        (path / "x.wandb.synced").touch()
+    said = "wandb: ERROR [drift/train-a] Fatal error while uploading data."
+    monkeypatch.setattr("pipelines.tracking.upload.guarded", lambda command: ["/bin/echo", said])
+    upload = Upload(tmp_path / "sync.log")
+    upload.add(segment)
+    upload.add(other)
+    upload.finish()
+    assert upload.trouble == f"the server did not take {segment.name}; {tmp_path / 'sync.log'} says why"
+    assert not list(segment.iterdir())
+    assert list(other.iterdir())
+
+
 def test_what_was_sent_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.tracking.upload.guarded", lambda command: ["/bin/echo", *command[-2:]])
     upload = Upload(tmp_path / "sync.log")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answer)
         self.runs: dict[str, Run] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.views: dict[str, dict[str, Any]] = {}
         self.fails_after = fails_after
         self.lock = threading.Lock()
 
@@ -60,6 +62,17 @@ class Server(ThreadingHTTPServer):
             return {"data": {"model": {"id": "p", "name": "drift", "entity": ENTITY, "bucket": bucket}}}
         if name == "UpsertBucket":
             return {"data": {"upsertBucket": {"bucket": self._upsert(asked), "inserted": True}}}
+        if name == "Viewer":
+            viewer = {"id": "u", "username": "somebody", "entity": "somebody", "flags": "{}", "teams": {"edges": []}}
+            return {"data": {"viewer": viewer}}
+        if name == "UpsertView2":
+            view = {"id": f"id-{asked['displayName']}", "name": asked["name"], "displayName": asked["displayName"]}
+            is_new = view["id"] not in self.views
+            self.views[view["id"]] = {**view, "spec": asked["spec"]}
+            return {"data": {"upsertView": {"view": view, "inserted": is_new}}}
+        if name == "View":
+            found = [view for view in self.views.values() if view["name"] == asked["viewName"]]
+            return {"data": {"project": {"allViews": {"edges": [{"node": view} for view in found]}}}}
         if name == "CreateRunFiles":
             self.run(asked["run"]).files += asked["files"]
             files = [{"name": each, "uploadUrl": f"{self.url}/put/{each}"} for each in asked["files"]]
@@ -116,7 +129,8 @@ class _Answer(BaseHTTPRequestHandler):
                 self._say({"error": "told to"}, 400)
             elif self.path.endswith("/graphql"):
                 asked = json.loads(body)
-                self._say(server.graphql(asked.get("operationName", ""), asked.get("variables") or {}))
+                (name,) = re.findall(r"^\s*(?:query|mutation)\s+(\w+)", asked["query"])
+                self._say(server.graphql(name, asked.get("variables") or {}))
             elif self.path.endswith("/file_stream"):
                 server.stream(self.path.split("/")[-2], json.loads(body))
                 self._say({})
