@@ -55,7 +55,7 @@ class Live:
             if step > self.last:
                 values = {key: value for key, value in (line | pace.get(step, {})).items() if value is not None}
                 del values["step"]
-                self.run.log({f"train/{key}": value for key, value in values.items()}, step=step)
+                self.run.log({f"train/{key}": value for key, value in values.items()}, step=step, commit=True)
                 self.last = step
 
 
@@ -81,7 +81,10 @@ class Book:
         if mark in self.live or self._marks(_id(TRAIN.name, mark)):  # its worker was started again, or its weights are
             return
         last = last_step(self._begin.folder, _id(TRAIN.name, mark))
-        self.live[mark] = Live.of(self._training(made, started.group), last, started.partial)
+        run = self._training(made, started.group)
+        self.live[mark] = Live.of(run, last, started.partial)
+        if self._upload is not None:
+            self._upload.follow(Path(run.dir).parent)
 
     def finish(self, finished: Finished) -> None:
         """Records what was made; the report only when it is published, at the end."""

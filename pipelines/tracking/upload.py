@@ -61,8 +61,18 @@ def unmark_refused(said: str, segments: Iterable[Path]) -> list[Path]:
 
 
 @dataclass
+class _Sending:
+    """A `wandb sync` on its way; `before` are the bytes of the log that others wrote."""
+
+    folder: Path
+    process: subprocess.Popen[bytes]
+    began: float
+    before: int
+
+
+@dataclass
 class Upload:
-    """Sends folders one after another; after the first that fails it tries no more.
+    """Sends folders one after another, and those that still grow beside them; after the first that fails it stops.
 
     Args:
         log: where `wandb sync` writes what it says.
@@ -73,54 +83,62 @@ class Upload:
     seconds: float = SECONDS
     trouble: str = ""
     _waiting: list[Path] = field(default_factory=list)
-    _process: subprocess.Popen[bytes] | None = None
-    _began: float = 0.0
-    _sending: Path = field(default_factory=Path)
-    _before: int = 0  # bytes of the log
+    _now: _Sending | None = None
+    _growing: list[_Sending] = field(default_factory=list)
+
+    def follow(self, folder: Path) -> None:
+        """Sends a run while it is being recorded."""
+        if not self.trouble:
+            self._growing.append(self._send(folder, "beta", "sync", "--live"))
 
     def add(self, folder: Path) -> None:
-        """Sends a recorded run when those before it are sent."""
-        self._waiting.append(folder)
+        """Sends a recorded run when those before it are sent, unless it was sent as it grew."""
+        if all(sending.folder != folder for sending in self._growing):
+            self._waiting.append(folder)
         self._step()
 
     def finish(self) -> None:
         """Waits for what is on its way, no longer than `seconds`."""
         end = time.monotonic() + self.seconds
-        while (self._process or self._waiting) and not self.trouble:
+        while (self._now or self._waiting or self._growing) and not self.trouble:
             self._step()
             if time.monotonic() > end:
                 self._give_up(f"not all was sent within {self.seconds:.0f} s")
             time.sleep(_LOOK_SECONDS)
 
     def _step(self) -> None:
-        if self._process is not None:
-            status = self._process.poll()
-            if status is None:
-                if time.monotonic() - self._began > self.seconds:
-                    self._give_up(f"the server did not take a run within {self.seconds:.0f} s")
-                return
-            self._process = None
-            if unmark_refused(self._said(), [self._sending]):
-                self._give_up(f"the server did not take {self._sending.name}; {self.log} says why")
-            elif status:
-                self._give_up(f"wandb sync ended with status {status}; it says why in {self.log}")
-        if self._waiting and not self.trouble:
-            self._sending = self._waiting.pop(0)
-            command = [sys.executable, "-m", "wandb", "sync", str(self._sending)]
-            with self.log.open("ab") as out:
-                self._before = out.tell()
-                self._process = subprocess.Popen(
-                    guarded(command), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
-                )
-            self._began = time.monotonic()
+        ended = [each for each in (*self._growing, self._now) if each is not None and each.process.poll() is not None]
+        self._growing = [each for each in self._growing if each not in ended]
+        if self._now in ended:
+            self._now = None
+        elif self._now is not None and time.monotonic() - self._now.began > self.seconds:
+            self._give_up(f"the server did not take a run within {self.seconds:.0f} s")
+        for sending in ended:
+            self._judge(sending)
+        if self._now is None and self._waiting and not self.trouble:
+            self._now = self._send(self._waiting.pop(0), "sync")
 
-    def _said(self) -> str:
-        """What the last upload said."""
-        return self.log.read_bytes()[self._before :].decode(errors="replace")
+    def _send(self, folder: Path, *command: str) -> _Sending:
+        words = [sys.executable, "-m", "wandb", *command, str(folder)]
+        # With a core of its own: this process's would be the child's too, and is gone when the last run is recorded.
+        environ = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+        with self.log.open("ab") as out:
+            process = subprocess.Popen(
+                guarded(words), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=environ
+            )
+            return _Sending(folder, process, time.monotonic(), out.tell())
+
+    def _judge(self, sending: _Sending) -> None:
+        """Gives up where an upload that has ended was none."""
+        said = self.log.read_bytes()[sending.before :].decode(errors="replace")
+        if unmark_refused(said, [sending.folder]):
+            self._give_up(f"the server did not take {sending.folder.name}; {self.log} says why")
+        elif sending.process.returncode:
+            self._give_up(f"wandb sync ended with status {sending.process.returncode}; it says why in {self.log}")
 
     def _give_up(self, why: str) -> None:
         self.trouble = why
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
-            self._process = None
+        for sending in (*self._growing, *filter(None, [self._now])):
+            sending.process.terminate()
+            sending.process.wait()
+        self._growing, self._now = [], None

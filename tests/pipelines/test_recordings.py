@@ -105,6 +105,23 @@ def test_a_training_that_is_killed_and_taken_up_is_one_run_with_one_continuous_c
     assert server.runs[TRAIN].steps() == [line["step"] for line in METRICS]
 
 
+def test_online_a_training_is_on_the_server_while_it_runs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with standing_in() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+        recorder, job = world.recorder("online"), world.job()
+        metrics = world.store.partial("train", job.fingerprint) / "model" / "metrics.jsonl"
+        metrics.parent.mkdir(parents=True)
+        metrics.write_text("".join(json.dumps(line) + "\n" for line in METRICS[:4]))
+        recorder.started("key", job)
+        assert wait_for(lambda: TRAIN in server.runs and len(server.runs[TRAIN].history) == 4, 60)
+        recorder(world.training())
+        recorder.finish()
+    assert not recorder.trouble
+    assert server.runs[TRAIN].steps() == [line["step"] for line in METRICS]
+    assert server.uploads() == 1, "it is not sent again when it has ended"
+
+
 def test_a_training_that_fails_is_a_run_that_failed(world: World) -> None:
     recorder, job = world.recorder(), world.job()
     partial = world.store.partial("train", job.fingerprint)
