@@ -12,7 +12,11 @@ ARGS ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
+<<<<<<< HEAD
 .PHONY: help setup reproduce plan table export watch sync dashboards timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs \
+=======
+.PHONY: help setup reproduce plan study claims report table export timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs \
+>>>>>>> main
 	rehearse gpu-check setup-mergekit setup-clusters setup-vllm setup-vlmevalkit clean
 
 help:  ## this list
@@ -32,6 +36,15 @@ rehearse: setup  ## the plan on small random weights of the real shapes, faults 
 
 gpu-check: setup  ## what this machine's GPU does of it, and how fast: one JSON, which plan takes as its rates
 	$(BIN)/python benchmarks/gpu_check.py $(ARGS)
+
+study: setup  ## many worlds, arms tuned alike, claims written down first: results/study; ARGS="run worlds=3,4"
+	$(BIN)/drift study $(ARGS)
+
+claims: setup  ## each claim with its effect, interval and verdict, from results/study alone
+	$(BIN)/drift claims $(ARGS)
+
+report: setup  ## a study's tables, figures and claims from its verdicts alone: FROM=results/study
+	$(BIN)/drift study report results=$(or $(FROM),results/study) $(ARGS)
 
 table: setup  ## one table: TABLE=table4
 	$(BIN)/drift table $(TABLE) profile=$(PROFILE) $(ARGS)

@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 Group = Literal["attn", "mlp", "norm", "lm_head"]
 PriorKind = Literal["direct", "hierarchical", "random", "shuffled", "reversed"]
-Scale = Literal["absolute", "gradnorm", "adaptive"]
+Scale = Literal["absolute", "gradnorm", "adaptive", "adaptive_toward", "pull"]
 Semantics = Literal["step", "micro_batch"]
 Schedule = Literal["constant", "linear", "cosine"]
 ImageBackend = Literal["auto", "pil"]  # auto is torchvision where the family's processor wants it; pil needs none

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from drift import words
-from drift.merging.config import Hyperparameters
+from drift.merging.config import MERGED_GROUPS, Hyperparameters
 from drift.selection import DEFAULT_GROUPS
 
 
@@ -64,6 +64,8 @@ class Merge:
         base: the model that both were tuned from; needed where a method works on task vectors.
         variant: br2v (the DRIFT paper's Table 9), paper (the method's own) or mergekit.
         seed: of DARE's masks.
+        groups: module groups that are merged, of attn, mlp, norm, final_norm; the others stay the MLLM's.
+        layers: layer numbers from 0; all without it.
         hyperparameters: each is a key; a method takes those of its own, others are refused.
     """
 
@@ -74,6 +76,8 @@ class Merge:
     base: str | None = None
     variant: str = "br2v"
     seed: int = 0
+    groups: tuple[str, ...] = MERGED_GROUPS
+    layers: tuple[int, ...] | None = None
     hyperparameters: Mapping[str, Any] = field(default_factory=dict, metadata=words.keys_of(Hyperparameters))
 
 

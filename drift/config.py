@@ -133,14 +133,15 @@ class Selection:
 class PriorConfig:
     """Which direction is injected (section 3.3, Table 10) or, as a control, what stands in for it.
 
-    `seed` draws the `random` and `shuffled` controls; the others draw nothing.
+    `seed` draws the `random` and `shuffled` controls; the others draw nothing. `draw` counts several of one world.
     """
 
     kind: PriorKind = "direct"
     seed: Natural = 0
+    draw: Natural = field(default=0, metadata=UNLESS_DEFAULT)
 
     def __post_init__(self) -> None:
-        """Refuse a negative seed.
+        """Refuse a negative seed or draw.
 
         Raises:
             DriftError: it is below 0.

@@ -1,10 +1,13 @@
-"""How hard the prior pulls: the three scalings of DRIFT (section 3.3) and the schedules of alpha, as pure functions.
+"""How hard the prior pulls: the three scalings of DRIFT (section 3.3), rivals, and alpha's schedules, pure functions.
 
 Every scaling answers one question: which coefficient c turns a gradient g into g + c * Delta? It depends on g only
 through ||g|| and <g, Delta>, which can be summed over shards, so a sharded optimizer needs two numbers per parameter
 and never a full tensor. Putting the bias into a live optimizer step is drift.injection.
 
 Notation: g and Delta are one parameter's gradient and prior, (*shape); statistics are (n,) tensors over n parameters.
+Signs: a step of descent is -g, and alpha is negative toward Delta. So cos(g, Delta) = 1 is an SFT step that leads AWAY
+from the expert, and -1 one that leads toward it. With g = (3, 4) and Delta = (0, 2), cos is 0.8: SFT's own step
+(-3, -4) takes 4 off where the expert is 2 above, and `adaptive` pulls with 0.9 of gradnorm, `adaptive_toward` with 0.1.
 """
 
 import math
@@ -39,17 +42,31 @@ def gradnorm_strength(grad_norm: Tensor, dot: Tensor, delta_norm: Tensor) -> Ten
 
 
 def adaptive_strength(grad_norm: Tensor, dot: Tensor, delta_norm: Tensor) -> Tensor:
-    """gradnorm times (1 + cos(g, Delta)) / 2: nothing where gradient and prior oppose each other."""
+    """gradnorm times (1 + cos(g, Delta)) / 2: all where SFT's step -g leads away from the expert, none where to it."""
     return gradnorm_strength(grad_norm, dot, delta_norm) * (1.0 + cosine(grad_norm, dot, delta_norm)) / 2.0
+
+
+def adaptive_toward_strength(grad_norm: Tensor, dot: Tensor, delta_norm: Tensor) -> Tensor:
+    """gradnorm times (1 - cos(g, Delta)) / 2: all where SFT's step -g leads to the expert, nothing where away from it.
+
+    It is adaptive with the cosine of what descent does, -g, in place of the gradient's: where data and prior disagree,
+    the data decide.
+    """
+    return gradnorm_strength(grad_norm, dot, delta_norm) * (1.0 + cosine(grad_norm, -dot, delta_norm)) / 2.0
 
 
 SCALINGS: dict[str, Scaling] = {
     "absolute": absolute_strength,
     "gradnorm": gradnorm_strength,
     "adaptive": adaptive_strength,
+    "adaptive_toward": adaptive_toward_strength,
+    # What is left of Delta, Delta - (theta_t - theta_0), takes its place: the gradient of L2-SP with the expert as the
+    # starting point (arXiv:1802.01483), mu ||theta - theta_expert||^2, is alpha times it with alpha = -2 mu.
+    "pull": absolute_strength,
 }
-# Those that do without <g, Delta>: nobody need hold the whole Delta for them.
-WITHOUT_DOT = ("absolute", "gradnorm")
+# Those that do without <g, Delta>: nobody need hold the whole Delta for them; and those that read no gradient at all.
+WITHOUT_DOT = ("absolute", "gradnorm", "pull")
+WITHOUT_GRADIENT = ("absolute", "pull")
 
 
 def get_scaling(name: str) -> Scaling:
@@ -61,6 +78,18 @@ def get_scaling(name: str) -> Scaling:
     if name not in SCALINGS:
         raise DriftError(f"unknown scale {name!r}; {closest(name, SCALINGS)}")
     return SCALINGS[name]
+
+
+# The last part of a budget is spent ever more slowly: an optimizer with momentum would run past a sudden end.
+_TAPER = 0.2
+
+
+def budget_factor(w_eff: float, target: float) -> float:
+    """What alpha is multiplied by where `w_eff` of a budget of `target` is spent: 1, falling to 0 over its last fifth.
+
+    It is 0 beyond the target, and rises again where the data take w_eff back: the injection holds what it has reached.
+    """
+    return min(max((1.0 - w_eff / target) / _TAPER, 0.0), 1.0)
 
 
 SCHEDULES: dict[str, Callable[[float], float]] = {

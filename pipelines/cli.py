@@ -53,6 +53,8 @@ _TABLE = (
     ),
     Command("run", "pipelines.run:main", "One checkpoint, made and scored; everything of Hydra's.", CHECKOUT),
     Command("sweep", "pipelines.sweep:main", "A grid over keys and seeds, scored and aggregated.", CHECKOUT),
+    Command("study", "pipelines.study.command:main", "Many worlds, and what they say of claims.", CHECKOUT),
+    Command("claims", "pipelines.study.command:claims_main", "Each claim with its effect and verdict.", CHECKOUT),
     Command("ls", f"{_RUNS}:list_main", "A store's scores, found by settings.", CHECKOUT, f"{_RUNS}:List"),
     Command("show", f"{_RUNS}:show_main", "One of them whole: settings, lineage.", CHECKOUT, f"{_RUNS}:Show"),
     Command("sensitivity", "pipelines.sensitivity:main", "What protocol alone does to a score.", CHECKOUT),

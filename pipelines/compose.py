@@ -32,8 +32,8 @@ _NOT_THERE = re.compile(r"Could not override '(?P<key>[\w.@]+)'")
 
 
 def groups() -> list[Path]:
-    """The folders of `conf/` that a choice is made from: those that hold YAML, but for the tables."""
-    folders = (path for path in CONF.iterdir() if path.is_dir() and path.name != "table")
+    """The folders of `conf/` that a choice is made from: those that hold YAML, but for tables and studies."""
+    folders = (path for path in CONF.iterdir() if path.is_dir() and path.name not in ("table", "study", "claims"))
     return sorted(path for path in folders if any(path.glob("*.yaml")))
 
 

@@ -27,6 +27,8 @@ _OPEN = (
 REMEDIES: Mapping[str, str] = {
     "world.seed": "seed=7 draws another world, seeds=[0,1] says which ones a table has",
     "zero": "zero=stage3, or train.zero_stage=3 and train.offload=cpu",
+    "data.direct": "only a lab world draws direct questions, for a method that trains; yours go into a folder with the "
+    "others: data=folder",
     "data.unfiltered": "only a lab world draws unfiltered rationales, for a method that trains; yours go into a folder "
     "with the others: data=folder",
     "answers": "published answers are scored by profile=published, from the folder answers.root or their repositories",
@@ -40,7 +42,7 @@ REMEDIES: Mapping[str, str] = {
     "choose": "values are chosen where injection.alpha=auto",
     "validation": "the validation draw is scored where injection.alpha=auto or merge.coefficient=auto",
     "pair": "a lab world builds its own models and reads no repository (pair.source=hub or folder does); only there "
-    "does pair.distance count",
+    "do pair.distance and pair.skill count",
     "world": "only what is made in a lab world has its sizes (pair.source, data.source, suite.source)",
     "preflight": "only a published pair, or image_backend=auto for Qwen-VL, wants what a machine may lack",
     "gate": "a published pair whose scores are published is asked for them before anything is trained or merged on it",

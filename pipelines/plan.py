@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from drift.config import MergeConfig, PriorConfig
+from drift.config import MergeConfig, PriorConfig, Selection
 from drift.families import get_family
 from drift.merging.config import Value, describe, get_method, resolve_hyperparameters
 from drift.selection import GEOMETRY_GROUPS
@@ -28,26 +28,35 @@ from pipelines.stage import Bind, Call
 _CHOICES: dict[str, Call] = {}
 _DRIFT = Method(name="drift", stage="train")
 _BASELINE = Method(name="baseline", stage="none")
+_SFT = Method(name="sft", stage="train")
 _NO_INJECTION = InjectionConfig()
+_DRAWS_APART = 1 << 20  # between the seeds of two draws in one world: more than there are worlds
 
 
 def model(config: Config, role: str) -> Call:
     """The MLLM, the expert, their `base`, or `prior_base` (what the expert was tuned from)."""
     pair = config.pair
     family = pair.family if role == "mllm" else get_family(pair.family).text
+    if pair.source != "lab" and pair.skill != "reasoning":
+        raise ConfigError(
+            f"pair.skill={pair.skill} is trained in a lab's world alone, and pair.source is {pair.source}"
+        )
     if pair.source != "lab":
         ref = getattr(pair, role)
         params = stages.ModelParams(role, family, "", pair.source, None, ref.repo, ref.revision)
         return Call(stages.MODEL, params, label=f"{role} {ref.repo}")
-    role = "base" if role == "prior_base" else role
+    role, skill = "base" if role == "prior_base" else role, "reasoning"
     distance = pair.distance if role == "expert" else ""
     inputs = {}
+    if role == "expert":
+        skill = pair.skill
     if distance in ("far", "farthest"):
         inputs["expert"] = model(replace(config, pair=replace(pair, distance="near")), "expert")
     elif role != "base":
         inputs["base"] = model(config, "base")
-    params = stages.ModelParams(role, family, distance, "lab", _world(config), "", "")
-    return Call(stages.MODEL, params, inputs, label=f"{distance} {family} {role} seed={config.seed}".lstrip())
+    params = stages.ModelParams(role, family, distance, "lab", _world(config), "", "", skill)
+    learnt = "" if skill == "reasoning" else f"{skill} "
+    return Call(stages.MODEL, params, inputs, label=f"{distance} {family} {learnt}{role} seed={config.seed}".lstrip())
 
 
 def _world(config: Config, *sizes: str) -> WorldConfig:
@@ -81,11 +90,11 @@ def data(config: Config) -> Call:
     """The SFT examples."""
     source = config.data
     if source.source == "lab":
-        params = stages.DataParams("lab", _world(config, "sft_items"), "", "", source.unfiltered)
-    elif source.unfiltered:
+        params = stages.DataParams("lab", _world(config, "sft_items"), "", "", source.unfiltered, source.direct)
+    elif source.unfiltered or source.direct:
         raise ConfigError(
-            f"data.unfiltered draws wrong rationales, which only a lab world can, and data.source is {source.source}; "
-            "put them into a folder with the others: data=folder data.root=..."
+            "data.unfiltered and data.direct draw further examples, which only a lab world can, and data.source is "
+            f"{source.source}; put them into a folder with the others: data=folder data.root=..."
         )
     else:
         repo = source.root if source.source == "folder" else source.repo
@@ -115,11 +124,12 @@ def prior(config: Config) -> Call:
     """The reasoning prior over the selected groups."""
     chosen = config.prior
     seed = chosen.seed + config.seed if chosen.is_drawn else 0
-    params = stages.PriorParams(replace(chosen, seed=seed), config.selection)
+    seed += _DRAWS_APART * chosen.draw if chosen.is_drawn else 0
+    params = stages.PriorParams(replace(chosen, seed=seed, draw=0), config.selection)
     inputs = {"mllm": model(config, "mllm"), "expert": model(config, "expert")}
     if chosen.kind == "hierarchical":
         inputs["base"] = model(config, "prior_base")
-    return Call(stages.PRIOR, params, inputs, label=f"{chosen.kind} {_groups(config)} seed={config.seed}")
+    return Call(stages.PRIOR, params, inputs, label=f"{_kind(chosen)} {_groups(config)} seed={config.seed}")
 
 
 def geometry(config: Config) -> Call:
@@ -139,8 +149,18 @@ def merge(config: Config) -> Call:
         merged = replace(merged, hyperparameters={})
     roles = ("mllm", "expert", "base") if row.needs_base else ("mllm", "expert")
     inputs = {role: model(config, role) for role in roles}
-    label = f"{_pair(config)}{chosen.method} {chosen.variant} {chosen.coefficient} seed={config.seed}"
-    return Call(stages.MERGE, stages.MergeParams(merged), inputs, binds, label, gates(config))
+    if config.method.start == "sft":  # what SFT changed and Delta are two task vectors of the MLLM
+        inputs |= {"base": inputs["mllm"], "mllm": train(replace(config, method=_SFT, injection=_NO_INJECTION))}
+    name = chosen.method if config.method.start == "mllm" else f"{config.method.name} {chosen.method}"
+    label = f"{_pair(config)}{name} {chosen.variant} {chosen.coefficient} seed={config.seed}"
+    return Call(
+        stages.MERGE, stages.MergeParams(merged, selection=_merged(config)), inputs, binds, label, gates(config)
+    )
+
+
+def _merged(config: Config) -> Selection | None:
+    """The tensors that a merge moves: all of the LM, or those that DRIFT would."""
+    return config.selection if config.method.tensors == "selected" else None
 
 
 def _settled(merge: MergeConfig, candidate: Mapping[str, Value], seed: int) -> MergeConfig:
@@ -167,7 +187,7 @@ def merge_choice(config: Config) -> Call:
 def matched_merge(config: Config) -> Call:
     """The MLLM moved along Delta as far as the configured DRIFT run of the same seed moved it (its w_eff)."""
     run = train(replace(config, method=_DRIFT))
-    params = stages.MergeParams(MergeConfig("task_arithmetic"), matched=0.0)
+    params = stages.MergeParams(MergeConfig("task_arithmetic"), matched=0.0, selection=_merged(config))
     inputs = {role: model(config, role) for role in ("mllm", "expert")}
     label = f"matched merge seed={config.seed}"
     return Call(stages.MERGE, params, inputs, {"matched": Bind(run, "w_eff")}, label, gates(config))
@@ -175,10 +195,11 @@ def matched_merge(config: Config) -> Call:
 
 def train(config: Config) -> Call:
     """SFT or DRIFT. Plain SFT gets the prior too, to be measured against it, never to be moved by it."""
-    matched = config.method.start == "matched_merge"
-    injection = _NO_INJECTION if matched else config.injection
+    start = config.method.start
+    injection = _NO_INJECTION if start == "matched_merge" else config.injection
+    starts = {"matched_merge": matched_merge, "merge": merge}
     inputs = {
-        "model": matched_merge(config) if matched else model(config, "mllm"),
+        "model": starts[start](config) if start in starts else model(config, "mllm"),
         "data": data(config),
         "prior": prior(config),
     }
@@ -190,7 +211,8 @@ def train(config: Config) -> Call:
         else:
             injection = replace(injection, alpha=chosen)
     alpha = "none" if injection == _NO_INJECTION else f"alpha={config.injection.alpha}"
-    label = f"{_pair(config)}{config.method.name} {injection.scale} {alpha} {config.prior.kind} {_groups(config)}"
+    alpha += f" to w_eff={injection.target_w_eff:g}" if injection.target_w_eff else ""
+    label = f"{_pair(config)}{config.method.name} {injection.scale} {alpha} {_kind(config.prior)} {_groups(config)}"
     label = f"{label} on {config.data.name} seed={config.seed}"
     training = replace(config.train, seed=config.train.seed + config.seed)
     params = stages.TrainParams(training, injection, config.launcher.ranks, config.launcher.nodes)
@@ -224,18 +246,14 @@ def alpha_choice(config: Config) -> Call | float:
     """The call that picks alpha on the validation draw over all seeds; the value itself where one candidate is left.
 
     Every prior, selection and data of a scale share the choice made with the direct prior on `chosen_with` and filtered
-    data, so that a control or an ablation differs from its row in one thing only.
+    data, so that a control or an ablation differs from its row in one thing only; unless `choose.prior` is its own.
     """
     values = config.choose.alpha
     if len(values) == 1:
         return values[0]
-    reference = replace(
-        config,
-        method=_DRIFT,
-        prior=PriorConfig(),
-        data=replace(config.data, unfiltered=False),
-        selection=config.choose.selection,
-    )
+    reference = replace(config, method=_DRIFT, data=replace(config.data, unfiltered=False))
+    if config.choose.prior == "direct":
+        reference = replace(reference, prior=PriorConfig(), selection=config.choose.selection)
     tried = [replace(reference, injection=replace(config.injection, alpha=value)) for value in values]
     return _choice(config, values, tried, f"alpha for {config.injection.scale}")
 
@@ -265,7 +283,7 @@ def choice(config: Config) -> Call | None:
     """The call that chose a hyper-parameter of the config's checkpoint; None where none was chosen."""
     if config.answers.files:
         return None
-    if config.method.stage == "merge" and config.merge.coefficient == AUTO:
+    if "merge" in (config.method.stage, config.method.start) and config.merge.coefficient == AUTO:
         return merge_choice(config)
     if config.injection.alpha == AUTO:
         chosen = alpha_choice(config)
@@ -440,6 +458,10 @@ def _check_pixel_limits(config: Config) -> None:
             f"{asked}, and the image processor of pair.family {family.name} is sized by {family.sized_by or 'none'}, "
             f"not by area; say {remedy}"
         )
+
+
+def _kind(prior: PriorConfig) -> str:
+    return f"{prior.kind} draw={prior.draw}" if prior.draw else prior.kind
 
 
 def _groups(config: Config) -> str:

@@ -36,7 +36,7 @@ _LAB_VOCABULARY, _LAB_EXAMPLE_TOKENS, _LAB_QUESTION_TOKENS = 66, 46, 20
 _SERVED = 256  # answers that vLLM has under way
 _ANSWER_BYTES = 1_500.0  # of a published answer, its question and its verdict
 _ACTIVATIONS_GB = 8  # of a training with gradient checkpointing, and of an engine's cache of keys and values
-_OPTIMIZER_BYTES = 12  # of a parameter: fp32 weight and two moments
+_OPTIMIZER_BYTES = {"adamw": 12, "sgd": 4}  # of a parameter: fp32 weight, and AdamW's two moments
 # What a merge costs over the linear one, as measured (benchmarks/merge.md); TSV's is its own, a decomposition a tensor.
 _MERGING = {"ties": 6.7, "dare_ties": 6.7, "dare_linear": 4.5, "model_stock": 2.0, "slerp": 2.0}
 _DECOMPOSING = 40  # operations of both decompositions per entry of a matrix and row of its shorter side
@@ -143,11 +143,12 @@ def training(call: Call, rates: Rates = STANDARD) -> Needs:
         steps, passes * weights.parameters * tokens * count * schedule.epochs / processes, 2 * _read(call) + 2 * kept
     )
     saves = min(2, steps // schedule.save_steps) if schedule.save_steps else 0
-    passing = saves * (kept + _OPTIMIZER_BYTES * weights.parameters)
+    passing = saves * (kept + _OPTIMIZER_BYTES[schedule.optimizer] * weights.parameters)
     if lab:
         seconds = rates.seconds("train", "cpu", work)
         return Needs(cores=own, memory_gb=2 * own, seconds=seconds, nodes=nodes, kept=kept, passing=passing)
-    offloaded = math.ceil(_OPTIMIZER_BYTES * weights.parameters / 1e9) if schedule.offload == "cpu" else 0
+    states = _OPTIMIZER_BYTES[schedule.optimizer] * weights.parameters
+    offloaded = math.ceil(states / 1e9) if schedule.offload == "cpu" else 0
     return Needs(
         gpus=own,
         nodes=nodes,
@@ -165,7 +166,8 @@ def _training_memory(call: Call) -> float:
     schedule, share, weights = call.params.training, call.params.processes, size(call)
     trained = weights.parameters if schedule.train_vision else weights.parameters - weights.other
     stage = schedule.zero_stage
-    optimizer = 0 if schedule.offload == "cpu" else _OPTIMIZER_BYTES * trained / (share if stage >= 1 else 1)
+    states = _OPTIMIZER_BYTES[schedule.optimizer] * trained
+    optimizer = 0 if schedule.offload == "cpu" else states / (share if stage >= 1 else 1)
     gradients = 4.0 * trained / (share if stage >= 2 else 1)
     delta = delta_bytes(call.inputs["prior"]) / (share if stage >= 1 else 1)
     return 2.0 * weights.parameters / (share if stage >= 3 else 1) + gradients + optimizer + delta
@@ -267,7 +269,7 @@ def examples(call: Call) -> int:
     """SFT examples of a data call."""
     params = call.params
     if params.world is not None:
-        return int(params.world.sft_items * (2 if params.unfiltered else 1))
+        return round(params.world.sft_items * ((2 if params.unfiltered else 1) + params.direct))
     known = facts().data.get(params.repo)
     return known.examples if known else _UNKNOWN_EXAMPLES
 

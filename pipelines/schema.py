@@ -46,7 +46,8 @@ class Pair:
 
     `family` is the MLLM's `model_type`: what the lab builds at its size, and what a checkpoint's own config.json must
     say. `distance` is the lab's knob of how far the expert lies from its base (pipelines.lab.config.DISTANCES); a
-    published expert lies where it lies. `min_pixels` and `max_pixels` are what VLMEvalKit gives this MLLM's image
+    published expert lies where it lies. `skill` is the lab's too: what its expert has learnt, counting being what no
+    suite of a parted world asks for. `min_pixels` and `max_pixels` are what VLMEvalKit gives this MLLM's image
     processor while it answers, null for nothing; the engine's settings take them from here.
     """
 
@@ -60,26 +61,42 @@ class Pair:
     prior_base: ModelRef
     min_pixels: Count | None
     max_pixels: Count | None
+    skill: Literal["reasoning", "counting"] = "reasoning"
 
 
 @dataclass(frozen=True, config=STRICT)
 class Method:
-    """Which stage makes the checkpoint: none (the MLLM as it is), merge, or train; training may start from a merge."""
+    """Which stage makes the checkpoint: none (the MLLM as it is), merge, or train; and what it starts from.
+
+    Training may start from a merge: one that moved the MLLM as far along Delta as the configured DRIFT run
+    (`matched_merge`), or the configured one (`merge`). A merge may add the expert to what SFT made (`sft`). It moves
+    the whole `lm`, or the `selected` tensors alone, which are those that DRIFT moves.
+    """
 
     name: str
     stage: Literal["none", "merge", "train"]
-    start: Literal["mllm", "matched_merge"] = "mllm"
+    start: Literal["mllm", "matched_merge", "merge", "sft"] = "mllm"
+    tensors: Literal["lm", "selected"] = "lm"
+
+    @model_validator(mode="after")
+    def _start_fits_the_stage(self) -> Self:
+        starts = {"none": ("mllm",), "merge": ("mllm", "sft"), "train": ("mllm", "matched_merge", "merge")}[self.stage]
+        if self.start not in starts:
+            raise ValueError(f"method.start is {self.start}; a method of stage {self.stage} has {' or '.join(starts)}")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
 class Choose:
     """What `injection.alpha: auto` chooses from, by the mean validation score over all seeds.
 
-    The choice is made per scale, with the direct prior over the groups named here; one value is no choice.
+    The choice is made per scale, with the direct prior over the groups named here; one value is no choice. `prior: own`
+    chooses with the row's own prior and groups: what a control could have reached, beside what it gets from its row.
     """
 
     alpha: Annotated[tuple[Alpha, ...], Field(min_length=1)]
     selection: Selection
+    prior: Literal["direct", "own"] = "direct"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -98,7 +115,8 @@ class Merge(MergeConfig):
 class Data:
     """The SFT examples, in sharegpt format: a lab world's, a hub repository's, or a folder's.
 
-    `unfiltered` adds as many rationales again that no filter has seen (Table 7), which only the lab can draw.
+    `unfiltered` adds as many rationales again that no filter has seen (Table 7), `direct` that share of as many again
+    that ask for an answer without a rationale: both only the lab can draw.
     """
 
     name: str
@@ -107,6 +125,7 @@ class Data:
     revision: str = ""
     root: str = ""
     unfiltered: bool = False
+    direct: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -86,6 +86,31 @@ def add_deltas(gradients: Sequence[Tensor | None], deltas: Sequence[Tensor], coe
             gradient.addcmul_(delta, factor)
 
 
+def add_remainders(
+    gradients: Sequence[Tensor | None],
+    deltas: Sequence[Tensor],
+    moved: Sequence[tuple[Tensor, Tensor]],
+    coefficients: Tensor,
+) -> Tensor:
+    """Add coefficients[i] * (Delta - (theta - theta_0)) to gradients[i] in place: what is left of Delta.
+
+    Args:
+        gradients: flat and writable; None is passed over.
+        deltas: flat, aligned with `gradients`.
+        moved: theta, flat, and theta_0, of each slice.
+        coefficients: (slices,), on the device of the deltas.
+    Returns:
+        (slices, 1), float64: the squared norm of each remainder.
+    """
+    out = torch.zeros(len(deltas), 1, dtype=torch.float64, device=coefficients.device)
+    for index, (gradient, delta, (now, start)) in enumerate(zip(gradients, deltas, moved, strict=True)):
+        for first, last in chunks(delta.numel() if gradient is not None else 0, delta.device):
+            left = delta[first:last].float() - (now[first:last].float() - start[first:last].float())
+            gradient[first:last].addcmul_(left, coefficients[index].to(left.dtype))  # type: ignore[index]
+            out[index, 0] += torch.dot(left, left)
+    return out
+
+
 def weight_products(spans: Sequence[Span], weights: Sequence[Tensor], read: ReadDelta) -> Tensor:
     """<theta, Delta> and ||theta||^2 of every slice, in float64: w_eff is a small difference of large numbers.
 
@@ -151,12 +176,14 @@ class StepRecord:
         coefficients: (n,), what Delta was multiplied by, loss scale included.
         alphas: (n,), after the schedule.
         loss_scale: 1 without fp16.
+        squared: (n,), squared norm of what was multiplied: of Delta, or of what is left of it.
     """
 
     products: Tensor
     coefficients: Tensor
     alphas: Tensor
     loss_scale: float
+    squared: Tensor
 
     def metrics(self, groups: Sequence[str], squared: Tensor) -> dict[str, float]:
         """grad_norm, cosine, injected_share, alpha (its mean), over all parameters and as "key/group".
@@ -166,7 +193,7 @@ class StepRecord:
             squared: (n,), ||Delta||^2.
         """
         products, coefficients = self.products.cpu(), self.coefficients.cpu()
-        injected = coefficients.square() * squared
+        injected = coefficients.square() * self.squared
         values = _describe(products, injected, squared, self.loss_scale) | {"alpha": float(self.alphas.mean())}
         for group in dict.fromkeys(groups):
             rows = [index for index, own in enumerate(groups) if own == group]

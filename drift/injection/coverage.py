@@ -29,6 +29,12 @@ class Prior(Protocol):
     def read_slice(self, name: str, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor: ...
 
 
+class Start(Protocol):
+    """Weights that lie on disk, by canonical name; drift.sources.Source is one."""
+
+    def read_slice(self, name: str, start: int, stop: int) -> Tensor: ...
+
+
 def unwrap(model: nn.Module) -> PreTrainedModel:
     """The transformers model inside DDP, torch.compile, a DeepSpeed engine or PEFT.
 

@@ -18,6 +18,7 @@ from drift.errors import DriftError, closest
 from drift.injection.bias import (
     StepRecord,
     add_deltas,
+    add_remainders,
     by_parameter,
     gradient_products,
     is_replicated,
@@ -25,6 +26,7 @@ from drift.injection.bias import (
 from drift.injection.coverage import (
     Prior,
     Share,
+    Start,
     alphas_by_name,
     coverage_shares,
     covered_parameters,
@@ -35,7 +37,7 @@ from drift.injection.effect import RunObserver
 from drift.injection.gather import SharedDelta
 from drift.injection.observers import LocalStrengths
 from drift.injection.shards import GradientShards, all_reduce, world_size
-from drift.scaling import get_scaling, schedule_factor
+from drift.scaling import WITHOUT_GRADIENT, budget_factor, get_scaling, schedule_factor
 from drift.selection import group_of
 
 log = logging.getLogger(__name__)
@@ -56,22 +58,29 @@ class GradientInjector(RunObserver):
         rescale_to_parameter: bool = False,
         alpha_schedule: Schedule | str = "constant",
         group_alpha: Mapping[str, float] | None = None,
+        target_w_eff: float | None = None,
         total_steps: int | None = None,
+        start: Start | None = None,
     ) -> None:
         """Say what to inject; nothing is read or registered yet.
 
         Args:
             prior: a ReasoningPrior.
-            scale: absolute, gradnorm or adaptive (the paper's best).
+            scale: absolute, gradnorm or adaptive (the paper's best); adaptive_toward or pull (drift.scaling).
             alpha: strength; negative moves the weights toward Delta. -1 in every experiment of the paper.
             semantics: micro_batch as in the authors' release, or step (one process without accumulation: the same).
             rescale_to_parameter: use Delta * ||theta_0|| / ||Delta||; changes `absolute` alone, as in the release.
             alpha_schedule: constant, or linear or cosine to 0 at `total_steps`.
             group_alpha: alpha by module group, where it is not `alpha`.
+            target_w_eff: share of Delta at which the injection of a module group stops, and where it is held.
             total_steps: optimizer steps in the run; a Trainer knows its own.
+            start: the weights that training began from, for `pull`: a drift.sources.Source, which reads slices of them.
         Raises:
-            DriftError: a choice is unknown, or a schedule lacks the run's length when the first step comes.
+            DriftError: a choice is unknown, `pull` has no start, or a schedule lacks the run's length when the first
+                step comes.
         """
+        if scale == "pull" and start is None:
+            raise DriftError("scale 'pull' needs start=, the checkpoint that training began from: open_source(folder)")
         if semantics not in SEMANTICS:
             raise DriftError(f"unknown semantics {semantics!r}; {closest(semantics, SEMANTICS)}")
         super().__init__(prior)
@@ -83,6 +92,8 @@ class GradientInjector(RunObserver):
         self._schedule = alpha_schedule
         self._total_steps = total_steps
         self._alphas = alphas_by_name(prior, alpha, group_alpha)
+        self._target = target_w_eff
+        self._start = start if scale == "pull" else None
         self._steps = 0
         self._bound: _Bound | None = None
         self._record: StepRecord | None = None
@@ -147,7 +158,16 @@ class GradientInjector(RunObserver):
             parameters = covered_parameters(model, self._prior)
             observer = LocalStrengths(self._prior, self._scale, model, parameters, shared)
         positions = [self._names.index(span.name) for span in shards.spans]
-        self._bound = _Bound(owner, shards, deltas, positions, observer)
+        self._bound = _Bound(owner, shards, deltas, positions, observer, self._origins(shards))
+
+    def _origins(self, shards: GradientShards) -> list[Tensor]:
+        """This rank's slices of theta_0, in its stored dtype, where the scaling is about them."""
+        if self._start is None:
+            return []
+        return [
+            self._start.read_slice(span.name, span.start, span.stop).to(weight.device)
+            for span, weight in zip(shards.spans, shards.weights(), strict=True)
+        ]
 
     def _release(self) -> None:
         if self._bound is not None and self._bound.observer is not None:
@@ -172,13 +192,22 @@ class GradientInjector(RunObserver):
         gradients, scale = bound.shards.gradients(), bound.shards.loss_scale()
         products, strengths = self._statistics(bound, gradients)
         coefficients = alphas.to(products.device) * strengths
-        if self._scale == "absolute":
+        if self._scale in WITHOUT_GRADIENT:
             coefficients = coefficients * scale * self._stretch(products.device)
-        index = torch.tensor(bound.positions, device=products.device, dtype=torch.long)
-        add_deltas(gradients, bound.deltas, coefficients[index])
+        squared = self._add(bound, gradients, coefficients)
         bound.shards.commit()
-        self._record = StepRecord(products, coefficients, alphas, scale)
+        self._record = StepRecord(products, coefficients, alphas, scale, squared)
         self._steps += 1
+
+    def _add(self, bound: "_Bound", gradients: list[Tensor | None], coefficients: Tensor) -> Tensor:
+        """Adds Delta, or what is left of it, to the gradients; (n,) its squared norm."""
+        index = torch.tensor(bound.positions, device=coefficients.device, dtype=torch.long)
+        if self._start is None:
+            add_deltas(gradients, bound.deltas, coefficients[index])
+            return self._squared
+        moved = list(zip(bound.shards.weights(), bound.origins, strict=True))
+        squared = add_remainders(gradients, bound.deltas, moved, coefficients[index])
+        return by_parameter(squared, bound.shards.spans, self._names, bound.shards.group)[:, 0].cpu()
 
     def _statistics(self, bound: "_Bound", gradients: list[Tensor | None]) -> tuple[Tensor, Tensor]:
         """((n, 2) ||g||^2 and <g, Delta>, (n,) strengths), equal on every rank after one all-reduce."""
@@ -206,7 +235,17 @@ class GradientInjector(RunObserver):
         if known is not None:
             self._steps = known
         factor = schedule_factor(self._schedule, self._steps, self._total_steps or total)
-        return torch.tensor([self._alphas[name] * factor for name in self._names], dtype=torch.float64)
+        alphas = torch.tensor([self._alphas[name] * factor for name in self._names], dtype=torch.float64)
+        return alphas if self._target is None else alphas * self._budget(self._target)
+
+    def _budget(self, target: float) -> Tensor:
+        """(n,) what is left of each module group's budget; all ranks call this together."""
+        moved, groups = self._shares() * self._squared, [group_of(name) for name in self._names]
+        factors = {}
+        for group in dict.fromkeys(groups):
+            rows = [index for index, own in enumerate(groups) if own == group]
+            factors[group] = budget_factor(float(moved[rows].sum() / self._squared[rows].sum()), target)
+        return torch.tensor([factors[group] for group in groups], dtype=torch.float64)
 
     def metrics(self) -> dict[str, float]:
         """Of the last optimizer step, before clipping, over the selected parameters; no collective.
@@ -268,7 +307,7 @@ class GradientInjector(RunObserver):
 class _Bound:
     """What exists while the gradients' owner does: its shards, this rank's slices of Delta, the observing hooks.
 
-    `positions` has each slice's parameter, by its place among the prior's names.
+    `positions` has each slice's parameter, by its place among the prior's names; `origins` theta_0 where it is read.
     """
 
     owner: object | None
@@ -276,3 +315,4 @@ class _Bound:
     deltas: list[Tensor]
     positions: list[int]
     observer: LocalStrengths | None
+    origins: list[Tensor]

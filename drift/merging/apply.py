@@ -10,7 +10,7 @@ MLLM does.
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,15 @@ from tqdm import tqdm
 
 from drift.checkpoints import Checkpoint
 from drift.merging.card import copy_side_files, merge_config, model_card
-from drift.merging.config import MergeError, Method, Value, describe, get_method, resolve_hyperparameters
+from drift.merging.config import (
+    MERGED_GROUPS,
+    MergeError,
+    Method,
+    Value,
+    describe,
+    get_method,
+    resolve_hyperparameters,
+)
 from drift.merging.methods import check_base, plan_merge
 from drift.merging.operands import Merge, Merged, Operands
 from drift.safetensors_io import TensorSpec
@@ -34,8 +42,6 @@ log = logging.getLogger(__name__)
 # Long enough to hide the cost of a call, short enough that slices stay in the cache and their pages with the allocator:
 # on 106M parameters a linear merge takes 0.28 CPU seconds at 2^17, 0.44 at 2^18, 0.52 at 2^20.
 CHUNK_ELEMENTS = 1 << 17
-# Embeddings and lm_head stay the MLLM's: vocabularies differ and rows of unlike tokens can't be mixed (BR2V).
-MERGED_GROUPS = ("attn", "mlp", "norm", "final_norm")
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,8 @@ def merge_checkpoints(
     base: Path | str | None = None,
     variant: str = "br2v",
     seed: int = 0,
+    groups: Sequence[str] = MERGED_GROUPS,
+    layers: Sequence[int] | None = None,
     chunk_elements: int = CHUNK_ELEMENTS,
     **hyperparameters: object,
 ) -> MergeSummary:
@@ -81,10 +89,14 @@ def merge_checkpoints(
         base: the text model (or MLLM) that both were tuned from; needed where the method works on task vectors.
         variant: br2v (the paper's Table 9), paper (the method's own) or mergekit.
         seed: of DARE's masks.
+        groups: module groups whose tensors are merged; the others stay the MLLM's.
+        layers: layer numbers from 0; None for all.
         chunk_elements: how many elements are held at a time; changes no byte of the result.
         hyperparameters: those of the method's row.
     Raises:
-        MergeError: unknown method, variant or hyperparameter, a value out of range, no base, unlike families.
+        MergeError: unknown method, variant or hyperparameter, a value out of range, no base, unlike families; layers
+            for a method that chooses them itself.
+        SelectionError: an unknown group or layer.
         CheckpointError, CoverageError, FamilyError: sources that are incomplete or don't fit; not enough disk.
     """
     row = get_method(method, variant)
@@ -92,9 +104,11 @@ def merge_checkpoints(
     check_base(row, base is not None)
     if chunk_elements < 1:
         raise MergeError(f"chunk_elements is {chunk_elements}; it must be at least 1")
+    if layers is not None and row.layers != "all":
+        raise MergeError(f"{method} ({variant}) says itself which layers it merges; leave layers={list(layers)} out")
     if base is not None and not row.needs_base:
         log.info("%s (%s) needs no base; %s is not read", method, variant, base)
-    inputs = _open_inputs(mllm, expert, base if row.needs_base else None)
+    inputs = _open_inputs(mllm, expert, base if row.needs_base else None, groups, layers)
     with one_thread():
         return _run(Merge(row, chosen, inputs.operands(), seed), inputs, chunk_elements, Path(out))
 
@@ -135,7 +149,13 @@ class _Inputs:
         return {role: [_stamp(shard.path) for shard in source.checkpoint.shards] for role, source in self.roles.items()}
 
 
-def _open_inputs(mllm: Path | str, expert: Path | str, base: Path | str | None) -> _Inputs:
+def _open_inputs(
+    mllm: Path | str,
+    expert: Path | str,
+    base: Path | str | None,
+    groups: Sequence[str],
+    layers: Sequence[int] | None,
+) -> _Inputs:
     """Opens the checkpoints, folders or hub ids, and checks that their LMs can be merged.
 
     Raises:
@@ -147,7 +167,7 @@ def _open_inputs(mllm: Path | str, expert: Path | str, base: Path | str | None) 
     words = {"mllm": mllm, "expert": expert, "base": base}
     roles = {role: open_source(word) for role, word in words.items() if word is not None}
     first = roles["mllm"]
-    names = select_target(first, MERGED_GROUPS)
+    names = select_target(first, groups, layers)
     warnings: list[str] = []
     for role, other in list(roles.items())[1:]:
         if first.checkpoint.family.text != other.checkpoint.family.text:
@@ -185,7 +205,7 @@ def _run(merge: Merge, inputs: _Inputs, chunk: int, out: Path) -> MergeSummary:
     used = describe(method, merge.chosen, merge.layers)
     summary = MergeSummary(out, count, len(specs) - count, used, inputs.warnings)
     # Equal for equal results: method, hyperparameters as numbers, seed and the state of the sources; not the chunk.
-    identity = [method.key, method.variant, used, merge.seed, inputs.identity()]
+    identity = [method.key, method.variant, used, merge.seed, inputs.names, inputs.identity()]
     resume_key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     with Writer(out, specs, resume_key=resume_key) as writer:
         planned = plan_merge(method, merge.chosen, merge.tensors, merge.seed)

@@ -21,6 +21,8 @@ from drift.errors import DriftError, closest
 Value = float | int | str
 
 RESCALES = ("none", "density", "l1")
+# Embeddings and lm_head stay the MLLM's: vocabularies differ and rows of unlike tokens can't be mixed (BR2V).
+MERGED_GROUPS = ("attn", "mlp", "norm", "final_norm")
 _WITHOUT_BASE = ("interpolate", "slerp")  # recipes that mix the weights themselves
 
 

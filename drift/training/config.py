@@ -30,7 +30,8 @@ class TrainingConfig:
     out, "error" stops; the first two are counted in summary.json. save_steps 0 writes no checkpoint; max_grad_norm 0
     does not clip. global_batch is the examples of one optimizer step, per_device_batch_size those of one pass: how many
     processes and passes that makes is drift.training.division's.
-    fused_cross_entropy is Liger's: the logits are never whole in memory. dataloader_workers encode ahead of the steps,
+    fused_cross_entropy is Liger's: the logits are never whole in memory. sgd is plain descent, without momentum: it
+    takes a learning rate of its own. dataloader_workers encode ahead of the steps,
     beside each process; image_cache_gb of image tensors are kept on each machine, shared by its processes.
     Differs from LLaMA-Factory: it cuts prompt and reply each in part; at the paper's cutoff hardly any example is cut.
     """
@@ -62,6 +63,7 @@ class TrainingConfig:
     image_backend: ImageBackend = "auto"
     attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     fused_cross_entropy: bool = field(default=False, metadata=UNLESS_DEFAULT)
+    optimizer: Literal["adamw", "sgd"] = field(default="adamw", metadata=UNLESS_DEFAULT)
     dataloader_workers: Natural = field(default=0, metadata=RUNTIME)
     image_cache_gb: NotNegative = field(default=1.0, metadata=RUNTIME)
 
@@ -107,6 +109,8 @@ class InjectionConfig:
         semantics: micro_batch is the authors' release, the reference for the paper's numbers; step is weaker.
         rescale_to_parameter: Delta is given the parameter's norm, as in the release; changes `absolute` alone.
         group_alpha: alpha by module group, where it is not `alpha`.
+        target_w_eff: share of Delta (w_eff) that the injection takes each module group to, and no further; none spends
+            alpha to the end. It has the sign that alpha leads to: above 0 where alpha is below.
     """
 
     scale: Literal["none", Scale] = "none"
@@ -115,6 +119,7 @@ class InjectionConfig:
     rescale_to_parameter: bool = False
     alpha_schedule: Schedule = "constant"
     group_alpha: Mapping[str, Strength] = field(default_factory=dict)
+    target_w_eff: Strength | None = field(default=None, metadata=UNLESS_DEFAULT)
 
     def __post_init__(self) -> None:
         """Refuse what can't be injected.
@@ -125,6 +130,9 @@ class InjectionConfig:
         errors = faults(self)
         if isinstance(self.alpha, str) and self.alpha != AUTO:
             errors.append(f"alpha is {self.alpha!r}, expected a number or {AUTO}")
+        alphas = [a for a in (self.alpha, *self.group_alpha.values()) if not isinstance(a, str)]
+        if (target := self.target_w_eff) is not None and not (target and all(a * target <= 0 for a in alphas)):
+            errors.append(f"target_w_eff is {target}, which no alpha of {alphas} leads to: expected the other sign")
         errors += [f"unknown group_alpha {g!r}; {closest(g, GROUPS)}" for g in self.group_alpha if g not in GROUPS]
         _raise_all("injection", errors)
 

@@ -23,11 +23,14 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.processing_utils import ProcessorMixin
 from transformers.utils.logging import disable_progress_bar
 
+from drift.config import identity_of
 from drift.errors import TrainingError
 from drift.injection import GradientInjector, RunObserver
 from drift.injection.shards import rank, world_size
 from drift.prior import ReasoningPrior
 from drift.processing import load_processor, save_processor, set_pixel_limits, sizes_by_area
+from drift.scaling import WITHOUT_GRADIENT
+from drift.sources import open_source
 from drift.training import distributed, kernels
 from drift.training.checkpoints import CHECKPOINTS, find_resume_point
 from drift.training.config import TrainingJob, TrainingResult
@@ -155,7 +158,7 @@ def run_job(job: TrainingJob, on_metrics: OnMetrics | None = None) -> TrainingRe
 
 def _run(job: TrainingJob, on_metrics: OnMetrics | None) -> TrainingResult:
     # What must be equal for a run to be gone on with; folders may have moved, processes may be fewer or more.
-    require_same_job(job.out, {"training": identity(job.training), "injection": dataclasses.asdict(job.injection)})
+    require_same_job(job.out, {"training": identity(job.training), "injection": identity_of(job.injection)})
     require_space(job)
     start = find_resume_point(job.out, job.training.zero_stage)
     set_seed(job.training.seed)
@@ -200,7 +203,7 @@ def _arguments(job: TrainingJob, is_universal: bool = False) -> TrainingArgument
         max_grad_norm=config.max_grad_norm,
         per_device_train_batch_size=division.per_device,
         gradient_accumulation_steps=division.accumulation,
-        optim="adamw_torch",
+        optim="adamw_torch" if config.optimizer == "adamw" else config.optimizer,
         bf16=config.precision == "bf16",
         activation_checkpointing=config.gradient_checkpointing,
         deepspeed=distributed.zero_config(config, job.model, is_universal),
@@ -263,9 +266,10 @@ def _observer(job: TrainingJob, trainer: GuardedTrainer) -> RunObserver | None:
     if job.injection.scale == "none":
         return RunObserver(prior).attach(trainer)
     settings = dataclasses.asdict(job.injection)
-    if job.injection.scale == "absolute":
-        settings["semantics"] = "step"  # reads no gradient: Delta once a step, however many passes a process makes
-    return GradientInjector(prior, **settings).attach(trainer)
+    if job.injection.scale in WITHOUT_GRADIENT:
+        settings["semantics"] = "step"  # Delta once a step, however many passes a process makes
+    start = open_source(job.model) if job.injection.scale == "pull" else None
+    return GradientInjector(prior, **settings, start=start).attach(trainer)
 
 
 def _finish(
@@ -299,7 +303,7 @@ def _finish(
         save_processor(processor, job.out / FINAL)
         (job.out / FINAL / "training_args.bin").unlink()
         check_saved(job.out / FINAL, job.model)
-        injection = {"covered": f"{covered}/{expected}", **dataclasses.asdict(job.injection), "layers": table}
+        injection = {"covered": f"{covered}/{expected}", **identity_of(job.injection), "layers": table}
         (job.out / FINAL / "injection.json").write_text(json.dumps(injection, indent=2) + "\n")
         (job.out / FINAL / SUMMARY).write_text(json.dumps(dataclasses.asdict(result), indent=2) + "\n")
         publish(job.out, job.out / CHECKPOINTS)

@@ -100,12 +100,21 @@ def _method(lineage: Mapping[str, Manifest]) -> str:
     if made is None:  # answers that somebody published, whoever gave them
         return str(lineage["responses"]["stage"])
     if made["stage"] == "merge":
-        return str(made["params"]["merge"]["method"])
+        is_after = lineage["responses.model.mllm"]["stage"] == "train"
+        return "sft_merge" if is_after else str(made["params"]["merge"]["method"])
     if made["stage"] != "train":
         return "baseline"
-    if lineage["responses.model.model"]["stage"] == "merge":
-        return "merge_sft"
+    if (start := lineage["responses.model.model"])["stage"] == "merge":
+        return _merged_first(start["params"])
     return "sft" if made["params"]["injection"]["scale"] == "none" else "drift"
+
+
+def _merged_first(merge: Mapping[str, Any]) -> str:
+    """What starts from a merge: as far as a DRIFT run went, on all tensors or on its own, or as far as was said."""
+    if merge["matched"] is None:
+        is_expert = merge["merge"]["hyperparameters"].get("weight_mllm") == 0
+        return "expert_sft" if is_expert else "merged_sft"
+    return "merge_sft_selected" if merge.get("selection") else "merge_sft"
 
 
 def lineage(manifest: Manifest, known: Mapping[str, Manifest], way: str = "") -> Iterator[tuple[str, Manifest]]:

@@ -13,10 +13,10 @@ Differs from the recipe this world was designed with:
 """
 
 import hashlib
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
-from drift.config import Count, LessThanOne, Natural, NotNegative, Positive, Share, SomeShare, faults
+from drift.config import UNLESS_DEFAULT, Count, LessThanOne, Natural, NotNegative, Positive, Share, SomeShare, faults
 from drift.errors import DriftError
 
 SPLITS = ("validation", "test")
@@ -94,6 +94,8 @@ class Gates:
     Floors that a broken world misses by far, with room for another machine's last bits to move a sound one. The recipe
     asks for .98 on cells, .90 on four digits and at most .60 thinking. The MLLM's suites are drawn anew for its gates,
     `suite_items` problems and `wemath_groups` groups, so that the size of a benchmark decides nothing about a model.
+    The expert of another skill has `other_skill` of its counts right, and at most `other_skill_reasons` of what the
+    suites ask for: with digits as answers, .1 is chance.
     """
 
     expert_text: Share
@@ -105,13 +107,16 @@ class Gates:
     problems: Count
     suite_items: Natural
     wemath_groups: Natural
+    other_skill: Share = field(default=0.95, metadata=UNLESS_DEFAULT)
+    other_skill_reasons: Share = field(default=0.25, metadata=UNLESS_DEFAULT)
 
 
 @dataclass(frozen=True)
 class WorldConfig:
     """One world: its name, its sizes and its seed, which is the run's own and no key of conf/world.
 
-    A size of 0 is one that does not count for what is made (see `counting`).
+    `problems` says whether training, validation and test may share some (pipelines.lab.parting). A size of 0 is one
+    that does not count for what is made (see `counting`).
 
     Raises:
         DriftError: every number that is out of range, in one message.
@@ -129,6 +134,7 @@ class WorldConfig:
     wemath_groups: Natural
     gates: Gates
     seed: Natural = 0
+    problems: Literal["shared", "parted"] = field(default="shared", metadata=UNLESS_DEFAULT)
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range.

@@ -4,18 +4,17 @@ Everything is arithmetic modulo 10 on single digits, read left to right. A probl
 shows the digits as a text list or as an image. No torch and no tokenizer in here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from random import Random
 
 FOLDS = ("sum", "sub", "max", "min")
 SYMBOLS = {"sum": "+", "sub": "-", "max": "max", "min": "min"}
 OPERATORS = {symbol: operator for operator, symbol in SYMBOLS.items()}
-ANY_TASKS = ("fold", "calc", "cnt", "next")
-ANY_WEIGHTS = (0.40, 0.25, 0.10, 0.25)
+ANY: Mapping[str, float] = {"fold": 0.40, "calc": 0.25, "cnt": 0.10, "next": 0.25}
 # To tell whether two digits are equal is learnt slowest: with .10 of counting an expert still guesses "yes" or "no".
-DRILL_WEIGHTS = (0.35, 0.20, 0.25, 0.20)
+DRILL: Mapping[str, float] = {"fold": 0.35, "calc": 0.20, "cnt": 0.25, "next": 0.20}
 WORDS = (
     *(str(d) for d in range(10)),
     *(".", "+", "-", "=", ";", "?", "yes", "no"),
@@ -99,6 +98,19 @@ def following(digits: Sequence[int]) -> Problem:
     return Problem("next", tuple(digits), "next ?", str(value), f"{_listed(digits)} . {' ; '.join(parts)}")
 
 
+def alternating(digits: Sequence[int]) -> Problem:
+    """3 5 8 0 (two steps by turns), `next ?`: "3 5 8 0 . 5 - 3 = 2 ; 8 - 5 = 3 ; 0 - 8 = 2 ; 0 + 3 = 3".
+
+    A hundred progressions of a length become a thousand; one step repeated, a progression's chain, is among them.
+    """
+    steps = [(b - a) % 10 for a, b in pairwise(digits)]
+    parts = [f"{b} - {a} = {step}" for (a, b), step in zip(pairwise(digits), steps, strict=True)]
+    step = steps[-2:][0]
+    value = (digits[-1] + step) % 10
+    parts.append(f"{digits[-1]} + {step} = {value}")
+    return Problem("turns", tuple(digits), "next ?", str(value), f"{_listed(digits)} . {' ; '.join(parts)}")
+
+
 def reading(digits: Sequence[int]) -> Problem:
     """`read ?`: the answer is the digits, "3 8 5"."""
     return Problem("read", tuple(digits), "read ?", _listed(digits))
@@ -114,6 +126,16 @@ def icon_name(digits: Sequence[int], operator: str) -> Problem:
     return Problem("icon", tuple(digits), "icon ?", operator, icon=operator)
 
 
+def problem_id(problem: Problem) -> str:
+    """What is asked of which digits, however it is posed: "3 8 5 + +" is a fold in words, its glyph, and the calc."""
+    words, steps = problem.question.split()[:-1], len(problem.digits) - 1
+    if problem.task in ("fold", "icon-fold"):
+        words = [SYMBOLS[problem.icon or words[0]]] * steps
+    elif problem.task == "calc":
+        words = words[1:]
+    return " ".join([_listed(problem.digits), *words])
+
+
 def on_other_digits(problem: Problem, digits: Sequence[int]) -> Problem:
     """The same question over other digits: what a chain says that misread the image. Of the tasks with a chain."""
     words = problem.question.split()
@@ -123,6 +145,7 @@ def on_other_digits(problem: Problem, digits: Sequence[int]) -> Problem:
         "calc": lambda: calc(digits, [OPERATORS[word] for word in words[1:-1]]),
         "cnt": lambda: count(digits, int(words[1])),
         "next": lambda: following(digits),
+        "turns": lambda: alternating(digits),
     }
     if problem.task not in posed:
         raise ValueError(f"task {problem.task!r} has no chain of thought")
@@ -151,12 +174,20 @@ def draw_following(rng: Random, n: int) -> Problem:
     return following([(first + step * i) % 10 for i in range(n)])
 
 
+def draw_alternating(rng: Random, n: int) -> Problem:
+    """n digits with two steps by turns, first digit and steps uniform."""
+    first, steps = rng.randrange(10), (rng.randrange(10), rng.randrange(10))
+    digits = accumulate((steps[i % 2] for i in range(n - 1)), lambda digit, step: (digit + step) % 10, initial=first)
+    return alternating(list(digits))
+
+
 # Task -> a problem over n digits. Digits, operators and places are uniform, and independent of each other.
 DRAWS: dict[str, Callable[[Random, int], Problem]] = {
     "fold": lambda rng, n: fold(draw_digits(rng, n), rng.choice(FOLDS)),
     "calc": lambda rng, n: calc(draw_digits(rng, n), draw_signs(rng, n - 1)),
     "cnt": draw_count,
     "next": draw_following,
+    "turns": draw_alternating,
     "read": lambda rng, n: reading(draw_digits(rng, n)),
     "pos": lambda rng, n: position(draw_digits(rng, n), rng.randrange(1, n + 1)),
     "icon": lambda rng, n: icon_name(draw_digits(rng, n), rng.choice(FOLDS)),
@@ -164,10 +195,10 @@ DRAWS: dict[str, Callable[[Random, int], Problem]] = {
 }
 
 
-def draw_any(rng: Random, lengths: Sequence[int], weights: Sequence[float] = ANY_WEIGHTS) -> Problem:
+def draw_any(rng: Random, lengths: Sequence[int], weights: Mapping[str, float] = ANY) -> Problem:
     """Any reasoning task (fold .40, calc .25, cnt .10, next .25) over a length drawn from `lengths`."""
     n = rng.choice(lengths)
-    return DRAWS[rng.choices(ANY_TASKS, weights)[0]](rng, n)
+    return DRAWS[rng.choices(tuple(weights), tuple(weights.values()))[0]](rng, n)
 
 
 def text_prompt(problem: Problem, think: bool) -> str:

@@ -25,6 +25,7 @@ from pipelines.lab.families import LabFamily
 from pipelines.lab.forward import IMAGE, TEXT, Cache, Network, Rope, build_rope, decode
 from pipelines.lab.images import CELL, CELLS, Pool, draw_strip, load_pool, to_pixels
 from pipelines.lab.mixes import Exercise, Row, draw_exercises
+from pipelines.lab.parting import Fits, anything, fitting
 from pipelines.lab.tokenizer import Vocabulary, vocabulary
 
 HALVES = 2
@@ -102,13 +103,13 @@ def make_batch(exercises: Sequence[Exercise], words: Vocabulary, pool: Pool, rng
 
 
 def draw_steps(
-    mix: Sequence[Row], schedule: Schedule, seed: int, words: Vocabulary, pool: Pool
+    mix: Sequence[Row], schedule: Schedule, seed: int, words: Vocabulary, pool: Pool, fits: Fits = anything
 ) -> Iterator[list[Batch]]:
     """The halves of each of `schedule.steps` batches of fresh exercises."""
     rng, pixels = Random(seed), np.random.default_rng(seed)
     half = schedule.batch // HALVES
     for _ in range(schedule.steps):
-        exercises = draw_exercises(mix, rng, half * HALVES)
+        exercises = draw_exercises(mix, rng, half * HALVES, fits)
         exercises.sort(key=lambda e: len(words.prompt(e)) + len(words.target(e)))
         yield [make_batch(exercises[i : i + half], words, pool, pixels) for i in range(0, half * HALVES, half)]
 
@@ -176,7 +177,7 @@ def train(
 ) -> None:
     """Trains the groups on fresh exercises of a mix, over the drawings of the MLLM's pool."""
     seed = sub_seed(config.seed, f"{stage} problems")
-    steps = draw_steps(mix, schedule, seed, parts.words, load_pool("mllm"))
+    steps = draw_steps(mix, schedule, seed, parts.words, load_pool("mllm"), fitting(config, "train"))
     losses = (partial(step_loss, parts, step) for step in steps)
     optimise(groups, schedule, losses, f"{config.name} {config.seed} {stage}")
 

@@ -15,7 +15,8 @@ from pipelines.lab.config import DISTANCES, WorldConfig, sub_seed
 from pipelines.lab.forward import Network
 from pipelines.lab.gates import Figure, check_gates
 from pipelines.lab.loops import answer, reproducible, share_right, text_parts, train
-from pipelines.lab.mixes import BASE, EXPERT, LONG_CHAINS, SHORT_CHAINS, Row, draw_exercises
+from pipelines.lab.mixes import COUNTING, Row, course_of, draw_exercises
+from pipelines.lab.parting import fitting
 from pipelines.lab.text_families import get_text_family
 from pipelines.lab.tokenizer import build_tokenizer, vocabulary
 
@@ -39,8 +40,9 @@ def build_base(config: WorldConfig, family: str, out: Path) -> None:
     with reproducible(sub_seed(config.seed, f"base init{row.draws}")):
         model = row.build(config.language)
         groups = [(list(model.parameters()), config.base.learning_rate)]
-        train(text_parts(model, config.language), BASE, config.base, groups, config, "base")
-        figures = [Figure("short chains in text", *_text_accuracy(model, config, SHORT_CHAINS))]
+        course = course_of(config)
+        train(text_parts(model, config.language), course.base, config.base, groups, config, "base")
+        figures = [Figure("short chains in text", *_text_accuracy(model, config, course.short_chains))]
         save_text_model(model, out)
     check_gates(out, f"{config.name} world {config.seed}, {family} base", figures)
 
@@ -55,11 +57,29 @@ def build_expert(config: WorldConfig, family: str, distance: str, base: Path, ou
     with reproducible(sub_seed(config.seed, f"expert{get_text_family(family).draws}")):
         model = AutoModelForCausalLM.from_pretrained(base)
         groups = [(list(model.parameters()), schedule.learning_rate * knob.rate)]
-        train(text_parts(model, config.language), EXPERT, schedule, groups, config, "expert")
-        figure = Figure("validation text", *_text_accuracy(model, config, LONG_CHAINS))
+        train(text_parts(model, config.language), course_of(config).expert, schedule, groups, config, "expert")
+        figure = Figure("validation text", *_text_accuracy(model, config, course_of(config).long_chains))
         save_text_model(model, out)
     low = config.gates.near_expert_text if distance == "near" else config.gates.expert_text
     check_gates(out, f"{config.name} world {config.seed}, {distance} {family} expert", [replace(figure, low=low)])
+
+
+def build_other_expert(config: WorldConfig, family: str, distance: str, base: Path, out: Path) -> None:
+    """Tunes an expert of another skill, counting, from the same base by the same schedule into `out`.
+
+    Raises:
+        GateError: it can't count, or reasons about what the suites ask for.
+    """
+    schedule, gates = config.expert, config.gates
+    with reproducible(sub_seed(config.seed, f"other expert{get_text_family(family).draws}")):
+        model = AutoModelForCausalLM.from_pretrained(base)
+        groups = [(list(model.parameters()), schedule.learning_rate * DISTANCES[distance].rate)]
+        train(text_parts(model, config.language), COUNTING, schedule, groups, config, "other expert")
+        counts = Figure("counts in text", *_text_accuracy(model, config, COUNTING), low=gates.other_skill)
+        chains = _text_accuracy(model, config, course_of(config).long_chains)
+        save_text_model(model, out)
+    figures = [counts, Figure("validation text", *chains, high=gates.other_skill_reasons)]
+    check_gates(out, f"{config.name} world {config.seed}, {distance} {family} counting expert", figures)
 
 
 def move_expert(config: WorldConfig, family: str, distance: str, expert: Path, out: Path) -> None:
@@ -67,7 +87,7 @@ def move_expert(config: WorldConfig, family: str, distance: str, expert: Path, o
     with reproducible(sub_seed(config.seed, f"{distance} expert")):
         model = AutoModelForCausalLM.from_pretrained(expert)
         permute_units(model, DISTANCES[distance].permuted)
-        figure = Figure("validation text", *_text_accuracy(model, config, LONG_CHAINS))
+        figure = Figure("validation text", *_text_accuracy(model, config, course_of(config).long_chains))
         save_text_model(model, out)
     check_gates(out, f"{config.name} world {config.seed}, {distance} {family} expert", [figure])
 
@@ -88,5 +108,5 @@ def permute_units(model: Network, share: float) -> None:
 
 def _text_accuracy(model: Network, config: WorldConfig, mix: tuple[Row, ...]) -> tuple[float, int]:
     rng = Random(sub_seed(config.seed, "validation text"))
-    exercises = draw_exercises(mix, rng, config.gates.problems)
+    exercises = draw_exercises(mix, rng, config.gates.problems, fitting(config, "validation"))
     return share_right(exercises, answer(text_parts(model, config.language), exercises)), len(exercises)

@@ -25,7 +25,8 @@ from pipelines.lab.gates import Figure, check_gates
 from pipelines.lab.images import CELLS, cell_classes, load_pool, to_pixels
 from pipelines.lab.language import DRAWS, FOLDS
 from pipelines.lab.loops import Parts, answer, draw_pixels, mllm_parts, optimise, reproducible, share_right, train
-from pipelines.lab.mixes import IMAGES, MLLM, Exercise, draw_exercises
+from pipelines.lab.mixes import Exercise, course_of, draw_exercises
+from pipelines.lab.parting import draw_fitting, fitting
 from pipelines.lab.pretrain import generation_config
 from pipelines.lab.suites import PERCEPTION, REASONING, draw_suite
 
@@ -46,7 +47,9 @@ def build_mllm(config: WorldConfig, family: str, base: Path, out: Path) -> None:
         cells = fit_cells(config, parts, row)
         language = [*parts.language.parameters(), *parts.head.parameters()]
         vision = (row.vision_parameters(model), config.mllm.vision_learning_rate)
-        train(parts, MLLM, config.mllm, [(language, config.mllm.learning_rate), vision], config, "mllm")
+        train(
+            parts, course_of(config).mllm, config.mllm, [(language, config.mllm.learning_rate), vision], config, "mllm"
+        )
         figures = [cells, *measure(config, parts)]
         save_mllm(model, row, out)
     check_gates(out, f"{config.name} world {config.seed}, {family} MLLM", figures)
@@ -91,21 +94,24 @@ def fit_cells(config: WorldConfig, parts: Parts, family: LabFamily) -> Figure:
 
     def losses() -> Iterator[Callable[[], Tensor]]:
         for _ in range(config.cells.steps):
-            shown, classes = _draw_cells(rng, pixels, "mllm", config.cells.batch)
+            shown, classes = _draw_cells(config, rng, pixels, "mllm", config.cells.batch)
             yield partial(loss, shown, classes)
 
     groups = [(family.vision_parameters(parts.model), config.cells.learning_rate)]
     optimise(groups, config.cells, losses(), f"{config.name} {config.seed} cells")
     with torch.no_grad():
-        shown, classes = _draw_cells(rng, pixels, "validation", config.gates.problems)
+        shown, classes = _draw_cells(config, rng, pixels, "validation", config.gates.problems)
         nearest = torch.cdist(see(shown).flatten(0, 1), targets).argmin(-1)
     right = float((nearest == classes.flatten()).float().mean())
     return Figure("cell accuracy after stage 1", right, classes.numel(), low=config.gates.cell_accuracy)
 
 
-def _draw_cells(rng: Random, pixels: np.random.Generator, pool: str, n: int) -> tuple[Tensor, Tensor]:
+def _draw_cells(
+    config: WorldConfig, rng: Random, pixels: np.random.Generator, pool: str, n: int
+) -> tuple[Tensor, Tensor]:
     """Pixels (n, 8, 64) and classes (n, 8) of strips in the mix of stage 2's images."""
-    exercises = draw_exercises(IMAGES, rng, n)
+    fits = fitting(config, "validation" if pool == "validation" else "train")
+    exercises = draw_exercises(course_of(config).images, rng, n, fits)
     classes = torch.tensor([cell_classes(e.problem) for e in exercises])
     return draw_pixels(exercises, load_pool(pool), pixels), classes
 
@@ -116,7 +122,9 @@ def measure(config: WorldConfig, parts: Parts) -> list[Figure]:
     config = replace(config, suite_items=gates.suite_items, wemath_groups=gates.wemath_groups)
     rng = Random(sub_seed(config.seed, "validation reading"))
     pixels = np.random.default_rng(sub_seed(config.seed, "validation reading"))
-    four = [Exercise(DRAWS["read"](rng, 4), think=False, image=True) for _ in range(gates.problems)]
+    fits = fitting(config, "validation")
+    problems = [draw_fitting(lambda: DRAWS["read"](rng, 4), fits) for _ in range(gates.problems)]
+    four = [Exercise(problem, think=False, image=True) for problem in problems]
     read = share_right(four, answer(parts, four, draw_pixels(four, load_pool("validation"), pixels)))
     think = [suite_score(config, parts, name, think=True) for name in REASONING]
     direct = [suite_score(config, parts, name, think=False) for name in REASONING]

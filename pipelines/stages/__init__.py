@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from drift.config import RUNTIME, MergeConfig, PriorConfig, Selection
+from drift.config import RUNTIME, UNLESS_DEFAULT, MergeConfig, PriorConfig, Selection
 from drift.errors import TrainingError
 from drift.training.config import InjectionConfig, TrainingConfig
 from drift.training.division import divide, identity
@@ -24,7 +24,8 @@ from pipelines.stage import Stage
 class ModelParams:
     """A checkpoint by role (base | expert | mllm): built in a lab world, or taken from a hub or a folder.
 
-    `family` is the `model_type` that it is built with or must have; `distance` is of a lab world's expert alone.
+    `family` is the `model_type` that it is built with or must have; `distance` and `skill` are of a lab world's expert
+    alone.
     """
 
     role: str
@@ -34,6 +35,7 @@ class ModelParams:
     world: WorldConfig | None
     repo: str
     revision: str
+    skill: str = field(default="reasoning", metadata=UNLESS_DEFAULT)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class DataParams:
     repo: str
     revision: str
     unfiltered: bool
+    direct: float = field(default=0.0, metadata=UNLESS_DEFAULT)
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,14 @@ class GeometryParams:
 
 @dataclass(frozen=True)
 class MergeParams:
-    """A merge: drift.merging. `matched` (bound to a run's w_eff) sets both weights of a linear merge."""
+    """A merge: drift.merging. `matched` (bound to a run's w_eff) sets both weights of a linear merge.
+
+    `selection` are the tensors that it moves, where these are not all of the LM's layers and norms.
+    """
 
     merge: MergeConfig
     matched: float | None = None
+    selection: Selection | None = field(default=None, metadata=UNLESS_DEFAULT)
 
 
 @dataclass(frozen=True)

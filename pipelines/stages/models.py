@@ -39,7 +39,7 @@ def _build_lab_model(
     params: ModelParams, world: WorldConfig, inputs: Mapping[str, Path], folder: Path
 ) -> dict[str, Any]:
     """Builds one model of the world; values: the figures that its quality gates looked at."""
-    from pipelines.lab.pretrain import build_base, build_expert, move_expert
+    from pipelines.lab.pretrain import build_base, build_expert, build_other_expert, move_expert
     from pipelines.lab.vision import build_mllm
 
     if params.role == "base":
@@ -48,6 +48,8 @@ def _build_lab_model(
         build_mllm(world, params.family, inputs["base"] / CHECKPOINT, folder)
     elif "expert" in inputs:
         move_expert(world, params.family, params.distance, inputs["expert"] / CHECKPOINT, folder)
+    elif params.skill == "counting":
+        build_other_expert(world, params.family, params.distance, inputs["base"] / CHECKPOINT, folder)
     else:
         build_expert(world, params.family, params.distance, inputs["base"] / CHECKPOINT, folder)
     figures = json.loads((folder / "quality.json").read_text())["figures"]

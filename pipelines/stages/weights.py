@@ -8,6 +8,7 @@ from typing import Any
 
 from drift.geometry import PANELS, layer_geometry, summarise
 from drift.merging import merge_checkpoints
+from drift.merging.config import MERGED_GROUPS
 from drift.prior import ReasoningPrior
 from evaluation.data.markdown import write_csv
 from pipelines.layout import CHECKPOINT, GEOMETRY, PRIOR
@@ -43,7 +44,7 @@ def measure_geometry(params: GeometryParams, runtime: Runtime, inputs: Mapping[s
 
 def merge_models(params: MergeParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """A merged checkpoint `model/`; values: the hyper-parameters it was merged with."""
-    merge = params.merge
+    merge, selection = params.merge, params.selection
     hyperparameters: dict[str, Any] = dict(merge.hyperparameters)
     if params.matched is not None:
         hyperparameters = {"weight_mllm": 1.0 - params.matched, "weight_expert": params.matched}
@@ -56,6 +57,8 @@ def merge_models(params: MergeParams, runtime: Runtime, inputs: Mapping[str, Pat
         base=inputs["base"] / CHECKPOINT if "base" in inputs else None,
         variant=merge.variant,
         seed=merge.seed,
+        groups=selection.groups if selection else MERGED_GROUPS,
+        layers=selection.layers if selection else None,
         **hyperparameters,
     )
     return {"hyperparameters": summary.hyperparameters}

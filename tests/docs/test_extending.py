@@ -194,7 +194,7 @@ def test_a_kind_of_table_says_what_it_finds(follow: Follow) -> None:
 def test_a_scaling_has_the_strength_that_it_says_and_is_planned(follow: Follow) -> None:
     tested, planned = follow("A scaling").printed
     assert "1 passed" in tested
-    assert "drift opposing alpha=-0.3" in planned
+    assert "drift sideways alpha=-0.3" in planned
 
 
 def test_a_control_has_the_norm_of_delta_and_is_planned(follow: Follow) -> None:

@@ -5,6 +5,7 @@ drift: it is what every backend on two processes must reproduce.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +34,14 @@ class Case:
     groups: tuple[str, ...] = ("attn", "mlp")
     resume: bool = False
     inject: bool = True
+    target: float | None = None
 
     @property
     def name(self) -> str:
         """A file name and test id that says what is not default."""
         words = [self.backend, self.scale, self.semantics, f"acc{self.accumulation}"]
         words += [f"clip{self.clip}"] if self.clip else []
+        words += [f"target{self.target}"] if self.target else []
         flags = ("offload", "round_robin", "rescale", "bf16", "tied", "resume")
         words += [flag for flag in flags if getattr(self, flag)]
         words += ["-".join(self.groups)] if self.groups != ("attn", "mlp") else []
@@ -71,6 +74,28 @@ class MemoryPrior:
 
     def read_slice(self, name: str, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return self.tensors[name].reshape(-1)[start:stop].to(dtype)
+
+
+class MemoryStart:
+    """The weights that `build_model` begins with, as a checkpoint's slices."""
+
+    def __init__(self, tied: bool = False) -> None:
+        self._tensors = build_model(tied).state_dict()
+
+    def read_slice(self, name: str, start: int, stop: int) -> Tensor:
+        return self._tensors[name].reshape(-1)[start:stop]
+
+
+def choices(case: Case) -> dict[str, Any]:
+    """The case as arguments of GradientInjector."""
+    return {
+        "alpha": ALPHA,
+        "scale": case.scale,
+        "semantics": case.semantics,
+        "rescale_to_parameter": case.rescale,
+        "target_w_eff": case.target,
+        "start": MemoryStart(case.tied) if case.scale == "pull" else None,
+    }
 
 
 def build_model(tied: bool = False) -> PreTrainedModel:
@@ -116,13 +141,26 @@ def batches(accumulation: int) -> Tensor:
 
 def strength(scale: str, gradient: Tensor, delta: Tensor) -> Tensor:
     """What alpha is multiplied by, as in the paper's section 3.3."""
-    if scale == "absolute":
+    if scale in ("absolute", "pull"):
         return torch.tensor(1.0)
     ratio = gradient.norm() / delta.norm()
     if scale == "gradnorm":
         return ratio
     similarity = torch.nn.functional.cosine_similarity(gradient.flatten(), delta.flatten(), dim=0)
-    return ratio * (1 + similarity) / 2
+    return ratio * (1 + (-similarity if scale == "adaptive_toward" else similarity)) / 2
+
+
+def spent(case: Case, model: nn.Module, start: dict[str, Tensor], deltas: dict[str, Tensor]) -> dict[str, float]:
+    """What each tensor's alpha is multiplied by where its group has a budget: 1, and 0 to 1 in its last fifth."""
+    if case.target is None:
+        return dict.fromkeys(deltas, 1.0)
+    factors = {}
+    for mark in ("self_attn", ".mlp."):
+        names = [name for name in deltas if mark in name]
+        moved = sum(float(((model.get_parameter(n).detach() - start[n]) * deltas[n]).sum()) for n in names)
+        share = moved / sum(float(deltas[n].square().sum()) for n in names)
+        factors |= dict.fromkeys(names, min(max(5 * (1 - share / case.target), 0.0), 1.0))
+    return factors
 
 
 def reference(case: Case, ranks: int = WORLD) -> dict[str, Tensor]:
@@ -134,18 +172,23 @@ def reference(case: Case, ranks: int = WORLD) -> dict[str, Tensor]:
     if case.rescale:
         deltas = {n: d * model.get_parameter(n).detach().norm() / d.norm() for n, d in deltas.items()}
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.0)
+    start = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    whole = deltas
     for step in batches(case.accumulation):
+        alphas = {name: ALPHA * factor for name, factor in spent(case, model, start, whole).items()}
+        if case.scale == "pull":
+            deltas = {n: d - (model.get_parameter(n).detach() - start[n]) for n, d in whole.items()}
         totals = {name: torch.zeros_like(parameter) for name, parameter in zip(names, parameters, strict=True)}
         for tokens in step[:ranks].flatten(0, 1):
             loss = model(input_ids=tokens, labels=tokens).loss / case.accumulation
             for name, gradient in zip(names, torch.autograd.grad(loss, parameters), strict=True):
                 local = gradient.clone()
                 if case.inject and case.semantics == "micro_batch" and name in deltas:
-                    local += ALPHA * strength(case.scale, gradient, deltas[name]) * deltas[name]
+                    local += alphas[name] * strength(case.scale, gradient, deltas[name]) * deltas[name]
                 totals[name] += local / ranks
         if case.inject and case.semantics == "step":
             for name, delta in deltas.items():
-                totals[name] += ALPHA * strength(case.scale, totals[name], delta) * delta
+                totals[name] += alphas[name] * strength(case.scale, totals[name], delta) * delta
         for parameter, name in zip(parameters, names, strict=True):
             parameter.grad = totals[name]
         if case.clip:

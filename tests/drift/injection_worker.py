@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from injection_cases import ALPHA, LEARNING_RATE, WORLD, Case, batches, build_model, build_prior
+from injection_cases import LEARNING_RATE, WORLD, Case, batches, build_model, build_prior, choices
 from torch import Tensor, nn
 
 from drift.training.worker import leave
@@ -61,8 +61,7 @@ def train(case: Case, folder: Path) -> dict[str, Any]:
         return trainers().run_trainer(case, folder, engine_config(case) if "zero" in case.backend else None)
     model = build_model(case.tied)
     prior = build_prior(model, case.groups)
-    choices = {"scale": case.scale, "semantics": case.semantics, "rescale_to_parameter": case.rescale}
-    injector = GradientInjector(prior, alpha=ALPHA, **choices) if case.inject else None
+    injector = GradientInjector(prior, **choices(case)) if case.inject else None
     run = _run_engine if case.backend.startswith("zero") else _run_torch
     return run(case, model, injector, folder)
 
@@ -178,7 +177,7 @@ def _resume(case: Case, engine: Any, injector: Any, folder: Path) -> tuple[Any, 
             parameter.mul_(0.5)
     fresh = _build_engine(case, model)
     fresh.load_checkpoint(str(folder))
-    again = GradientInjector(prior, alpha=ALPHA, scale=case.scale, semantics=case.semantics)
+    again = GradientInjector(prior, **choices(case))
     again.load_state_dict(state)
     return fresh, again.attach(fresh)
 

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.timeout(1800)
 TOLERANCE = 1e-6
 BACKENDS = ("ddp", "zero0", "zero1", "zero2", "zero3", "fsdp2")
 SCALES = ("absolute", "gradnorm", "adaptive")
+RIVALS = ("adaptive_toward", "pull")
 SEMANTICS = ("step", "micro_batch")
 WITH_NORMS = ("attn", "mlp", "norm", "embed_tokens")
 WITH_HEAD = ("attn", "mlp", "norm", "final_norm", "lm_head")
@@ -37,8 +38,21 @@ VARIANTS = [
     Case("fsdp2", tied=True, groups=WITH_NORMS, semantics="micro_batch"),
     Case("zero3", groups=WITH_HEAD),
     Case("zero2", inject=False),
+    Case("zero0", "pull", clip=0.5),
+    Case("zero2", "pull", clip=0.5, offload=True),
+    Case("zero3", "pull", "micro_batch"),
+    Case("fsdp2", "pull"),
+    Case("zero1", "adaptive_toward", clip=0.5),
+    Case("zero3", "adaptive_toward", "micro_batch"),
+    Case("zero2", "gradnorm", "micro_batch", target=0.015),
+    Case("fsdp2", target=0.015),
 ]
-RESUMED = [Case("zero2", resume=True, clip=0.5), Case("zero3", resume=True, clip=0.5)]
+RESUMED = [
+    Case("zero2", resume=True, clip=0.5),
+    Case("zero3", resume=True, clip=0.5),
+    Case("zero2", "pull", resume=True),
+    Case("zero3", target=0.015, resume=True),
+]
 IN_BF16 = [Case("zero1", bf16=True), Case("zero2", bf16=True), Case("zero3", "gradnorm", "micro_batch", bf16=True)]
 PLAIN_BF16 = [Case(f"zero{stage}", bf16=True, inject=False) for stage in (1, 2, 3)]
 DEFAULT = [*CORE, *VARIANTS, *RESUMED, *IN_BF16, *PLAIN_BF16]
@@ -54,9 +68,12 @@ TRAINERS = [
 
 def _rest() -> Iterator[Case]:
     known = {case.name for case in DEFAULT}
-    for backend, scale, how, clip, steps in product(BACKENDS, SCALES, SEMANTICS, (0.0, 0.5), (1, 2)):
+    scales = (*SCALES, *RIVALS)
+    for backend, scale, how, clip, steps in product(BACKENDS, scales, SEMANTICS, (0.0, 0.5), (1, 2)):
         yield Case(backend, scale, how, clip, steps)
-    for stage, scale, how, offload, rounds in product((1, 2, 3), SCALES, SEMANTICS, (False, True), (False, True)):
+    for backend, scale, how in product(BACKENDS, scales, SEMANTICS):
+        yield Case(backend, scale, how, target=0.015)
+    for stage, scale, how, offload, rounds in product((1, 2, 3), scales, SEMANTICS, (False, True), (False, True)):
         case = Case(f"zero{stage}", scale, how, 0.5, 2, offload, rounds and stage < 3)
         if case.name not in known:
             known.add(case.name)
@@ -154,11 +171,11 @@ def _rms(left: dict[str, Tensor], right: dict[str, Tensor]) -> float:
 
 def test_injection_moves_the_weights_a_thousand_times_further_than_the_tolerance():
     plain = reference(Case("ddp", inject=False, clip=0.5))
-    for scale, semantics in product(SCALES, SEMANTICS):
+    for scale, semantics in product((*SCALES, *RIVALS), SEMANTICS):
         assert _distance(reference(Case("ddp", scale, semantics, clip=0.5)), plain) > 1000 * TOLERANCE
 
 
 def test_the_two_semantics_differ_for_every_scale():
-    for scale in SCALES:
+    for scale in (*SCALES, *RIVALS):
         step, micro = (reference(Case("ddp", scale, how, clip=0.5)) for how in SEMANTICS)
         assert _distance(step, micro) > 100 * TOLERANCE

@@ -12,6 +12,7 @@ from injection_cases import (
     LEARNING_RATE,
     Case,
     MemoryPrior,
+    MemoryStart,
     batches,
     build_model,
     build_prior,
@@ -139,7 +140,56 @@ def test_metrics_are_those_of_the_concatenated_gradients(model: nn.Module, prior
     assert seen["grad_norm"] == pytest.approx((seen["grad_norm/attn"] ** 2 + seen["grad_norm/mlp"] ** 2) ** 0.5)
 
 
-@pytest.mark.parametrize("scale", ["absolute", "gradnorm", "adaptive"])
+def _move(model: nn.Module, prior: MemoryPrior, share: float) -> None:
+    with torch.no_grad():
+        for name in prior.names:
+            model.get_parameter(name).add_(prior.read(name), alpha=share)
+
+
+def test_pull_adds_what_is_left_of_the_way_to_the_expert(model: nn.Module, prior: MemoryPrior):
+    """3/4 of the way there, a quarter of Delta is left: the gradient of mu ||theta - expert||^2 with mu = 0.2."""
+    injector = GradientInjector(prior, scale="pull", alpha=-0.4, start=MemoryStart(), semantics="step").attach(model)
+    _move(model, prior, 0.75)
+    _backward(model)
+    before = _gradients(model)
+    injector.apply()
+    for name, gradient in _gradients(model).items():
+        left = -0.4 * 0.25 * prior.read(name) if name in prior.names else 0.0
+        torch.testing.assert_close(gradient - before[name], left + torch.zeros_like(gradient), atol=2e-6, rtol=0)
+    added = sum((0.4 * 0.25 * prior.norm(name)) ** 2 for name in prior.names) ** 0.5
+    seen = injector.metrics()
+    assert seen["injected_share"] * seen["grad_norm"] == pytest.approx(added, rel=1e-3)
+
+
+def test_at_the_expert_pull_adds_nothing_and_beyond_it_pulls_back(model: nn.Module, prior: MemoryPrior):
+    injector = GradientInjector(prior, scale="pull", alpha=-1.0, start=MemoryStart(), semantics="step").attach(model)
+    for share, expected in ((1.0, 0.0), (1.5, 0.5)):
+        model.load_state_dict(build_model().state_dict())
+        model.zero_grad()
+        _move(model, prior, share)
+        _backward(model)
+        before = _gradients(model)
+        injector.apply()
+        name = "model.layers.1.mlp.up_proj.weight"
+        added = _gradients(model)[name] - before[name]
+        torch.testing.assert_close(added, expected * prior.read(name), atol=2e-6, rtol=0)
+
+
+def test_a_budget_stops_each_group_on_its_own(model: nn.Module, prior: MemoryPrior):
+    injector = GradientInjector(prior, scale="gradnorm", target_w_eff=0.5, semantics="step").attach(model)
+    with torch.no_grad():
+        for name in prior.names:
+            model.get_parameter(name).add_(prior.read(name), alpha=0.45 if "mlp" in name else 0.6)
+    _backward(model)
+    before = _gradients(model)
+    injector.apply()
+    seen = injector.metrics()
+    assert seen["alpha/attn"] == 0.0
+    assert seen["alpha/mlp"] == pytest.approx(-0.5, rel=1e-3)  # (1 - 0.45 / 0.5) / 0.2
+    assert all(torch.equal(_gradients(model)[name], before[name]) for name in prior.names if "attn" in name)
+
+
+@pytest.mark.parametrize("scale", ["absolute", "gradnorm", "adaptive", "adaptive_toward", "pull"])
 @pytest.mark.parametrize("semantics", ["step", "micro_batch"])
 def test_loss_scaling_scales_the_bias_alike(scale: str, semantics: str, monkeypatch: pytest.MonkeyPatch):
     """fp16 multiplies the loss until the optimizer unscales; `absolute` would otherwise lose its Delta in it."""
@@ -148,7 +198,8 @@ def test_loss_scaling_scales_the_bias_alike(scale: str, semantics: str, monkeypa
         monkeypatch.setattr(ModuleSeam, "shards", lambda _, parameters, f=factor: ModuleShards(parameters, lambda: f))
         model = build_model()
         prior = build_prior(model, ("attn", "mlp"))
-        injector = GradientInjector(prior, scale=scale, semantics=semantics).attach(model)
+        start = MemoryStart() if scale == "pull" else None
+        injector = GradientInjector(prior, scale=scale, semantics=semantics, start=start).attach(model)
         tokens = batches(1)[0, 0, 0]
         (factor * model(input_ids=tokens, labels=tokens).loss).backward()
         injector.apply()
@@ -296,6 +347,7 @@ def test_a_frozen_selected_parameter_is_refused(prior: MemoryPrior, model: nn.Mo
         ({"scale": "gradnorn"}, "unknown scale 'gradnorn'; did you mean 'gradnorm'"),
         ({"semantics": "microbatch"}, "unknown semantics 'microbatch'; did you mean 'micro_batch'"),
         ({"alpha_schedule": "cosin"}, "unknown alpha_schedule 'cosin'"),
+        ({"scale": "pull"}, "'pull' needs start=, the checkpoint that training began from"),
         ({"group_alpha": {"norm": 1.0}}, "group_alpha names 'norm'; the prior has the groups attn, mlp"),
     ],
 )

@@ -82,6 +82,32 @@ def test_only_the_layers_and_norms_of_the_lm_change(key, pair, tmp_path):
     assert changed == {names[name] for name in names if group_of(name) not in ("embed_tokens", "lm_head")}
 
 
+def test_a_merge_moves_the_groups_and_layers_that_were_asked_for_and_no_others(pair, tmp_path):
+    folder = run(tmp_path / "o", pair, "task_arithmetic", groups=("attn", "mlp"), layers=(1,))
+    before, after = lm(pair[0]), lm(folder)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {n for n in before if "layers.1." in n and group_of(n) in ("attn", "mlp")}
+    whole = lm(run(tmp_path / "whole", pair, "task_arithmetic"))
+    assert all(torch.equal(after[name], whole[name]) for name in changed)
+
+
+def test_layer_swap_says_itself_which_layers_it_merges(pair, tmp_path):
+    refused(pair, tmp_path / "o", MergeError, r"leave layers=\[0\] out", method="layer_swap", layers=(0,))
+
+
+def test_what_sft_changed_and_delta_add_up_over_the_mllm(pair, tmp_path):
+    """Task arithmetic with the MLLM as the base of what was trained from it: W + w Delta, W the trained weights."""
+    mllm, expert, trained = pair  # the third serves as what training made of the first
+    folder = merge_checkpoints(
+        "task_arithmetic", tmp_path / "o", mllm=trained, expert=expert, base=mllm, variant="paper",
+        weight_mllm=1.0, weight_expert=0.25, groups=("mlp",),
+    ).folder  # fmt: skip
+    start, far, sft, merged = (lm(path) for path in (mllm, expert, trained, folder))
+    for name in merged:
+        moved = 0.25 * (far[name].float() - start[name].float()) if group_of(name) == "mlp" else 0.0
+        torch.testing.assert_close(merged[name].float(), sft[name].float() + moved, rtol=8e-3, atol=1e-4)
+
+
 def test_weights_1_and_0_give_the_mllm_bit_for_bit(pair, tmp_path):
     merged = run(tmp_path / "out", pair, "linear", weight_mllm=1.0, weight_expert=0.0)
     before, after = load_file(pair[0] / "model.safetensors"), load_file(merged / "model.safetensors")

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from drift.choices import SCHEDULES as SCHEDULE_NAMES
 from drift.choices import Scale
 from drift.errors import DriftError
-from drift.scaling import SCALINGS, SCHEDULES, cosine, get_scaling, schedule_factor
+from drift.scaling import (
+    SCALINGS,
+    SCHEDULES,
+    WITHOUT_GRADIENT,
+    budget_factor,
+    cosine,
+    get_scaling,
+    schedule_factor,
+)
 
 SIZES = st.integers(min_value=1, max_value=40)
 ALPHAS = st.floats(min_value=-2.0, max_value=2.0)
@@ -24,7 +32,9 @@ def coefficient(scale: str, grad: torch.Tensor, delta: torch.Tensor, alpha: floa
     return alpha * SCALINGS[scale](g.norm(), torch.dot(g, d), d.norm())
 
 
-absolute, gradnorm, adaptive = (partial(coefficient, scale) for scale in ("absolute", "gradnorm", "adaptive"))
+absolute, gradnorm, adaptive, toward = (
+    partial(coefficient, scale) for scale in ("absolute", "gradnorm", "adaptive", "adaptive_toward")
+)
 
 
 def _pair(size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -38,6 +48,30 @@ def test_worked_example_by_hand():
     assert absolute(grad, delta, -1.0).item() == -1.0
     assert gradnorm(grad, delta, -1.0).item() == pytest.approx(-2.5)
     assert adaptive(grad, delta, -1.0).item() == pytest.approx(-2.5 * 0.9)
+    assert toward(grad, delta, -1.0).item() == pytest.approx(-2.5 * 0.1)
+
+
+def test_the_two_adaptive_scalings_pull_hardest_on_opposite_sides():
+    """Descent goes along -g. The expert is above in the second entry: SFT's step (0, -4) leads away from it."""
+    away, delta = torch.tensor([0.0, 4.0]), torch.tensor([0.0, 2.0])
+    assert (-away) @ delta < 0, "SFT's own step lowers what the expert has higher"
+    assert [adaptive(g, delta, -1.0).item() for g in (away, -away)] == [-2.0, 0.0]
+    assert [toward(g, delta, -1.0).item() for g in (away, -away)] == [0.0, -2.0]
+
+
+@settings(max_examples=50, deadline=None)
+@given(SIZES, st.integers(0, 1000))
+def test_the_two_adaptive_scalings_share_gradnorm_out(size, seed):
+    grad, delta = _pair(size, seed)
+    both = adaptive(grad, delta, -1.0) + toward(grad, delta, -1.0)
+    assert float(both) == pytest.approx(float(gradnorm(grad, delta, -1.0)))
+
+
+@pytest.mark.parametrize("target", [0.5, -0.5])
+def test_a_budget_is_spent_in_full_then_ever_more_slowly_then_held(target):
+    shares = [-0.1, 0.0, 0.8, 0.9, 1.0, 1.3]
+    factors = [budget_factor(share * target, target) for share in shares]
+    assert factors == pytest.approx([1.0, 1.0, 1.0, 0.5, 0.0, 0.0])
 
 
 @settings(max_examples=50, deadline=None)
@@ -81,7 +115,7 @@ def test_zero_prior_adds_nothing_and_zero_gradient_stays_finite(scale):
     function = partial(coefficient, scale)
     zero, vector = torch.zeros(4), torch.ones(4)
     assert torch.equal(function(vector, zero, -1.0) * zero, zero.double())
-    expected = -1.0 if scale == "absolute" else 0.0
+    expected = -1.0 if scale in WITHOUT_GRADIENT else 0.0
     assert float(function(zero, vector, -1.0)) == expected
 
 

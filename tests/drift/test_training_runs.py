@@ -221,6 +221,43 @@ def test_resuming_in_the_middle_of_an_epoch_keeps_the_data_order(world, plain):
     assert lines(job) == lines(plain[0])
 
 
+RESUMED = {
+    "sgd": ({"learning_rate": 0.1, "optimizer": "sgd"}, DRIFT),
+    "pull": ({}, InjectionConfig("pull", alpha=-0.1)),
+    "budget": ({}, InjectionConfig("gradnorm", alpha=-1.0, target_w_eff=0.02)),
+}
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_descent_pull_and_budget_go_on_as_uninterrupted_bit_for_bit(world, name):
+    """Stopped after step 5, resumed from 4: pull reads theta_0 from the checkpoint that training began from."""
+    training, injection = RESUMED[name]
+    whole = tw.make_job(world, world / f"whole {name}", injection=injection, save_steps=4, **training)
+    result = run_job(whole)
+    job = tw.make_job(world, world / f"cut {name}", injection=injection, save_steps=4, **training)
+
+    def stop(line):
+        if line["step"] == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, stop)
+    run_job(job)
+    assert_same_bits(weights(job), weights(whole))
+    assert lines(job) == lines(whole)
+    assert result.w_eff > 0.005
+    if name == "budget":
+        assert lines(whole)[0]["alpha"] == -1.0
+        assert result.w_eff == pytest.approx(0.02, rel=0.5)
+        assert lines(whole)[-1]["alpha"] == 0.0
+
+
+@pytest.mark.parametrize("target", [0.0, -0.1])
+def test_a_budget_that_alpha_never_reaches_is_refused(target):
+    with pytest.raises(TrainingError, match=rf"target_w_eff is {target}, which no alpha of \[-1.0\] leads to"):
+        InjectionConfig("adaptive", target_w_eff=target)
+
+
 def test_a_folder_begun_with_other_settings_is_refused(world):
     job = tw.make_job(world, world / "other", prior=False)
     job.out.mkdir()

@@ -22,7 +22,10 @@ def shape(call: Call) -> tuple:
     return (call.stage.name, *sorted((name, shape(source)) for name, source in kept.items()))
 
 
-@pytest.mark.parametrize("method", ["baseline", "task_arithmetic", "ties", "dare_ties", "layer_swap", "sft", "drift"])
+METHODS = [path.stem for path in sorted((compose.CONF / "method").glob("[!_]*.yaml"))]
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_lab_and_paper_are_one_code_path(method: str) -> None:
     lab, paper = (plan.score(compose.load([f"profile={name}", f"method={method}"])) for name in ("lab", "paper"))
     assert shape(lab) == shape(paper)
@@ -118,6 +121,49 @@ def test_the_matched_merge_reads_the_w_eff_of_the_run_it_is_compared_with() -> N
     bind = merged.binds["matched"]
     assert bind.value == "w_eff"
     assert bind.source.key == plan.train(compose.load(["method=drift", "injection.alpha=-0.3"])).key
+
+
+def test_the_merges_before_and_after_sft_move_the_tensors_that_drift_moves() -> None:
+    config = compose.load(["method=merge_sft_selected", "selection=mlp"])
+    merged = plan.train(config).inputs["model"]
+    assert merged.params.selection == config.selection
+    assert merged.binds["matched"].source.key == plan.train(compose.load(["method=drift", "selection=mlp"])).key
+    expert = plan.train(compose.load(["method=expert_sft"])).inputs["model"].params
+    assert expert.merge.hyperparameters == {"weight_mllm": 0.0, "weight_expert": 1.0}
+    assert expert.selection == compose.load([]).selection
+    assert plan.matched_merge(compose.load(["method=merge_sft"])).params.selection is None
+
+
+def test_sft_merge_adds_delta_to_what_plain_sft_made() -> None:
+    call = plan.checkpoint(compose.load(["method=sft_merge"]))
+    assert (call.stage.name, call.params.merge.variant) == ("merge", "paper")
+    assert call.inputs["mllm"].key == plan.train(compose.load(["method=sft"])).key
+    assert call.inputs["base"].key == call.inputs["mllm"].inputs["model"].key
+
+
+@pytest.mark.parametrize("method", ["merged_sft", "sft_merge"])
+def test_a_mixture_before_or_after_sft_is_chosen_on_validation_no_merge_among_it(method: str) -> None:
+    config = compose.load([f"method={method}", "merge.coefficient=auto"])
+    choice = plan.choice(config)
+    assert choice is not None
+    assert any(each["weight_expert"] == 0.0 for each in choice.params.values)
+    stages_tried = {c.stage.name for c in ordered([choice])}
+    assert {"merge", "train"} <= stages_tried
+
+
+def test_draws_of_one_world_and_worlds_of_one_draw_are_all_other_seeds() -> None:
+    config = compose.load(["method=drift", "prior=random"])
+    drawn = [replace(config, seed=seed, prior=replace(config.prior, draw=draw)) for seed in (0, 1) for draw in (0, 1)]
+    assert len({plan.prior(each).params.prior.seed for each in drawn}) == 4
+    assert plan.prior(drawn[0]).params.prior.seed == 0
+
+
+def test_a_control_may_choose_alpha_for_itself() -> None:
+    words = ["method=drift", "prior=random", "selection=mlp", "injection.alpha=auto"]
+    own = plan.alpha_choice(compose.load([*words, "choose.prior=own"]))
+    assert isinstance(own, Call)
+    found = [c.params for c in ordered([own]) if c.stage.name == "prior"]
+    assert {(each.prior.kind, each.selection.groups) for each in found} == {("random", ("mlp",))}
 
 
 @pytest.mark.parametrize("name", tables.names())

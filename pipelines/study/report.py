@@ -1,0 +1,191 @@
+"""A study's pages, from its folder alone: claims, arms, figures, and two pages in plain words."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from drift.files import write_whole
+from pipelines.study.claims import Finding
+from pipelines.study.evidence import Evidence
+
+Row = dict[str, Any]
+_HEADINGS = {
+    "does not hold": "What does not hold",
+    "holds": "What holds",
+    "equivalent": "What makes no difference that matters",
+    "unresolved": "What is not known",
+}
+
+
+def claim_rows(evidence: Evidence) -> list[Row]:
+    """A row a claim, effects in points; claims that no world speaks of yet have none."""
+    rows = []
+    for claim in evidence.study.claims:
+        pair = evidence.study.of(claim)
+        row: Row = {
+            "name": claim.name,
+            "sentence": claim.sentence,
+            "table": claim.answers,
+            "pair": pair,
+            "first": evidence.arm(claim.first),
+            "second": evidence.arm(claim.second),
+            "budget": claim.budget,
+            "metric": claim.metric,
+            "expected": claim.expected,
+            "smallest": claim.smallest,
+        }
+        found = evidence.findings.get(claim.name)
+        rows.append(row | (_measured(found) if found else {"verdict": "unresolved", "worlds": 0, "items": 0}))
+    return rows
+
+
+def _measured(found: Finding) -> Row:
+    interval = found.interval
+    return {
+        "effect": round(100 * interval.mean, 2),
+        "low": _points(interval.low),
+        "high": _points(interval.high),
+        "p": interval.p_value,
+        "p_holm": found.p_holm,
+        "verdict": found.verdict,
+        "worlds": found.worlds,
+        "items": found.questions,
+        "power": None if found.power is None else round(found.power, 3),
+        "worlds_needed": found.worlds_needed,
+    }
+
+
+def _points(share: float) -> float | None:
+    return round(100 * share, 2) if math.isfinite(share) else None
+
+
+def arm_rows(evidence: Evidence, pair: str) -> list[Row]:
+    """A row an arm: what it is, its tuned words, each metric's mean over the worlds with its interval, in percent."""
+    metrics = ("average", "perception", *evidence.reasoning, *evidence.perception)
+    rows = []
+    for name, arm in evidence.study.arms_of(pair).items():
+        tuned = evidence.tuned.get(name)
+        row: Row = {"arm": name, "what": arm.what, "tuned": " ".join(tuned.words) if tuned else ""}
+        row["is_end"] = bool(tuned and tuned.is_end)
+        row["none_is_better"] = bool(tuned and tuned.none is not None and tuned.none >= tuned.score)
+        for metric in metrics:
+            score = evidence.score(pair, name, metric)
+            row |= {
+                metric: None if score is None else round(100 * score.mean, 2),
+                f"{metric}_low": None if score is None else _points(score.low),
+                f"{metric}_high": None if score is None else _points(score.high),
+            }
+        row |= {key: _rounded(evidence.recorded(pair, name, key)) for key in ("w_eff", "steps")}
+        rows.append(row | {"worlds": len(evidence.of(pair))})
+    return rows
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def write(evidence: Evidence, folder: Path) -> None:
+    """`claims.json`, `claims.csv`, `tables/`, `figures/` and `report.md`."""
+    import pandas
+
+    from pipelines.study.figures import draw
+
+    claims = claim_rows(evidence)
+    record = {"preregistration": evidence.registration, "study": evidence.study.name, "claims": claims}
+    write_whole(folder / "claims.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
+    write_whole(folder / "claims.csv", pandas.DataFrame(claims, dtype=object).to_csv(index=False, lineterminator="\n"))
+    arms = {pair: arm_rows(evidence, pair) for pair in evidence.study.pairs if evidence.of(pair)}
+    for pair, rows in arms.items():
+        text = pandas.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n")
+        write_whole(folder / "tables" / f"{pair}.csv", text)
+    figures = draw(evidence, claims, folder / "figures")
+    write_whole(folder / "report.md", page(evidence, claims, arms, figures))
+
+
+def sentence(row: Mapping[str, Any]) -> str:
+    """A claim with what was found, as one line of prose."""
+    if not row["worlds"]:
+        return f"{row['sentence']} No world has been run."
+    if row["low"] is None:
+        said = f"{row['effect']:+.1f} points in one world, which resolves nothing"
+    else:
+        said = f"{row['effect']:+.1f} points ({row['low']:+.1f}, {row['high']:+.1f})"
+    more = f"; about {row['worlds_needed']} worlds would resolve it" if row["worlds_needed"] else ""
+    return f"{row['sentence']} **{row['verdict'].capitalize()}**: {said}, {row['worlds']} worlds{more}."
+
+
+def page(evidence: Evidence, claims: Sequence[Row], arms: Mapping[str, Sequence[Row]], figures: Sequence[str]) -> str:
+    """The report as Markdown."""
+    from pandas import DataFrame
+
+    from evaluation.data.markdown import markdown
+
+    study = evidence.study
+    done = ", ".join(
+        f"{len(evidence.of(pair))} of {plan.worlds} worlds of {pair}" for pair, plan in study.pairs.items()
+    )
+    out = [world for world, _ in evidence.worlds.values() if world.excluded]
+    parts = [f"# {study.title}", f"{done}. Registration `{evidence.registration[:16]}`."]
+    if out:
+        said = "; ".join(f"{world.pair} {world.seed}{world.excluded}" for world in out)
+        parts.append(f"{len(out)} worlds missed a gate and count for nothing: {said}")
+    for verdict, heading in _HEADINGS.items():
+        if found := [f"- {sentence(row)}{_answers(row)}" for row in claims if row["verdict"] == verdict]:
+            parts += [f"## {heading}", "\n".join(found)]
+    if study.elsewhere:
+        parts += [
+            "## Of the paper, and no claim here",
+            "\n".join(f"- {what}: {w}" for what, w in study.elsewhere.items()),
+        ]
+    parts += ["## How to read it", _READ.format(trials=study.trials, tuning=len(study.tuning))]
+    table = [{key: row.get(key, "") for key in _SHOWN} for row in claims]
+    parts += ["## Claims", markdown(DataFrame(table, dtype=object).fillna(""))]
+    for pair, rows in arms.items():
+        shown = [{"arm": r["what"], **{m: _cell(r, m) for m in ("average", "perception")}, **_knobs(r)} for r in rows]
+        parts += [f"## Arms, {pair}", markdown(DataFrame(shown, dtype=object).fillna(""))]
+    for mark, said in _MARKS.items():
+        if found := [f"{row['what']} ({pair})" for pair, rows in arms.items() for row in rows if row[mark]]:
+            parts.append(f"{said}: {'; '.join(found)}.")
+    parts += [f"![{Path(name).stem}](figures/{name})" for name in figures]
+    return "\n\n".join(parts) + "\n"
+
+
+def _answers(row: Mapping[str, Any]) -> str:
+    return f" (The paper's {row['table']}.)" if row["table"] else " (The paper does not ask.)"
+
+
+def _cell(row: Mapping[str, Any], metric: str) -> str:
+    return "" if row[metric] is None else f"{row[metric]:.1f} ({row[f'{metric}_low']:.1f}, {row[f'{metric}_high']:.1f})"
+
+
+def _knobs(row: Mapping[str, Any]) -> Row:
+    return {"w_eff": row["w_eff"], "steps": row["steps"], "tuned": row["tuned"]}
+
+
+_SHOWN = (
+    "name",
+    "first",
+    "second",
+    "budget",
+    "metric",
+    "effect",
+    "low",
+    "high",
+    "p_holm",
+    "smallest",
+    "verdict",
+    "worlds",
+    "worlds_needed",
+)
+_MARKS = {
+    "is_end": "Chosen at an end of what was tried, so a better value may lie beyond",
+    "none_is_better": "Validation would rather have none of it; the best of what was tried is reported",
+}
+_READ = (
+    "Every arm's knob was tried {trials} times in {tuning} worlds that are not reported, by their validation draw. An "
+    "effect is the first arm minus the second, in points of the mean over suites, paired by question and averaged over "
+    "worlds; its interval is Student's over worlds, never narrower than two thirds of what the questions alone leave "
+    "open. Verdicts are one family (Holm, 5%). Equivalent: the interval lies within the smallest effect that matters."
+)
