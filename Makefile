@@ -17,7 +17,7 @@ export TOKENIZERS_PARALLELISM ?= false
 =======
 .PHONY: help setup reproduce plan study claims report table export timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs \
 >>>>>>> main
-	rehearse gpu-check setup-mergekit setup-clusters setup-vllm setup-vlmevalkit clean
+	rehearse gpu-check setup-mergekit setup-clusters setup-inspect setup-vllm setup-vlmevalkit clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -106,11 +106,13 @@ bench-score: setup  ## verdicts a second
 # mergekit wants packages that ours does not; torch and transformers are ours, so that both compute with the same kernels.
 setup-mergekit: .venv-mergekit/.ready  ## mergekit 0.1.5 in .venv-mergekit, for the parity tests and bench-merge
 
+setup-inspect: .venv-inspect/.ready  ## inspect_ai in .venv-inspect, to open what `drift export --inspect` writes
+
 setup-clusters: .venv-clusters/.ready  ## submitit and Ray in .venv-clusters, for the tests and faults under SLURM and Ray
 
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
-.venv-mergekit/.ready .venv-clusters/.ready: .venv-%/.ready: constraints-%.txt | setup
+.venv-mergekit/.ready .venv-clusters/.ready .venv-inspect/.ready: .venv-%/.ready: constraints-%.txt | setup
 	$(BIN)/python -m venv .venv-$*
 	$(BIN)/python $(PURELIB) > "$$(.venv-$*/bin/python $(PURELIB))/project.pth"
 	.venv-$*/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-$*.txt

@@ -1,37 +1,15 @@
 """What a run is called, tagged and configured by: read from manifests, so that it is what was computed."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
+from pipelines.answered import Manifests
 from pipelines.catalogue.runs import Manifest, Value, lineage, settings_of
 from pipelines.compose import CONF
 from pipelines.overrides import choices
-from pipelines.store import MANIFEST, Store
 
 _LONGEST_NAME, _LONGEST_TAG = 128, 64
 _MODEL = "responses.model"  # the way from a score to its checkpoint
-
-
-class Manifests(Mapping[str, Manifest]):
-    """A store's manifests by fingerprint, each read when it is asked for."""
-
-    def __init__(self, store: Path) -> None:
-        self._store, self._known = Store(store), dict[str, Manifest]()
-
-    def __getitem__(self, fingerprint: str) -> Manifest:
-        if fingerprint not in self._known:
-            for path in self._store.root.glob(f"[!.]*/{fingerprint[:20]}/{MANIFEST}"):
-                opened = self._store.open(path.parent)
-                if opened is not None:
-                    self._known[fingerprint] = opened[0].manifest
-        return self._known[fingerprint]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._known)
-
-    def __len__(self) -> int:
-        return len(self._known)
 
 
 def of_training(made: Manifest, known: Manifests) -> dict[str, Value]:
@@ -43,12 +21,6 @@ def of_checkpoint(score: Manifest, known: Manifests) -> dict[str, Value]:
     """Every setting of a score's checkpoint and of how it answers; what it is scored on is no part of it."""
     ways = {way: made for way, made in lineage(score, known) if way.partition(".")[0] == "responses"}
     return {key: value for key, value in settings_of(ways).items() if not key.startswith("suite.")}
-
-
-def checkpoint_of(score: Manifest, known: Manifests) -> Manifest:
-    """The manifest of the checkpoint that a score is of; published answers stand for theirs."""
-    responses = known[score["inputs"]["responses"]]
-    return known[responses["inputs"]["model"]] if "model" in responses["inputs"] else responses
 
 
 def tags(settings: Mapping[str, Value], label: str, profile: str) -> list[str]:

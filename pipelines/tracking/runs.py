@@ -15,12 +15,11 @@ from wandb.sdk.wandb_run import Run
 
 import wandb
 from drift.files import write_whole
+from pipelines.answered import Manifests, ScoreFiles
 from pipelines.layout import CHECKPOINT, FIGURES, PACE, TABLES
 from pipelines.stages import REPORT, SCORE, TRAIN
-from pipelines.store import MANIFEST
-from pipelines.tracking import describe
-from pipelines.tracking.describe import Manifests
-from pipelines.tracking.evaluations import Evaluation
+from pipelines.store import MANIFEST, Store
+from pipelines.tracking import describe, evaluations
 from pipelines.tracking.journal import Begin, Finished, Lines, Started
 from pipelines.tracking.read import last_step, segments
 from pipelines.tracking.upload import Upload
@@ -130,21 +129,25 @@ class Book:
 
     def _scored(self, manifest: Mapping[str, Any], finished: Finished) -> None:
         """Adds to the run of the score's checkpoint; a later segment repeats what the earlier ones say."""
-        checkpoint = describe.checkpoint_of(manifest, self._known)
-        run_id, mark = _id("evaluate", checkpoint["fingerprint"]), str(manifest["fingerprint"])
+        score, mark = self._files(manifest), str(manifest["fingerprint"])
+        checkpoint = score.checkpoint
+        run_id = _id("evaluate", checkpoint["fingerprint"])
         marks = self._marks(run_id)
         if mark in marks:
             return
         settings = describe.of_checkpoint(manifest, self._known)
         run = self._open("evaluate", checkpoint["fingerprint"], checkpoint["label"], finished.group, settings)
-        values: dict[str, Any] = _flat(checkpoint["values"], "checkpoint/")
+        shown: dict[str, Any] = _flat(checkpoint["values"], "checkpoint/")
         for each in (*marks, mark):
-            values |= Evaluation(self._begin.store, self._known[each], self._known).values()
-        items = Evaluation(self._begin.store, manifest, self._known).items(self._begin.tracker.items)
-        run.log({**values, **{name: _table(rows) for name, rows in items.items()}}, step=len(marks))
+            shown |= evaluations.values(self._files(self._known[each]))
+        items = evaluations.items(score, self._begin.tracker.items)
+        run.log({**shown, **{name: _table(rows) for name, rows in items.items()}}, step=len(marks))
         run.config.update({"made": _made(manifest)}, allow_val_change=True)
         self._end(run, 0)
         self._mark(run_id, [*marks, mark])
+
+    def _files(self, score: Mapping[str, Any]) -> ScoreFiles:
+        return ScoreFiles(Store(self._begin.store), score, self._known)
 
     def _reported(self, finished: Finished) -> None:
         manifest = json.loads((finished.path / MANIFEST).read_text())

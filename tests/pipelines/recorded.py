@@ -121,7 +121,7 @@ class World:
         manifest = {
             "stage": stage, "fingerprint": mark, "label": label, "params": params, "values": values or {},
             "inputs": {name: artifact.fingerprint for name, artifact in (inputs or {}).items()}, "seconds": 1.0,
-            "git": {"sha": "1" * 40, "dirty": False}, "started": "2026-01-01T00:00:00+00:00",
+            "git": {"sha": "1" * 40, "dirty": False}, "started": "2026-01-01T00:00:00+00:00", "version": 1,
         }  # fmt: skip
         with self.store.writing(stage, mark) as partial:
             for name, text in (files or {}).items():

@@ -9,10 +9,11 @@ import pytest
 from recorded import World, kind, world
 from wandb_stand_in import Server, standing_in
 
+from pipelines import track
 from pipelines.errors import ConfigError
 from pipelines.session import DEGRADED
 from pipelines.store import Store
-from pipelines.tracking import command, dashboards
+from pipelines.tracking import dashboards
 
 __all__ = ["world"]
 
@@ -35,12 +36,12 @@ def test_an_upload_that_was_cut_off_goes_on_with_what_is_left_and_sends_nothing_
     recorder.finish()
     with standing_in(fails_after=1) as server:
         reach(server, monkeypatch)
-        assert command.track(words(world, "--sync")) == DEGRADED
-    assert len(command.unsent(world.folder)) == 1
+        assert track.track(words(world, "--sync")) == DEGRADED
+    assert len(track.unsent(world.folder)) == 1
     with standing_in() as server:
         reach(server, monkeypatch)
-        assert command.track(words(world, "--sync")) == 0
-        assert command.track(words(world, "--sync")) == 0
+        assert track.track(words(world, "--sync")) == 0
+        assert track.track(words(world, "--sync")) == 0
     assert (server.uploads(), len(server.runs)) == (1, 1)
 
 
@@ -49,26 +50,26 @@ def test_without_a_key_nothing_is_tried(world: World, monkeypatch: pytest.Monkey
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:1")
     with pytest.raises(ConfigError, match=r"there is no key for 127\.0\.0\.1: set WANDB_API_KEY"):
-        command.track(words(world, "--sync"))
+        track.track(words(world, "--sync"))
 
 
 def test_what_is_asked_is_one_thing_that_there_is(world: World) -> None:
     with pytest.raises(ConfigError, match=r"--backfil is asked: .*--backfill"):
-        command.track(words(world, "--backfil"))
+        track.track(words(world, "--backfil"))
     with pytest.raises(ConfigError, match="nothing is asked"):
-        command.track(words(world))
+        track.track(words(world))
     with pytest.raises(ConfigError, match="tracker=disabled records nothing"):
-        command.track(["--sync", "tracker=disabled"])
+        track.track(["--sync", "tracker=disabled"])
     with pytest.raises(ConfigError, match="holds no training"):
-        command.track(words(world, "--watch"))
+        track.track(words(world, "--watch"))
 
 
 def test_the_training_that_was_begun_last_is_watched(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("20260101_000000-train-a", "20260102_000000-train-b", "20260103_000000-evaluate-c"):
         (world.folder / "wandb" / f"offline-run-{name}").mkdir(parents=True)
     asked: list[str] = []
-    monkeypatch.setattr(command, "_wandb", lambda folder, *words: asked.extend(words) or 0)
-    assert command.track(words(world, "--watch")) == 0
+    monkeypatch.setattr(track, "_wandb", lambda folder, *words: asked.extend(words) or 0)
+    assert track.track(words(world, "--watch")) == 0
     assert asked == ["leet", str(world.folder / "wandb" / "offline-run-20260102_000000-train-b")]
 
 
@@ -76,10 +77,10 @@ def test_what_a_store_holds_of_a_plan_is_found_in_it_and_recorded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifacts = [world.training(), world.score("test")]
-    monkeypatch.setattr(command, "held", lambda calls, store: dict(enumerate(artifacts)))
-    monkeypatch.setattr(command.tables, "as_asked", lambda *_, **__: (None, ""))
-    monkeypatch.setattr(command, "ordered", lambda _: [])
-    assert command.track(words(world, "--backfill")) == 0
+    monkeypatch.setattr(track, "held", lambda calls, store: dict(enumerate(artifacts)))
+    monkeypatch.setattr(track.tables, "as_asked", lambda *_, **__: (None, ""))
+    monkeypatch.setattr(track, "ordered", lambda _: [])
+    assert track.track(words(world, "--backfill")) == 0
     assert [kind(path) for path in world.runs()] == ["evaluate", "train"]
 
 
@@ -92,15 +93,15 @@ def test_a_plan_s_calls_that_the_store_does_not_hold_are_left_out(tmp_path: Path
     with store.writing("toy", mark) as partial:
         made = store.commit(partial, {"stage": "toy", "fingerprint": mark, "label": "", "values": {}, "seconds": 0.0})
     second = toy(2.0, first)
-    assert command.held([first, second, toy(3.0, second)], store) == {first.key: made}
+    assert track.held([first, second, toy(3.0, second)], store) == {first.key: made}
 
 
 def test_the_dashboards_are_the_same_code_each_time_and_are_written_without_a_server(world: World) -> None:
-    assert command.track(words(world, "--dashboards")) == 0
+    assert track.track(words(world, "--dashboards")) == 0
     folder = world.folder.parent / "dashboards"
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert sorted(first) == ["evaluations.json", "report.json", "trainings.json"]
-    command.track(words(world, "--dashboards"))
+    track.track(words(world, "--dashboards"))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
 
 
