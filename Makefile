@@ -113,10 +113,12 @@ setup-clusters: .venv-clusters/.ready  ## submitit and Ray in .venv-clusters, fo
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
 .venv-mergekit/.ready .venv-clusters/.ready .venv-inspect/.ready: .venv-%/.ready: constraints-%.txt | setup
-	$(BIN)/python -m venv .venv-$*
-	$(BIN)/python $(PURELIB) > "$$(.venv-$*/bin/python $(PURELIB))/project.pth"
-	.venv-$*/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-$*.txt
-	touch $@
+	@echo "making .venv-$*: what constraints-$*.txt pins, beside what is in .venv; what pip says is in .venv-$*/setup.log"
+	@$(BIN)/python -m venv .venv-$*
+	@$(BIN)/python $(PURELIB) > "$$(.venv-$*/bin/python $(PURELIB))/project.pth"
+	@.venv-$*/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-$*.txt \
+		> .venv-$*/setup.log 2>&1 || { tail -n 20 .venv-$*/setup.log >&2; exit 1; }
+	@touch $@
 
 setup-vllm:  ## vLLM 0.30.0 in .venv-vllm, for engine=vllm; on a machine with GPUs
 	@PYTHON="$(PYTHON)" .ci/setup-vllm

@@ -16,7 +16,7 @@ from pipelines.fingerprint import fingerprint
 from pipelines.job import Job
 from pipelines.order import ranks
 from pipelines.outcome import Failure, Outcome, last_line
-from pipelines.progress import Running, State, Times, View, view
+from pipelines.progress import Running, State, Times, View, finding, view
 from pipelines.retention import Keep, Retention, live_weights
 from pipelines.stage import Bind, Call, Runtime, ordered, with_value
 from pipelines.store import LOG, MANIFEST, Artifact, Store
@@ -262,13 +262,9 @@ class _Execution:
         self.done.update(dict.fromkeys(keys, result))
         for key in keys:
             self._evict(key)
-        seconds = result.manifest["seconds"]
-        self.times.add(stage, seconds)
+        self.times.add(stage, result.manifest["seconds"])
         self.on_finished(result)
-        passed, left = len(self.done) + len(self.failures), self._state().seconds / 60
-        self.shown.finished(
-            f"[{passed}/{len(self.calls)}] {stage} {job.label}  {seconds:.1f} s, about {left:.0f} min left"
-        )
+        self.shown.finished(finding(result))
 
     def _state(self) -> State:
         """Where every call stands; one that needs what failed is counted as failed with it."""
