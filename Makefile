@@ -70,7 +70,7 @@ test: setup  ## the tests: no network, no GPU
 test-slow: setup  ## the rest of the numerical matrix, minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-faults: setup-clusters  ## kills a smoke reproduction again and again: FOLDER=... ARGS="--engine slurm --kills 10"
+faults: setup-clusters  ## kills a smoke reproduction again and again: FOLDER=... ARGS="--engine slurm --kills 10 --more 40"
 	.venv-clusters/bin/python tests/faults/campaign.py $(or $(FOLDER),artifacts/faults) $(ARGS)
 
 fuzz: setup  ## hostile files, 100,000 a reader; the tests have a hundred

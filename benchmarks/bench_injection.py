@@ -333,6 +333,10 @@ class RandomPrior:
         """Gaussian of deviation 0.01."""
         return (0.01 * torch.randn(stop - start, device=self._device)).to(dtype)
 
+    def held(self, name: str, start: int, stop: int, device: torch.device) -> Tensor:
+        """The same, in bf16."""
+        return self.read_slice(name, start, stop, dtype=self.dtype).to(device)
+
 
 def main() -> None:
     """Run, print the table, and write it where asked."""

@@ -33,6 +33,7 @@ class Prior:
         groups: module groups, of attn, mlp, norm, final_norm, lm_head, embed_tokens.
         layers: layer numbers from 0; all without it.
         seed: of kind=random and kind=shuffled.
+        rank: singular pairs that are kept of each matrix; all of Delta without it.
     """
 
     mllm: str
@@ -43,6 +44,7 @@ class Prior:
     groups: tuple[str, ...] = DEFAULT_GROUPS
     layers: tuple[int, ...] | None = None
     seed: int = 0
+    rank: int | None = None
 
 
 @dataclass(frozen=True)

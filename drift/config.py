@@ -134,17 +134,19 @@ class PriorConfig:
     """Which direction is injected (section 3.3, Table 10) or, as a control, what stands in for it.
 
     `seed` draws the `random` and `shuffled` controls; the others draw nothing. `draw` counts several of one world.
+    `rank` keeps so many singular pairs of each matrix's Delta, none all of it.
     """
 
     kind: PriorKind = "direct"
     seed: Natural = 0
     draw: Natural = field(default=0, metadata=UNLESS_DEFAULT)
+    rank: Count | None = field(default=None, metadata=UNLESS_DEFAULT)
 
     def __post_init__(self) -> None:
-        """Refuse a negative seed or draw.
+        """Refuse a negative seed or draw, and a rank of nothing.
 
         Raises:
-            DriftError: it is below 0.
+            DriftError: it is below 0, or a rank below 1.
         """
         _refuse("prior", self)
 

@@ -98,7 +98,7 @@ class Recipe:
         """
         delta = torch.cat(list(self.stream(name, moments)))
         bits = delta.view(torch.int16 if self.dtype.itemsize == 2 else torch.int32).numpy()
-        _generator(self.seed, name).shuffle(bits)
+        generator_of(self.seed, name).shuffle(bits)
         yield delta
 
     def stream_random(self, name: str, moments: Moments) -> Iterator[Tensor]:
@@ -115,12 +115,13 @@ class Recipe:
             yield chunk
 
     def _gaussian(self, name: str, numel: int) -> Iterator[Tensor]:
-        generator = _generator(self.seed, name)
+        generator = generator_of(self.seed, name)
         for start in range(0, numel, DRAW):
             draw = generator.standard_normal(min(DRAW, numel - start), dtype=np.float32)
             yield torch.from_numpy(draw)
 
 
-def _generator(seed: int, name: str) -> np.random.Generator:
+def generator_of(seed: int, name: str) -> np.random.Generator:
+    """What draws for a tensor: the same whatever else is drawn."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))

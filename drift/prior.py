@@ -10,11 +10,16 @@ kinds
     random        a Gaussian direction per tensor with the norm of the direct Delta
     shuffled      the direct Delta's entries in a random order, per tensor
     reversed      MLLM - expert
+
+With a `rank`, a matrix is stored as that many leading singular pairs of its Delta, two vectors each (left, which holds
+the singular values too, and right, fp32), and read as their product; vectors, such as biases, are stored whole.
 """
 
 import json
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,7 @@ from drift.deltas import Moments, Recipe
 from drift.errors import DriftError, closest
 from drift.safetensors_io import Shard, TensorSpec
 from drift.selection import DEFAULT_GROUPS, check_coverage
+from drift.singular import LowRank, leading, squared_norm
 from drift.sources import Source, check_fit, open_source, select_target
 from drift.threads import one_thread
 from drift.writer import Writer
@@ -34,6 +40,7 @@ from drift.writer import Writer
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+Stream = Callable[[str, Moments], Iterator[Tensor]]
 _STORED = (torch.bfloat16, torch.float32)  # fp16 loses Deltas below 1e-5
 
 
@@ -61,6 +68,7 @@ class ReasoningPrior:
         groups: Sequence[str] = DEFAULT_GROUPS,
         layers: Sequence[int] | None = None,
         seed: int = 0,
+        rank: int | None = None,
         dtype: torch.dtype = torch.bfloat16,
     ) -> "ReasoningPrior":
         """Computes Delta over the selected LM tensors, streaming, and writes it whole or not at all.
@@ -74,13 +82,16 @@ class ReasoningPrior:
             groups: module groups (drift.selection).
             layers: layer numbers; None for all.
             seed: for `random` and `shuffled`.
-            dtype: bfloat16 or float32.
+            rank: singular pairs that are kept of each matrix; None for all of Delta.
+            dtype: bfloat16 or float32; factors of a low rank are float32.
         Raises:
-            PriorError: an unknown kind or dtype, or a base that is missing or not used.
+            PriorError: an unknown kind or dtype, a rank below 1, or a base that is missing or not used.
             CoverageError: the expert lacks a selected tensor, or has one more.
             CheckpointError: shapes differ (names both), a source is broken, lm_head is tied, the disk is too small.
         """
         _check_request(kind, base, dtype)
+        if rank is not None and rank < 1:
+            raise PriorError(f"rank is {rank}, expected at least 1, or none for the whole Delta")
         sources = {"mllm": open_source(mllm), "expert": open_source(expert)}
         if base is not None:
             sources["base"] = open_source(base)
@@ -91,8 +102,10 @@ class ReasoningPrior:
         sign = -1.0 if kind == "reversed" else 1.0
         recipe = Recipe(sources["mllm"], sources["expert"], sources.get("base"), sign, dtype, seed)
         head = {"format": FORMAT, "kind": kind, "groups": list(groups), "seed": seed, "dtype": str(dtype)}
+        if rank is not None:
+            head |= {"rank": rank}
         with one_thread():
-            _write(Path(out), recipe, kind, names, sources, head)
+            _write(Path(out), recipe, kind, names, sources, head, rank)
         log.info("prior %s (%s) covers %d/%d LM tensors", out, kind, len(names), len(sources["mllm"].index))
         return cls.load(out)
 
@@ -115,7 +128,8 @@ class ReasoningPrior:
         if metadata["format"] != FORMAT:
             raise PriorError(f"{folder} has prior format {metadata['format']}, expected {FORMAT}; extract it again")
         shard = Shard(folder / "prior.safetensors")
-        shapes = {name: tuple(row["shape"]) for name, row in metadata["tensors"].items()}
+        stored = [_specs(name, tuple(row["shape"]), metadata.get("rank")) for name, row in metadata["tensors"].items()]
+        shapes = {spec.name: spec.shape for specs in stored for spec in specs}
         there = {name: spec.shape for name, spec in shard.specs.items()}
         check_coverage(shapes, there, f"prior.json against prior.safetensors in {folder}")
         return cls(folder, metadata, shard)
@@ -137,29 +151,56 @@ class ReasoningPrior:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype that Delta is stored in."""
-        return self._shard.spec(self.names[0]).dtype
+        """The dtype that Delta is stored in; float32 where it is factors."""
+        return torch.float32 if self.rank is not None else self._shard.spec(self.names[0]).dtype
+
+    @property
+    def rank(self) -> int | None:
+        """Singular pairs that were kept of each matrix; None where Delta is whole."""
+        return self.metadata.get("rank")
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of Delta, which is its parameter's."""
-        return self._shard.spec(name).shape
+        return tuple(self._row(name)["shape"])
 
     def numel(self, name: str) -> int:
         """Number of elements of Delta."""
-        return self._shard.spec(name).numel
+        return math.prod(self.shape(name))
 
     def norm(self, name: str) -> float:
         """L2 norm of Delta as stored."""
-        self._shard.spec(name)
-        return self.metadata["tensors"][name]["delta"]
+        return self._row(name)["delta"]
+
+    def _row(self, name: str) -> dict[str, Any]:
+        if name not in self.metadata["tensors"]:
+            self._shard.spec(name)  # says which name is closest
+        return self.metadata["tensors"][name]
 
     def read(self, name: str, dtype: torch.dtype = torch.float32) -> Tensor:
         """The whole Delta of one tensor."""
         return self.read_slice(name, 0, self.numel(name), dtype).view(self.shape(name))
 
     def read_slice(self, name: str, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Elements [start, stop) of the flattened Delta, 1-D; reads only those bytes."""
+        """Elements [start, stop) of the flattened Delta, 1-D; reads only those bytes, or the factors."""
+        if self._is_factored(name):
+            return self._factors(name, start, stop)[:].to(dtype)
         return self._shard.read_slice(name, start, stop).to(dtype)
+
+    def held(self, name: str, start: int, stop: int, device: torch.device) -> Tensor | LowRank:
+        """Elements [start, stop) of the flattened Delta as it is stored, to be kept on a device and read in slices."""
+        if self._is_factored(name):
+            return self._factors(name, start, stop, device)
+        return self.read_slice(name, start, stop, dtype=self.dtype).to(device)
+
+    def _is_factored(self, name: str) -> bool:
+        return self.rank is not None and len(self.shape(name)) == 2
+
+    def _factors(self, name: str, start: int, stop: int, device: torch.device | None = None) -> LowRank:
+        left, right = (
+            self._shard.read_slice(spec.name, 0, spec.numel).view(spec.shape).to(device)
+            for spec in _specs(name, self.shape(name), self.rank)
+        )
+        return LowRank(left, right, start, stop)
 
 
 def _check_request(kind: str, base: Path | str | None, dtype: torch.dtype) -> None:
@@ -175,21 +216,56 @@ def _check_request(kind: str, base: Path | str | None, dtype: torch.dtype) -> No
         raise PriorError(f"a prior is stored as one of {', '.join(map(str, _STORED))}, not {dtype}")
 
 
-def _write(
-    out: Path, recipe: Recipe, kind: str, names: list[str], sources: dict[str, Source], head: dict[str, Any]
-) -> None:
+def _specs(name: str, shape: tuple[int, ...], rank: int | None, dtype: torch.dtype = torch.float32) -> list[TensorSpec]:
+    """What lies on disk for a tensor: itself, or the two factors of a matrix."""
+    if rank is None or len(shape) != 2:
+        return [TensorSpec(name, shape, dtype)]
+    kept = min(rank, *shape)
+    sides = {"left": (shape[0], kept), "right": (kept, shape[1])}
+    return [TensorSpec(f"{name}.{side}", own, torch.float32) for side, own in sides.items()]
+
+
+def _stream(recipe: Recipe, kind: str) -> Stream:
+    """What gives a tensor's direction chunk by chunk, adding to the moments on the way."""
     streams = {"random": recipe.stream_random, "shuffled": recipe.stream_shuffled}
-    stream = streams.get(kind, recipe.stream)
-    specs = [TensorSpec(name, recipe.mllm.shape(name), recipe.dtype) for name in names]
+    return streams.get(kind, recipe.stream)
+
+
+def _factored(stream: Stream, name: str, shape: tuple[int, ...], rank: int, moments: Moments) -> list[Tensor]:
+    """A matrix's Delta, unrounded, as (m, k) and (k, n); `moments` get the norm of their product."""
+    delta = torch.cat(list(stream(name, moments))).view(shape)
+    pairs = leading(delta, rank, name)
+    factors = [pairs.left * pairs.values, pairs.right]
+    moments.delta = squared_norm(*factors)
+    return factors
+
+
+def _write(
+    out: Path,
+    recipe: Recipe,
+    kind: str,
+    names: list[str],
+    sources: dict[str, Source],
+    head: dict[str, Any],
+    rank: int | None,
+) -> None:
+    whole, unrounded = _stream(recipe, kind), _stream(replace(recipe, dtype=torch.float32), kind)
+    shapes = {name: recipe.mllm.shape(name) for name in names}
+    stored = {name: _specs(name, shape, rank, recipe.dtype) for name, shape in shapes.items()}
+    specs = [spec for own in stored.values() for spec in own]
     rows: dict[str, dict[str, Any]] = {}
     with Writer(out, specs, stem="prior", max_shard_bytes=None, metadata={"kind": kind}) as writer:
         with tqdm(total=writer.nbytes, unit="B", unit_scale=True, desc=f"prior ({kind})", disable=None) as bar:
-            for spec in specs:
+            for name, own in stored.items():
                 moments = Moments()
-                for chunk in stream(spec.name, moments):
-                    writer.append(spec.name, chunk)
-                rows[spec.name] = {"shape": list(spec.shape), **moments.row()}
-                bar.update(spec.nbytes)
+                if rank is None or len(own) == 1:
+                    for chunk in whole(name, moments):
+                        writer.append(name, chunk)
+                else:
+                    for spec, factor in zip(own, _factored(unrounded, name, shapes[name], rank, moments), strict=True):
+                        writer.append(spec.name, factor)
+                rows[name] = {"shape": list(shapes[name]), **moments.row()}
+                bar.update(sum(spec.nbytes for spec in own))
         body = {
             "sources": {role: source.describe() for role, source in sources.items()},
             "left_out": [name for name in recipe.mllm.index if name not in rows],

@@ -80,16 +80,32 @@ def get_scaling(name: str) -> Scaling:
     return SCALINGS[name]
 
 
-# The last part of a budget is spent ever more slowly: an optimizer with momentum would run past a sudden end.
-_TAPER = 0.2
+# A budget is spent evenly over the first half of a run, since what the optimizer still has in its moments when the
+# injection ends, and what the data add of their own, would run past the target; within so much of it alpha tapers off.
+_SPENT_BY, _BAND = 0.5, 0.05
 
 
-def budget_factor(w_eff: float, target: float) -> float:
-    """What alpha is multiplied by where `w_eff` of a budget of `target` is spent: 1, falling to 0 over its last fifth.
+def budget_factor(w_eff: float, target: float, step: int, total_steps: int | None) -> float:
+    """What alpha is multiplied by to have spent, of a budget of `target`, what is due at this step: 0 to 1.
 
-    It is 0 beyond the target, and rises again where the data take w_eff back: the injection holds what it has reached.
+    Args:
+        w_eff: what is spent.
+        target: w_eff that is reached half way through the run, and held.
+        step: optimizer steps already taken, from 0.
+        total_steps: length of the run.
+    Raises:
+        DriftError: nobody knows the run's length.
     """
-    return min(max((1.0 - w_eff / target) / _TAPER, 0.0), 1.0)
+    due = target * min((step + 1) / _length("target_w_eff", total_steps) / _SPENT_BY, 1.0)
+    return min(max((due - w_eff) / (_BAND * target), 0.0), 1.0)
+
+
+def _length(what: str, total_steps: int | None) -> int:
+    if total_steps is None or total_steps < 1:
+        raise DriftError(
+            f"{what} needs the run's length, found total_steps={total_steps}; pass total_steps to GradientInjector"
+        )
+    return total_steps
 
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -113,9 +129,4 @@ def schedule_factor(schedule: str, step: int, total_steps: int | None) -> float:
         raise DriftError(f"unknown alpha_schedule {schedule!r}; {closest(schedule, SCHEDULES)}")
     if schedule == "constant":
         return 1.0
-    if total_steps is None or total_steps < 1:
-        raise DriftError(
-            f"alpha_schedule {schedule!r} needs the run's length, found total_steps={total_steps}; "
-            "pass total_steps to GradientInjector"
-        )
-    return SCHEDULES[schedule](min(step / total_steps, 1.0))
+    return SCHEDULES[schedule](min(step / _length(f"alpha_schedule {schedule!r}", total_steps), 1.0))

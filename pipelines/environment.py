@@ -8,6 +8,7 @@ import os
 
 DEFAULTS = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 OUTPUT = "DRIFT_WARM_LOG"  # the file for what libraries say in the process that stages are forked from
+SCHEDULER = "DRIFT_WARM_SCHEDULER"  # the process whose end is that process's end too
 
 
 def set_defaults() -> None:

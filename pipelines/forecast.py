@@ -112,7 +112,7 @@ class _Play:
             if len(self.running) >= self.machine.width:
                 return
             needs = self.needs[call.key]
-            gpus = min(needs.gpus, self.machine.gpus)
+            gpus = min(needs.nodes * needs.gpus, self.machine.gpus)
             if gpus > self.gpus or (crowded and gpus):
                 crowded = crowded or gpus > 0
             elif not spares or self.retention.may_begin(call):
@@ -133,6 +133,6 @@ class _Play:
             self.lacking[user.key].discard(call.key)
             if not self.lacking[user.key]:
                 bisect.insort(self.ready, user, key=self._rank)
-        self.gpus += min(needs.gpus, self.machine.gpus)
+        self.gpus += min(needs.nodes * needs.gpus, self.machine.gpus)
         self.passing -= needs.passing
         self.kept -= sum(self.needs[key].kept for key in self.retention.finished(call))

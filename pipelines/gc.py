@@ -78,7 +78,7 @@ def unreferenced(store: Store, kept: Sequence[Path]) -> list[Path]:
         path = left_to_see.pop()
         if path not in referred:
             referred.add(path)
-            made_from = json.loads((path / MANIFEST).read_text())["inputs"].values()
+            made_from = store.manifest_of(path).manifest["inputs"].values()
             left_to_see += [places[mark[:_NAME]] for mark in made_from if mark[:_NAME] in places]
     left = [path for path in sorted((store.root / ".partial").glob("*")) if path.is_dir() and _is_left(path)]
     return [path for path in finished if path not in referred] + left

@@ -117,10 +117,10 @@ def _downloads(calls: Sequence[Call], needs: Callable[[Call], Needs]) -> Iterato
 
 def _machine(config: Config, calls: Sequence[Call]) -> tuple[Machine, str]:
     """This machine's GPUs where they suffice, else as many as the launcher says; and what to say of it."""
-    most = max(call.needs.gpus for call in calls)
+    most = max(call.needs.nodes * call.needs.gpus for call in calls)
     if not most:
         return Machine(config.launcher.workers, 0), ""
-    found, stated = len(list(_GPU_FOLDER.glob("*"))), config.launcher.gpus
+    found, stated = len(list(_GPU_FOLDER.glob("*"))), config.launcher.nodes * config.launcher.gpus
     if found >= most:
         gpus = min(found, stated) if stated else found
         return Machine(max(config.launcher.workers, gpus), gpus), f", on {gpus} of this machine's {found} GPUs"

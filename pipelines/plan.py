@@ -167,7 +167,7 @@ def _settled(merge: MergeConfig, candidate: Mapping[str, Value], seed: int) -> M
     """A merge with every hyper-parameter that its method takes, defaults and candidate included: its identity."""
     row = get_method(merge.method, merge.variant)
     values = describe(row, resolve_hyperparameters(row, {**merge.hyperparameters, **candidate}))
-    return MergeConfig(merge.method, merge.variant, values, merge.seed + seed if row.is_drawn else 0)
+    return MergeConfig(merge.method, merge.variant, values, merge.seed + seed if row.is_drawn(values) else 0)
 
 
 def merge_choice(config: Config) -> Call:
@@ -461,7 +461,8 @@ def _check_pixel_limits(config: Config) -> None:
 
 
 def _kind(prior: PriorConfig) -> str:
-    return f"{prior.kind} draw={prior.draw}" if prior.draw else prior.kind
+    marks = [f"draw={prior.draw}"] * bool(prior.draw) + [f"rank={prior.rank}"] * bool(prior.rank)
+    return " ".join([prior.kind, *marks])
 
 
 def _groups(config: Config) -> str:

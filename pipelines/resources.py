@@ -37,9 +37,11 @@ _SERVED = 256  # answers that vLLM has under way
 _ANSWER_BYTES = 1_500.0  # of a published answer, its question and its verdict
 _ACTIVATIONS_GB = 8  # of a training with gradient checkpointing, and of an engine's cache of keys and values
 _OPTIMIZER_BYTES = {"adamw": 12, "sgd": 4}  # of a parameter: fp32 weight, and AdamW's two moments
-# What a merge costs over the linear one, as measured (benchmarks/merge.md); TSV's is its own, a decomposition a tensor.
+# What a merge costs over the linear one, as measured (benchmarks/merge.md); what decomposes has a cost of its own.
 _MERGING = {"ties": 6.7, "dare_ties": 6.7, "dare_linear": 4.5, "model_stock": 2.0, "slerp": 2.0}
-_DECOMPOSING = 40  # operations of both decompositions per entry of a matrix and row of its shorter side
+_ITERATING = 40  # operations of the passes over a matrix per entry and vector (drift.singular)
+# Operations of all decompositions per entry of a matrix and row of its shorter side.
+_DECOMPOSING = {"tsv": 40, "star": 20, "iso_c": 10, "swudi": 25, "selective_rl": 10}
 
 
 @cache
@@ -110,9 +112,10 @@ def fetching_tables(call: Call, rates: Rates = STANDARD) -> Needs:
 
 
 def extracting(call: Call, rates: Rates = STANDARD) -> Needs:
-    """A prior: reads two or three models, writes the groups' Delta in bf16."""
-    kept = delta_bytes(call)
-    work = Work(bytes=2 * _read(call) + 2 * kept)
+    """A prior: reads two or three models, writes the groups' Delta in bf16, or iterates to a low rank's pairs."""
+    kept, rank = delta_bytes(call), call.params.prior.rank
+    iterated = _ITERATING * (rank + 16) * size(call).of_groups(call.params.selection.groups) if rank else 0
+    work = Work(flops=iterated, bytes=2 * _read(call) + 2 * kept)
     return _streamed(call, rates.seconds("prior", "cpu", work), kept)
 
 
@@ -122,10 +125,13 @@ def measuring(call: Call, rates: Rates = STANDARD) -> Needs:
 
 
 def merging(call: Call, rates: Rates = STANDARD) -> Needs:
-    """A merge: reads two or three models tensor by tensor, writes one; TSV also decomposes each tensor."""
+    """A merge: reads two or three models tensor by tensor, writes one; some also decompose each matrix."""
     method, weights = call.params.merge.method, size(call)
     streamed = (_read(call) + weights.bytes) * _MERGING.get(method, 1.0)
-    decomposed = weights.of_groups(("attn", "mlp")) * weights.shape.hidden * _DECOMPOSING if method == "tsv" else 0
+    each = weights.shape.hidden * _DECOMPOSING.get(method, 0)
+    if method == "selective_rl" and call.params.merge.hyperparameters.get("direction") != "trailing":
+        each = _ITERATING * (16 + int(call.params.merge.hyperparameters.get("rank", 1)))
+    decomposed = weights.of_groups(("attn", "mlp")) * each
     work = Work(flops=decomposed, bytes=_read(call) + streamed + weights.bytes)
     return _streamed(call, rates.seconds("merge", "cpu", work), weights.bytes)
 
@@ -258,11 +264,13 @@ def judging(call: Call, rates: Rates = STANDARD) -> Needs:
 
 
 def delta_bytes(call: Call) -> float:
-    """What a prior takes on disk, or whole in memory."""
-    selection, shape = call.params.selection, size(call).shape
+    """What a prior takes on disk, or whole in memory: bf16, or a low rank's two fp32 vectors a pair."""
+    selection, shape, rank = call.params.selection, size(call).shape, call.params.prior.rank
     groups = size(call).of_groups(selection.groups)
     layers = len(selection.layers) / shape.layers if selection.layers is not None else 1.0
-    return 2.0 * groups * layers
+    whole = 2.0 * groups * layers
+    shorter = shape.hidden * shape.feed_forward / (shape.hidden + shape.feed_forward)  # m n / (m + n) of most matrices
+    return whole if rank is None else min(whole, 4.0 * rank * groups * layers / shorter)
 
 
 def examples(call: Call) -> int:

@@ -262,7 +262,15 @@ class Store:
             DamageError: a manifest is not what was written.
         """
         for path in self.root.glob(f"[!.]*/*/{MANIFEST}"):
-            yield Artifact(path.parent, _parsed(path.read_bytes(), path.parent))
+            yield self.manifest_of(path.parent)
+
+    def manifest_of(self, path: Path) -> Artifact:
+        """The finished artifact in a place by its manifest alone.
+
+        Raises:
+            DamageError: the manifest is not what was written.
+        """
+        return Artifact(path, _parsed((path / MANIFEST).read_bytes(), path))
 
     def open(self, path: Path) -> tuple[Artifact, dict[str, File]] | None:
         """Whatever artifact lies in a place, with its files; None where nothing was finished there.

@@ -7,13 +7,16 @@ single-threaded process has the imports and nothing else: no state of an earlier
 import gc
 import os
 import platform
+import sys
 from pathlib import Path
 
 from drift.processes import die_with_parent
-from pipelines.environment import DEFAULTS, OUTPUT
+from pipelines.environment import DEFAULTS, OUTPUT, SCHEDULER
 
 if OUTPUT in os.environ:  # what DeepSpeed and others print as they are imported is for a log, not for a screen
     die_with_parent()  # importing, half a minute on a busy machine, it would not see that the scheduler was killed
+    if os.getppid() != int(os.environ[SCHEDULER]):
+        sys.exit("the scheduler ended before this process could watch it")
     output = Path(os.environ[OUTPUT])
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("ab") as log:

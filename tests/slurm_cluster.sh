@@ -3,8 +3,11 @@
 #   sudo tests/slurm_cluster.sh start [FOLDER]    installs Debian's packages where they lack, starts, waits for the nodes
 #   sudo tests/slurm_cluster.sh stop [FOLDER]
 # Then: export SLURM_CONF=FOLDER/slurm.conf; python -m pytest -m slurm. Each node has two cores and two pretended GPUs.
+# Two clusters at a time want SLURM_PORT=... for one of them: it takes this port and the two above it.
 set -eu
 folder=${2:-/tmp/slurm-cluster}
+port=${SLURM_PORT:-26817}
+NAMES="127.0.0.1 n1 n2 # tests/slurm_cluster.sh"
 
 install_slurm() {
     command -v slurmctld >/dev/null && command -v slurmd >/dev/null && command -v sbatch >/dev/null && return
@@ -18,7 +21,7 @@ write_config() {
     cat >"$folder/slurm.conf" <<CONF
 ClusterName=toy
 SlurmctldHost=$host(127.0.0.1)
-SlurmctldPort=26817
+SlurmctldPort=$port
 SlurmUser=$(id -un)
 SlurmdUser=$(id -un)
 AuthType=auth/none
@@ -39,8 +42,8 @@ SlurmctldLogFile=$folder/slurmctld.log
 SlurmdSpoolDir=$folder/spool-%n
 SlurmdPidFile=$folder/slurmd-%n.pid
 SlurmdLogFile=$folder/slurmd-%n.log
-NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=26821 CPUs=2 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
-NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=26822 CPUs=2 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
+NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 1)) CPUs=2 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
+NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 2)) CPUs=2 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
 PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 CONF
     cat >"$folder/gres.conf" <<CONF
@@ -49,9 +52,20 @@ NodeName=n2 Name=gpu File=/dev/tty[20-21] Flags=nvidia_gpu_env
 CONF
 }
 
+# As on any cluster, a node's name leads to it: torchrun's agents meet there.
+name_nodes() {
+    grep -q "$NAMES" /etc/hosts || echo "$NAMES" >>/etc/hosts
+}
+
+forget_nodes() { # /etc/hosts may be a mount, which can't be replaced
+    others=$(grep -v "$NAMES" /etc/hosts || true)
+    echo "$others" >/etc/hosts
+}
+
 start() {
     install_slurm
     write_config
+    name_nodes
     export SLURM_CONF="$folder/slurm.conf"
     slurmctld -c
     slurmd -N n1
@@ -71,6 +85,7 @@ stop() {
         kill "$pid" 2>/dev/null || continue  # it has gone
         for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
     done
+    forget_nodes
 }
 
 case "${1:-}" in

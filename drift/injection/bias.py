@@ -15,6 +15,7 @@ from torch import Tensor
 
 from drift.injection.coverage import Prior
 from drift.injection.shards import Span, all_reduce, world_size
+from drift.singular import LowRank
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ _CPU_CHUNK = 1 << 18
 _GPU_CHUNK = 1 << 26
 
 ReadDelta = Callable[[int, int, int], Tensor]
+Deltas = Sequence[Tensor | LowRank]
+"""Flat slices of Delta, whole or as factors, whose product is formed chunk by chunk."""
 
 
 def chunks(numel: int, device: torch.device) -> Iterator[tuple[int, int]]:
@@ -31,18 +34,15 @@ def chunks(numel: int, device: torch.device) -> Iterator[tuple[int, int]]:
     return ((start, min(start + size, numel)) for start in range(0, numel, size))
 
 
-def read_deltas(prior: Prior, spans: Sequence[Span], devices: Sequence[torch.device]) -> list[Tensor]:
-    """This rank's slices of Delta, on the devices where the gradients are; nothing but the slices is read."""
-    deltas = [
-        prior.read_slice(span.name, span.start, span.stop, dtype=prior.dtype).to(device)
-        for span, device in zip(spans, devices, strict=True)
-    ]
-    held = sum(delta.numel() * delta.element_size() for delta in deltas)
+def read_deltas(prior: Prior, spans: Sequence[Span], devices: Sequence[torch.device]) -> list[Tensor | LowRank]:
+    """This rank's slices of Delta, on the devices where the gradients are; nothing but these, or factors, is read."""
+    deltas = [prior.held(span.name, span.start, span.stop, device) for span, device in zip(spans, devices, strict=True)]
+    held = sum(delta.nbytes for delta in deltas)
     log.info("this rank holds %.1f MB of Delta in %s, %d slices", held / 1e6, prior.dtype, len(deltas))
     return deltas
 
 
-def gradient_products(gradients: Sequence[Tensor | None], deltas: Sequence[Tensor]) -> Tensor:
+def gradient_products(gradients: Sequence[Tensor | None], deltas: Deltas) -> Tensor:
     """||g||^2 and <g, Delta> of every slice.
 
     Args:
@@ -68,7 +68,7 @@ def gradient_products(gradients: Sequence[Tensor | None], deltas: Sequence[Tenso
     return out
 
 
-def add_deltas(gradients: Sequence[Tensor | None], deltas: Sequence[Tensor], coefficients: Tensor) -> None:
+def add_deltas(gradients: Sequence[Tensor | None], deltas: Deltas, coefficients: Tensor) -> None:
     """Add coefficients[i] * deltas[i] to gradients[i] in place, without a copy to the host on a GPU.
 
     Args:
@@ -76,19 +76,19 @@ def add_deltas(gradients: Sequence[Tensor | None], deltas: Sequence[Tensor], coe
         deltas: flat, aligned with `gradients`.
         coefficients: (slices,), on the device of the deltas.
     """
-    if coefficients.device.type == "cpu":
-        for gradient, delta, c in zip(gradients, deltas, coefficients.tolist(), strict=True):
-            if gradient is not None:
-                gradient.add_(delta, alpha=c)
-        return
-    for gradient, delta, factor in zip(gradients, deltas, coefficients.float().unbind(), strict=True):
-        if gradient is not None:
-            gradient.addcmul_(delta, factor)
+    device = coefficients.device
+    factors = coefficients.tolist() if device.type == "cpu" else coefficients.float().unbind()
+    for gradient, delta, factor in zip(gradients, deltas, factors, strict=True):
+        for start, stop in chunks(delta.numel() if gradient is not None else 0, device):
+            part = gradient[start:stop]  # type: ignore[index]
+            part.add_(delta[start:stop], alpha=factor) if device.type == "cpu" else part.addcmul_(
+                delta[start:stop], factor
+            )
 
 
 def add_remainders(
     gradients: Sequence[Tensor | None],
-    deltas: Sequence[Tensor],
+    deltas: Deltas,
     moved: Sequence[tuple[Tensor, Tensor]],
     coefficients: Tensor,
 ) -> Tensor:

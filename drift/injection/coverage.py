@@ -13,6 +13,7 @@ from drift.errors import CoverageError
 from drift.families import family_of, lm_parameters
 from drift.injection.shards import full_shape
 from drift.selection import group_of, layer_of, select
+from drift.singular import LowRank
 
 
 class Prior(Protocol):
@@ -27,6 +28,7 @@ class Prior(Protocol):
     def shape(self, name: str) -> tuple[int, ...]: ...
     def norm(self, name: str) -> float: ...
     def read_slice(self, name: str, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor: ...
+    def held(self, name: str, start: int, stop: int, device: torch.device) -> Tensor | LowRank: ...
 
 
 class Start(Protocol):

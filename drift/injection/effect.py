@@ -22,6 +22,7 @@ from drift.injection.coverage import Prior, covered_parameters
 from drift.injection.shards import GradientShards, Span, dtensor_span, local_tensor, rank, world_size
 from drift.injection.targets import Seam, open_seam
 from drift.selection import group_of, layer_of, module_of
+from drift.singular import LowRank
 from drift.sources import open_source
 
 
@@ -50,7 +51,7 @@ class Held:
 
     owner: object | None
     shards: GradientShards
-    deltas: list[Tensor]
+    deltas: list[Tensor | LowRank]
 
 
 class RunObserver:

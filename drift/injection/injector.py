@@ -39,6 +39,7 @@ from drift.injection.observers import LocalStrengths
 from drift.injection.shards import GradientShards, all_reduce, world_size
 from drift.scaling import WITHOUT_GRADIENT, budget_factor, get_scaling, schedule_factor
 from drift.selection import group_of
+from drift.singular import LowRank
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class GradientInjector(RunObserver):
             rescale_to_parameter: use Delta * ||theta_0|| / ||Delta||; changes `absolute` alone, as in the release.
             alpha_schedule: constant, or linear or cosine to 0 at `total_steps`.
             group_alpha: alpha by module group, where it is not `alpha`.
-            target_w_eff: share of Delta at which the injection of a module group stops, and where it is held.
+            target_w_eff: share of Delta to which each module group is taken by half the run, and no further.
             total_steps: optimizer steps in the run; a Trainer knows its own.
             start: the weights that training began from, for `pull`: a drift.sources.Source, which reads slices of them.
         Raises:
@@ -234,17 +235,19 @@ class GradientInjector(RunObserver):
         known, total = self._attached.progress()
         if known is not None:
             self._steps = known
-        factor = schedule_factor(self._schedule, self._steps, self._total_steps or total)
+        total = self._total_steps or total
+        factor = schedule_factor(self._schedule, self._steps, total)
         alphas = torch.tensor([self._alphas[name] * factor for name in self._names], dtype=torch.float64)
-        return alphas if self._target is None else alphas * self._budget(self._target)
+        return alphas if self._target is None else alphas * self._budget(self._target, total)
 
-    def _budget(self, target: float) -> Tensor:
-        """(n,) what is left of each module group's budget; all ranks call this together."""
+    def _budget(self, target: float, total: int | None) -> Tensor:
+        """(n,) how far each module group is behind its budget; all ranks call this together."""
         moved, groups = self._shares() * self._squared, [group_of(name) for name in self._names]
         factors = {}
         for group in dict.fromkeys(groups):
             rows = [index for index, own in enumerate(groups) if own == group]
-            factors[group] = budget_factor(float(moved[rows].sum() / self._squared[rows].sum()), target)
+            spent = float(moved[rows].sum() / self._squared[rows].sum())
+            factors[group] = budget_factor(spent, target, self._steps, total)
         return torch.tensor([factors[group] for group in groups], dtype=torch.float64)
 
     def metrics(self) -> dict[str, float]:
@@ -312,7 +315,7 @@ class _Bound:
 
     owner: object | None
     shards: GradientShards
-    deltas: list[Tensor]
+    deltas: list[Tensor | LowRank]
     positions: list[int]
     observer: LocalStrengths | None
     origins: list[Tensor]

@@ -15,12 +15,16 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Annotated
 
-from drift.config import Natural, Range, Strength, faults
+from drift.config import Count, Natural, Positive, Range, SomeShare, Strength, faults
 from drift.errors import DriftError, closest
 
 Value = float | int | str
 
-RESCALES = ("none", "density", "l1")
+_WORDS = {
+    "rescale": ("none", "density", "l1"),
+    "direction": ("leading", "trailing", "random"),
+    "length": ("delta", "own"),
+}
 # Embeddings and lm_head stay the MLLM's: vocabularies differ and rows of unlike tokens can't be mixed (BR2V).
 MERGED_GROUPS = ("attn", "mlp", "norm", "final_norm")
 _WITHOUT_BASE = ("interpolate", "slerp")  # recipes that mix the weights themselves
@@ -44,6 +48,14 @@ class Hyperparameters:
             model with 28 layers, scaled to the depth of the one that is merged and rounded down.
         top_layers: layer swap as in its paper: how many of the last layers stay the MLLM's too.
         t: place between MLLM (0) and expert (1) on the arc of SLERP.
+        alpha: how much of B - V Selective-RL adds to the MLLM; 0 is its `direct` form.
+        beta: how much of the reasoning direction it adds.
+        rank: singular pairs of its direction.
+        direction: leading, or its controls: trailing, random.
+        length: delta (the direction is as long as the expert's whole change) or own.
+        share: of the sum of the singular values that STAR keeps; of the eigenvectors that SWUDI moves along.
+        time: how long SWUDI's gradient flow runs.
+        scale: what Iso-C's and SWUDI's merged task vector is multiplied by.
     """
 
     weight_mllm: Strength = 1.0
@@ -53,6 +65,14 @@ class Hyperparameters:
     keep_layers: Annotated[int, Range("the last layer kept, -1 for none", low=-1)] | str = -1
     top_layers: Natural = 0
     t: Annotated[float, Range("in [0, 1], from the MLLM to the expert", low=0, high=1)] = 0.0
+    alpha: Strength = 0.0
+    beta: Strength = 0.0
+    rank: Count = 1
+    direction: str = "leading"
+    length: str = "delta"
+    share: SomeShare = 1.0
+    time: Positive = 300.0
+    scale: Strength = 1.0
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges.
@@ -64,8 +84,9 @@ class Hyperparameters:
         is_depth = not isinstance(keep, str) or re.fullmatch(r"\d+/[1-9]\d*", keep) is not None
         expected = "the last layer kept (-1 for none) or the like of '5/28' (5 in a model of 28 layers)"
         found = faults(self, ("keep_layers", is_depth, expected))
-        if self.rescale not in RESCALES:
-            found.append(f"unknown rescale {self.rescale!r}; {closest(self.rescale, RESCALES)}")
+        for name, known in _WORDS.items():
+            if (word := getattr(self, name)) not in known:
+                found.append(f"unknown {name} {word!r}; {closest(word, known)}")
         if found:
             raise MergeError("; ".join(found))
 
@@ -86,7 +107,8 @@ class Method:
         variant: br2v, paper or mergekit.
         source: where the formula comes from.
         formula: the formula in one line; V and R are MLLM and expert, B the base, v and r their task vectors.
-        recipe: the function of methods.py that merges by this row: interpolate, task_vectors, slerp, model_stock, tsv.
+        recipe: the function of methods.py that merges by this row: interpolate, task_vectors, slerp, model_stock, tsv,
+            selective_rl, star, iso_c, swudi.
         defaults: the hyperparameters that the method takes, with their defaults.
         layers: which layers are interpolated: all, above (layers 0..k stay the MLLM's) or sandwich (bottom and top
             stay the MLLM's, the middle becomes the expert's).
@@ -113,10 +135,9 @@ class Method:
         """True for everything that works on task vectors."""
         return self.recipe not in _WITHOUT_BASE
 
-    @property
-    def is_drawn(self) -> bool:
+    def is_drawn(self, hyperparameters: Mapping[str, Value]) -> bool:
         """Whether the seed decides what comes out."""
-        return self.trim == "random"
+        return self.trim == "random" or hyperparameters.get("direction") == "random"
 
 
 _BR2V = "https://arxiv.org/abs/2505.05464"
@@ -129,6 +150,9 @@ _MERGEKIT = "https://github.com/arcee-ai/mergekit (0.1.5)"
 _SLERP = "https://doi.org/10.1145/325165.325242"
 _MODEL_STOCK = "https://arxiv.org/abs/2403.19522"
 _TSV = "https://arxiv.org/abs/2412.00081"
+_STAR = "https://arxiv.org/abs/2502.10339, https://github.com/IBM/STAR"
+_ISO = "https://arxiv.org/abs/2502.04959, https://github.com/danielm1405/iso-merging"
+_SWUDI = "https://github.com/WalkerWorldPeace/MLLMerging, the closed form of https://arxiv.org/abs/2503.08099's loss"
 
 _KEPT: dict[str, Value] = {"keep_layers": "5/28"}  # Table 9's k for Qwen2.5-VL-7B, whose LM has 28 layers
 _NEAR: dict[str, Value] = {"weight_mllm": 0.9, "weight_expert": 0.1}
@@ -207,6 +231,18 @@ _ROWS = (
     Method("model_stock", "mergekit", _MERGEKIT, "as paper", "model_stock", {}),
     Method("tsv", "paper", _TSV, "B + sum of half-rank SVDs of v and r with decorrelated singular vectors",
            "tsv", {"weight_mllm": 1.0, "weight_expert": 1.0}),
+    # Matrices of attention and MLP alone; everything else stays the MLLM's.
+    Method("selective_rl", "paper", "Selective-RL, the rank-one reasoning direction",
+           "V + alpha (B - V) + beta ||R - B||_F u_1 v_1^T of R - B",
+           "selective_rl", {"alpha": 0.05, "beta": 0.05, "rank": 1, "direction": "leading", "length": "delta"}),
+    # Averaged, as in its paper and code; eta of 40 is its default.
+    Method("star", "paper", _STAR, "B + w_V S(v) + w_R S(r); S keeps 40% of the singular values' sum, rescaled to it",
+           "star", {"weight_mllm": 0.5, "weight_expert": 0.5, "share": 0.4}),
+    Method("iso_c", "paper", _ISO, "B + scale U V^T mean(s) of w_V v + w_R r = U s V^T; vectors averaged",
+           "iso_c", {"weight_mllm": 1.0, "weight_expert": 1.0, "scale": 1.0}),
+    # 300 and 0.85 are the code's for language models.
+    Method("swudi", "paper", _SWUDI, "B + scale T; T is where gradient flow on WUDI's loss is after a time",
+           "swudi", {"weight_mllm": 1.0, "weight_expert": 1.0, "time": 300.0, "share": 0.85, "scale": 1.0}),
 )  # fmt: skip
 
 METHODS: Mapping[tuple[str, str], Method] = MappingProxyType({(row.key, row.variant): row for row in _ROWS})

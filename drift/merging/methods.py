@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from drift.merging import primitives as p
+from drift.merging import spectral
 from drift.merging.config import Hyperparameters, MergeError, Method
 from drift.merging.operands import ROLES, Merge, Merged, Operands
 from drift.merging.threshold import Read, magnitude_threshold
@@ -47,7 +48,7 @@ def interpolate(merge: Merge) -> Iterator[Merged]:
         if divisor == 0.0:
             raise MergeError(f"{method.key} ({method.variant}) divides by the sum of its weights {weights}, which is 0")
         is_copy = weights == (1.0, 0.0)
-        yield Merged(each.tensor("mllm"), is_copy=True) if is_copy else _combined(each, weights, divisor=divisor)
+        yield _copy(each) if is_copy else _combined(each, weights, divisor=divisor)
 
 
 @recipe
@@ -91,6 +92,50 @@ def tsv(merge: Merge) -> Iterator[Merged]:
     """B plus the sum of the task vectors' half-rank SVDs with decorrelated singular vectors."""
     for each in merge.tensors:
         yield _onto_base(each, merge, partial(_singular, each.shape, merge.weights), is_whole=True)
+
+
+@recipe
+def selective_rl(merge: Merge) -> Iterator[Merged]:
+    """V + alpha (B - V) + beta Z in every matrix, Z the reasoning direction of R - B; vectors stay the MLLM's."""
+    for each in merge.tensors:
+        is_matrix = len(each.shape) == 2
+        yield Merged(partial(_selective, merge, each), is_whole=True) if is_matrix else _copy(each)
+
+
+@recipe
+def star(merge: Merge) -> Iterator[Merged]:
+    """B plus the weighted task vectors, each cut to its leading singular values and rescaled to their sum."""
+
+    def mix(each: Operands, deltas: list[Tensor]) -> Tensor:
+        if len(each.shape) == 2:
+            deltas = [spectral.truncated(delta, merge.chosen.share) for delta in deltas]
+        return p.weighted_sum_(deltas, merge.weights)
+
+    yield from _wholes(merge, mix)
+
+
+@recipe
+def iso_c(merge: Merge) -> Iterator[Merged]:
+    """B plus the sum of the task vectors with all its singular values made equal; vectors are averaged."""
+
+    def mix(each: Operands, deltas: list[Tensor]) -> Tensor:
+        total = p.weighted_sum_(deltas, merge.weights)
+        return (spectral.isotropic(total) if len(each.shape) == 2 else total / 2.0) * merge.chosen.scale
+
+    yield from _wholes(merge, mix)
+
+
+@recipe
+def swudi(merge: Merge) -> Iterator[Merged]:
+    """B plus the task vector that interferes least with both, as far as gradient flow gets; vectors are averaged."""
+
+    def mix(each: Operands, deltas: list[Tensor]) -> Tensor:
+        parts = [delta * weight for delta, weight in zip(deltas, merge.weights, strict=True)]
+        if len(each.shape) != 2:
+            return torch.stack(parts).mean(0) * merge.chosen.scale
+        return spectral.least_interference(parts, merge.chosen.time, merge.chosen.share) * merge.chosen.scale
+
+    yield from _wholes(merge, mix)
 
 
 def plan_merge(method: Method, chosen: Hyperparameters, tensors: Sequence[Operands], seed: int) -> list[Merged]:
@@ -137,6 +182,30 @@ def check_base(method: Method, has_base: bool) -> None:
             f"{method.key} ({method.variant}) works on task vectors and needs base=, the text model that MLLM and "
             "expert were both tuned from (Qwen/Qwen2.5-7B for Qwen2.5-VL, Qwen/Qwen2-7B for Qwen2-VL)"
         )
+
+
+def _copy(each: Operands) -> Merged:
+    """The MLLM's own."""
+    return Merged(each.tensor("mllm"), is_copy=True)
+
+
+def _wholes(merge: Merge, mix: Callable[[Operands, list[Tensor]], Tensor]) -> Iterator[Merged]:
+    """The base plus what `mix` makes of a tensor's two whole task vectors."""
+    for each in merge.tensors:
+
+        def shaped(deltas: list[Tensor], start: int, stop: int, each: Operands = each) -> Tensor:
+            return mix(each, [delta.view(each.shape) for delta in deltas]).reshape(-1)
+
+        yield _onto_base(each, merge, shaped, is_whole=True)
+
+
+def _selective(merge: Merge, each: Operands, start: int, stop: int) -> Tensor:
+    chosen = merge.chosen
+    mllm, expert, base = (each.read(role, start, stop).view(each.shape) for role in ROLES)
+    direction = spectral.reasoning_direction(
+        expert - base, chosen.rank, chosen.direction, chosen.length, each.name, merge.seed
+    )
+    return (mllm + chosen.alpha * (base - mllm) + chosen.beta * direction).reshape(-1)
 
 
 def _reader(tensor: Tensor) -> Read:

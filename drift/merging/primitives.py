@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from drift.singular import exact
+
 # Sums run over blocks of this many elements whatever the chunk size, so that their rounding never depends on it.
 BLOCK = 1 << 17
 
@@ -196,15 +198,15 @@ def task_singular_vectors(deltas: Sequence[Tensor], weights: tuple[float, float]
     rank = max(1, min(deltas[0].shape) // 2)
     lefts, values, rights = [], [], []
     for delta, weight in zip(deltas, weights, strict=True):
-        u, s, vh = torch.linalg.svd(delta, full_matrices=False)
-        lefts.append(u[:, :rank])
-        values.append(s[:rank] * weight)
-        rights.append(vh[:rank])
+        pairs = exact(delta).first(rank)
+        lefts.append(pairs.left)
+        values.append(pairs.values * weight)
+        rights.append(pairs.right)
     left, right = _orthogonal(torch.cat(lefts, dim=1)), _orthogonal(torch.cat(rights, dim=0))
     return (left * torch.cat(values)) @ right
 
 
 def _orthogonal(matrix: Tensor) -> Tensor:
     """The orthogonal matrix nearest to `matrix` (m, n): U V^T of its SVD."""
-    u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
-    return u @ vh
+    pairs = exact(matrix)
+    return pairs.left @ pairs.right

@@ -109,8 +109,9 @@ class InjectionConfig:
         semantics: micro_batch is the authors' release, the reference for the paper's numbers; step is weaker.
         rescale_to_parameter: Delta is given the parameter's norm, as in the release; changes `absolute` alone.
         group_alpha: alpha by module group, where it is not `alpha`.
-        target_w_eff: share of Delta (w_eff) that the injection takes each module group to, and no further; none spends
-            alpha to the end. It has the sign that alpha leads to: above 0 where alpha is below.
+        target_w_eff: share of Delta (w_eff) that the injection takes each module group to by half the run, and no
+            further; none spends alpha to the end. alpha is then the most that is injected, and the target has the sign
+            that it leads to: above 0 where alpha is below.
     """
 
     scale: Literal["none", Scale] = "none"

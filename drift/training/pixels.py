@@ -1,13 +1,16 @@
 """The image tensors of a data set in one file of this machine: written by its first process, mapped by all of them.
 
 What does not fit in the limit is made again from the picture whenever it is asked for. The file has no name once all
-have opened it, so it goes when they do.
+have opened it, so it goes when they do. All processes must know its name, so others can too: it lies in a folder that
+only this user can enter, since TMPDIR is often one for all users of a machine.
 """
 
 import mmap
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +42,7 @@ class PixelFile:
         name: tells the file from those of other trainings; the same in all processes of one.
         """
         node = os.environ.get("GROUP_RANK", "0")  # torchrun's agent: two of one training may share a machine
-        self._path = Path(tempfile.gettempdir()) / f"drift-{name}-{node}.pixels"
+        self._path = _own_folder() / f"{name}-{node}.pixels"
         self._is_writer = os.environ.get("LOCAL_RANK", "0") == "0"
         self._writer = self._path.open("wb") if self._is_writer else None
         self._limit, self._size = limit, 0
@@ -99,3 +102,21 @@ class PixelFile:
             )
             for name, place in places.items()
         }
+
+
+def _own_folder() -> Path:
+    """A folder in TMPDIR that is this user's alone.
+
+    Raises:
+        TrainingError: what lies in its place is no folder, somebody else's, or open to others.
+    """
+    path = Path(tempfile.gettempdir()) / f"drift-{os.geteuid()}"
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise TrainingError(
+            f"{path} is {stat.filemode(found.st_mode)} of user {found.st_uid}, expected drwx------ of user "
+            f"{os.geteuid()}: others could write what is trained on. Remove it, or name another folder by TMPDIR"
+        )
+    return path

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from drift.errors import DriftError
 from drift.files import write_whole
+from drift.processes import die_with_parent
 from drift.training.config import TrainingJob
 from drift.training.conversations import read_conversations
 
@@ -23,6 +24,8 @@ ERROR_FILE = "error.txt"
 
 def main(arguments: list[str]) -> int:
     """Runs the job file; 0, or 2 after an error that was reported."""
+    if "LOCAL_RANK" in os.environ:  # of a launcher, which would leave its ranks to train on where it is killed
+        die_with_parent()
     logging.basicConfig(level=logging.INFO if _is_first() else logging.WARNING, format="%(message)s")
     # The deepspeed launcher adds --local_rank unless told not to; its environment says the same.
     arguments = [argument for argument in arguments if not argument.startswith("--local_rank")]

@@ -90,6 +90,28 @@ def agree_at_points(left: str, right: str) -> bool | None:
     return True if compared else None
 
 
+def same_equation(left: str, right: str) -> bool | None:
+    """Whether two equations have the same variables, and differences of their sides that are in proportion everywhere.
+
+    None for what is no equation of formulas, or has no value at the fixed points.
+    """
+    left, right = (_GREEK.sub(lambda found: _LETTERS[found.group(1)], text) for text in (left, right))
+    sides = [text.split("=") for text in (left, right)]
+    variables = sorted(set(_VARIABLE.findall(left)))
+    if not variables or any(len(pair) != 2 for pair in sides) or _RELATION.search((left + right).replace("=", "")):
+        return None
+    if variables != sorted(set(_VARIABLE.findall(right))):
+        return None
+    ratios = []
+    for point in _POINTS[:3]:
+        values = {name: f"({point + 0.37 * position})" for position, name in enumerate(variables)}
+        (a, b), (c, d) = ([_at(side, values) for side in pair] for pair in sides)
+        if a is None or b is None or c is None or d is None or abs(c - d) < _FLOAT or abs(a - b) < _FLOAT:
+            return None
+        ratios.append((a - b) / (c - d))
+    return all(_close(ratio, ratios[0]) for ratio in ratios)
+
+
 def _same(left: Typed, right: Typed) -> bool | None:
     """Whether two typed answers are the same; None where their kinds don't tell."""
     if isinstance(left, Assignment) or isinstance(right, Assignment):
@@ -203,7 +225,7 @@ def _by_formula(left: str, right: str) -> bool:
         return False
     if any(_MEMBER.search(a) and _ORDER.search(b) for a, b in ((left, right), (right, left))):
         return False
-    by_points = agree_at_points(left, right)
+    by_points = same_equation(left, right) if "=" in left else agree_at_points(left, right)
     return is_equivalent(left, right) if by_points is None else by_points
 
 

@@ -38,14 +38,14 @@ _HEDGE = re.compile(
     r"(?:[\s:：*_>}]|so|hence|we (?:get|have|obtain|find|conclude|see)(?: that)?|in total there (?:are|is)"
     r"|approximately|about|around|roughly|nearly|almost|simply|just|only"
     r"|exactly|precisely|therefore|thus|then|indeed|equal to"
-    r"|equals|given by"
+    r"|equals|given by|called|named|known as"
     r"|found to be|estimated (?:to be|at)|likely|probably|actually|also|still|now|a total of"
     r"|in total|at least|is|are|be|to be|≈|~|=|\\approx|\\sim|约为|大约|约|是|为|等于|共有|共|有)(?![A-Za-z])\s{0,3}",
     re.I,
 )
 _CUT = re.compile(
     r"\s{1,2}(?:because|since|which|where|when|if|so that|so|as (?:shown|given|the|we|it)|based on|according|after"
-    r"|given)\b"
+    r"|given|in the form|in standard form)\b"
     r"|\s[—–]{1,2}\s|\s-{1,2}\s(?=[A-Za-z]{3})|\s?[（(](?:approx|about|or|rounded|since|because|as|i\.e|option)|,\s(?:so|which|where|because|since|as|"
     r"not|but|making|given)\b|，|<\|",
     re.I,
@@ -67,19 +67,22 @@ _DISPLAYS = tuple(
 _THERE = re.compile(
     r"\b(?:there|it)\s(?:are|is|were|was|will be|would be|must be|remains?|has|have)\s(?P<answer>[^\n]{1,160})$", re.I
 )
-_RELATION = re.compile(r"(?:=|≈|\\approx|\w\s?:)\s?(?P<answer>[^=≈:\n]{1,100})$")
+_RELATION = re.compile(r"(?:=|≈|\\approx|[^\W\d]\s?:)\s?(?P<answer>(?:[^=≈:\n]|(?<=\d):(?=\d)){1,100})$")
 _COPULA = re.compile(
     r"(?:\b(?:is|are|equals|was|were|be|gives?|gets?|obtain|yields?|have|has|at|of|to|by|find that)\s|\b\w+[\'’]s\s"
     r"|等于|共有|应有|是|为|有)"
     r"(?P<answer>[^\n]{1,100})$",
     re.I,
 )
-_LEADING = re.compile(rf"(?:\W{{0,3}})(?P<value>(?:{_NUMBER})(?:\s?(?:{UNIT}))?|[A-Za-z]+(?:-[a-z]+)?)(?![\w.])")
+_LEADING = re.compile(
+    rf"(?:\W{{0,3}})(?P<value>(?:{_NUMBER})(?:\s(?:hundred|thousand|million|billion))?(?:\s?(?:{UNIT}))?|[A-Za-z]+(?:-[a-z]+)?)(?![\w.])"
+)
 _FORMULA = re.compile(
-    r"(?:\$\$?|\\[(\[])(?P<answer>(?:\\[$]|[^$]){1,200}?)(?:(?<!\\)\$\$?|\\[)\]])\W{0,3}"
+    r"(?:\$\$?|\\[(\[])(?P<answer>(?:\\[$]|\\(?![()\[\]])|[^$\\]){1,200}?)(?:(?<!\\)\$\$?|\\[)\]])\W{0,3}"
     r"(?:\s[a-z]{1,12}){0,4}\W{0,3}$",
     re.S,
 )
+_WORD = re.compile(r"(?<!\\)\b[A-Za-z]{2,}\b")
 _OPEN_MATH = re.compile(r"^[^$\n]{0,200}(?:\$[^$\n]{0,200}\$[^$\n]{0,200})?(?:(?<!\$)\$|\\\()\s{0,3}$", re.M)
 
 
@@ -186,13 +189,28 @@ def _from_end(text: str) -> Closing | None:
     for pattern, rule in ((_THERE, "there"), (_RELATION, "relation"), (_COPULA, "copula")):
         if match := pattern.search(sentence):
             clause = match.group("answer")
-            while rule == "copula" and (inner := _COPULA.search(clause)):
+            if rule == "relation" and _COPULA.search(clause):
+                continue  # `AB = 8, so the diameter is 12`
+            while (
+                rule == "copula" and quantity_of(normal(trimmed(clause))) is None and (inner := _COPULA.search(clause))
+            ):
                 clause = inner.group("answer")
+            if rule == "relation" and (whole := _equation(sentence, match.start())):
+                return Closing(f"{whole} = {trimmed(clause)}", rule, sentence[-200:])
             if value := _clause(clause, rule):
                 return Closing(value, rule, sentence[-200:])
     if len(sentence) <= _SHORT and not _prose(sentence):
         return Closing(trimmed(sentence) or sentence, "last_line", sentence)
     return None
+
+
+def _equation(sentence: str, place: int) -> str:
+    """The left side of the equation whose sign stands at `place`, where it is more than a name: `x^2 + y^2`."""
+    before = sentence[:place]
+    if not sentence.startswith("=", place) or "=" in before:
+        return ""
+    left = _WORD.split(before)[-1].strip(" :,")
+    return left if re.search(r"[A-Za-z]", left) and re.search(r"[-+^]", left.lstrip("-")) else ""
 
 
 def _clause(clause: str, rule: str) -> str | None:

@@ -7,11 +7,14 @@ from difflib import SequenceMatcher
 _TAIL = 4_000
 _LIKENESS = 0.88
 _LIKENESS_LENGTH = 80
-_BARE = re.compile(r"[\s\"'“”*>#_-]{0,6}[(\[（【]?\s?([A-Z])\s?[)\]）】]?\s{0,3}[.:,;、。!]?[\s\"'*_]{0,5}")
+# \x93 and \x94 are quotes of a text that was read in the wrong encoding.
+_BARE = re.compile(
+    r"[\s\"'“”‘’\x93*>#_-]{0,6}[(\[（【]?\s?([A-Z])\s?[)\]）】]?\s{0,3}[.:,;、。!]?[\s\"'“”’\x94*_]{0,5}"
+)
 _LABEL = re.compile(
     r"[\s\"'“*>-]{0,5}(?:[(\[（【]\s?([A-Z])\s?[)\]）】]|([A-Z])(?=\s?[.:)）、,(=–—-]|\s?\n))[\s.:)）、,=–—*-]{0,5}"
 )
-_WHO = r"(?:answers?|ans|options?|choices?|letters?|solution|答案|选项|选择|结论)"
+_WHO = r"(?:(?<!other\s)(?:answers?|ans|options?|choices?|letters?|solution|答案|选项|选择|结论))"
 _VERB = (
     r"(?:\s{0,3}(?:is|are|was|be|becomes|would be|should be|will be|must be|has to be|seems to be|appears to be|=|:|：|"
     r"是|为|应为|应该是|选|[-–—]{1,2}|→|⇒|=>))"
@@ -23,6 +26,7 @@ _FILLER = (
 _NO_LIST = r"(?![)\]）】}\"'*]{0,2}\s{0,3}(?:[,/&、]|and\b|or\b|和|或)\s{0,3}(?:and |or )?[(\[（]?[A-Z]\b(?!['’]))"
 _LETTER = rf"[\s\"'“*$_]{{0,6}}[(\[（【{{]?\s?([A-Z])(?![A-Za-z'’_]|\s?[=+<>≠]|\s[a-z]|-\w){_NO_LIST}"
 _LOOSE = rf"[\s\"'“*$_]{{0,6}}[(\[（【{{]\s?([A-Z])\s?[)\]）】}}]{_NO_LIST}"
+_RIGHT = r"angled?|triangle|side|hand|half|end|circular|prism|isosceles|trapez\w*|of|or|part|column"  # no verdict
 _STATED = tuple(
     re.compile(pattern)
     for pattern in (
@@ -31,7 +35,8 @@ _STATED = tuple(
         rf"(?i:choose|chose|selects?|selected|pick(?:ed)?|go(?:ing)? with|corresponds? to|matches|故?选择?)"
         rf"(?i:{_FILLER}){{0,3}}(?:{_LOOSE}|{_LETTER})",
         rf"(?:{_LOOSE}|\b([A-Z])\b)[^.\n。]{{0,80}}?\s(?i:is|as|seems|looks)\s(?i:the |therefore the |my |our )?\s?"
-        rf"(?i:correct|right|best|final|answer|choice)\b",
+        rf"(?i:correct|right(?!\s?-?(?:{_RIGHT})|-)|best|final|answer|choice)\b",
+        rf"\b(?i:is|be)\s(?i:option|choice)\s{{1,2}}(?:{_LOOSE}|{_LETTER})",
         rf"(?:\b([A-Z])|{_LOOSE})\s?(?:是|为)?正确",
     )
 )  # fmt: skip
@@ -42,10 +47,16 @@ _CONCLUDED = re.compile(
     r"[\s*(\[$\"]{0,3}([A-Z])[)\]*$\"]{0,3}\s?[.!。]?\s*$"
 )
 _PARENTHESISED = re.compile(r"[(（\[]\s?([A-Z])\s?[)）\]]")
-_WORDS = re.compile(r"[^\W\d_]+")
+_WORDS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _DECIMAL = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+")
 _NUMBERED = re.compile(r"\d{1,2}[.)]?\s?\(?([A-Z])\)?\.?")  # `3B`, `1. B`
-_IS_LETTER = re.compile(r"\b(?:is|be)\s{1,2}(?:option |figure |choice )?[(\[\"]?([A-Z])[)\]\"]?[.!]?\s*$")
+_IS_LETTER = re.compile(
+    r"\b(?:is|be)\s{1,2}(?:the )?(?:[a-z]{2,12} )?[(\[\"]?([A-Z])[)\]\"]?"
+    r"(?:[.!]?\s*$|,\s(?:an?|the|which|as|since|because)\s)"
+)
+_ENDING = re.compile(r"(?<=\w{3})(?:es|ed|ing|s|e)$")
+_SUBJECT = frozenset(("it", "they", "will", "would", "also", "the", "a", "an"))
+_BEFORE_UNIT = re.compile(r"(?<=\d)\s(?=(?:[ckm]?m[²³]?|k?g|ml|l|%|°)(?!\w))")
 _STANDING = re.compile(r"(?<![A-Za-z0-9'’(])([A-Z])(?![A-Za-z0-9'’)])")
 
 
@@ -101,14 +112,24 @@ def option_exact(text: str, options: Mapping[str, str]) -> str | None:
 
 
 def options_mentioned(text: str, options: Mapping[str, str]) -> list[str]:
-    """The options whose texts occur in the text as whole words, those inside a longer one apart."""
+    """The options whose texts occur as whole words, those inside a longer one and those after a `not` apart."""
     answer = fold(text)
     folded = {letter: fold(option) for letter, option in options.items()}
     # One letter as an option's text is an article or a label in a sentence; digits are not.
     worded = {letter: option for letter, option in folded.items() if len(option) > 1 or option.isdigit()}
-    present = [letter for letter, option in worded.items() if _contains(answer, option)]
-    # "quarter" inside "quarter past" is no mention of its own.
-    return [a for a in present if not any(a != b and _contains(folded[b], folded[a]) for b in present)]
+    present = []
+    for letter, option in sorted(worded.items(), key=lambda item: -len(item[1])):
+        if _contains(answer, option):
+            present.append(letter)
+            answer = answer.replace(option, "\n")  # "quarter" inside "quarter past" is no mention of its own
+    return [letter for letter in options if letter in present]
+
+
+def options_inflected(text: str, options: Mapping[str, str]) -> list[str]:
+    """The options of one word, its subject apart, of which the text has some form (`flipped` of `it flips`)."""
+    present = {_root(word) for word in _WORDS.findall(fold(text))}
+    worded = {k: [w for w in _WORDS.findall(fold(option)) if w not in _SUBJECT] for k, option in options.items()}
+    return [letter for letter, words in worded.items() if len(words) == 1 and _root(words[0]) in present]
 
 
 def option_by_text(text: str, options: Mapping[str, str]) -> str | None:
@@ -142,7 +163,7 @@ def option_by_words(text: str, options: Mapping[str, str]) -> str | None:
 
 def option_by_likeness(text: str, options: Mapping[str, str]) -> str | None:
     """The only option that a short answer nearly spells (`Capacitor` is the option `Capacitator`)."""
-    answer = fold(text)
+    answer = fold(text).removeprefix("a ").removeprefix("an ").removeprefix("the ")
     if not 4 <= len(answer) <= _LIKENESS_LENGTH or "\\" in answer or any(sign.isdigit() for sign in answer):
         return None
     folded = {letter: fold(option) for letter, option in options.items()}
@@ -161,10 +182,11 @@ def unbraced(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """The text without case, spelled degrees, quotes and spaces beyond one."""
-    text = text.casefold().replace("\\%", "%")
+    """The text without case, spelled degrees, dollar signs, quotes and spaces beyond one."""
+    text = text.casefold().replace("\\%", "%").replace("$", "")
     for degree in ("^{\\circ}", "^\\circ", " degrees"):
         text = text.replace(degree, "°")
+    text = _BEFORE_UNIT.sub("", text)
     return re.sub(r"\s+", " ", text).strip(" .\"'`*")
 
 
@@ -188,12 +210,18 @@ def _squeezed(text: str) -> str:
 
 def _singular(text: str) -> str:
     words = fold(text).split()
-    words = words[1:] if words[:1] in (["the"], ["a"], ["an"]) and len(words) > 1 else words
+    words = [word for word in words if word not in ("the", "a", "an")] or words
     return "".join(_stem(word) for word in words) if all(word.isalpha() for word in words) else ""
 
 
 def _stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") else word
+
+
+def _root(word: str) -> str:
+    """What the forms of a word have in common: `flip` of flips, flipped and flipping."""
+    root = _ENDING.sub("", word)
+    return root[:-1] if len(root) > 3 and root[-1] == root[-2] else root
 
 
 def _contains(text: str, option: str) -> bool:
@@ -204,7 +232,7 @@ def _contains(text: str, option: str) -> bool:
         glued = (before.isalnum() and option[0].isalnum()) or (after.isalnum() and option[-1].isalnum())
         is_decimal = option[0].isdigit() and before in ".-"
         is_decimal |= after in ".," and text[position + len(option) + 1 :][:1].isdigit()
-        if not glued and not is_decimal:
+        if not glued and not is_decimal and not text[:position].endswith(("not ", "n't ")):
             return True
         position = text.find(option, position + 1)
     return False

@@ -4,10 +4,19 @@ import re
 from dataclasses import dataclass
 
 from evaluation.answers.arithmetic import evaluate
-from evaluation.answers.counting import counted, repeats
+from evaluation.answers.counting import asks_rest, counted, repeats
 from evaluation.answers.marks import marks
 from evaluation.answers.numerals import WORDS
-from evaluation.answers.text import is_looping, is_refusal, own_answer, plain, sentences, without_courtesies
+from evaluation.answers.text import (
+    concludes,
+    is_looping,
+    is_refusal,
+    own_answer,
+    plain,
+    sentences,
+    without_courtesies,
+    without_displays,
+)
 from evaluation.answers.typed import Quantity, normal, typed
 
 _TAIL = 6_000
@@ -27,18 +36,20 @@ _ANSWER = re.compile(
 _THERE_ARE = re.compile(rf"{_THERE}{_ABOUT}{{0,3}}\s{{0,3}}[*]{{0,2}}{_VALUE}", re.I)
 _EVIDENCE = 200
 _COPULA = re.compile(
-    rf"(?:\b(?:is|was|are|were|be|equals?|to|of|has|have|needs?|costs?|gets?|spends?|pays?|=|≈|:)|=|≈|:){_ABOUT}{{0,3}}\s{{0,3}}[*(]{{0,3}}\s?{_VALUE}",
+    rf"(?:\b(?:is|was|are|were|be|equals?|to|of|has|have|needs?|costs?|gets?|spends?|pays?|contain(?:s|ing)|holds?|weighs?|=|≈|:)|=|≈|:){_ABOUT}{{0,3}}\s{{0,3}}[*(]{{0,3}}\s?{_VALUE}",
     re.I,
 )
-_CONCLUSION = re.compile(r"\W{0,4}(?:so|thus|therefore|hence|in total|in conclusion|overall)\b", re.I)
 _IS = re.compile(
     rf"(?:\b(?:is|was|are|were|equals?)\b|=){_ABOUT}{{0,3}}\s{{0,3}}[*(]{{0,3}}\s?(?P<value>{_FRACTION}|{NUMBER})(?!:\d)",
     re.I,
 )
 _ANY = re.compile(_VALUE, re.I)
+_RATIO = re.compile(r"(?<![\d:.])(\d+(?:\.\d+)?)\s?:\s?(\d+(?:\.\d+)?)(?![\d:])")
 _BOLD = re.compile(r"\*\*([^*\n]{1,40})\*\*")
 _ASKS_YEAR = re.compile(r"\b(?:which|what|in what|in which)\s(?:\w+\s)?years?\b", re.I)
 _YEAR = re.compile(r"(?<![\d.,])(?:1[0-9]|20)\d\d(?![\d%]|[.,]\d)")
+_ASKS_SHARE = re.compile(r"\b(?:fraction|proportion|ratio|probability)\b", re.I)
+_SHARE = re.compile(rf"({NUMBER}|\b(?:{_WORDS})\b) out of ({NUMBER}|\b(?:{_WORDS})\b)", re.I)
 _OUT_OF = re.compile(rf"(?P<value>{NUMBER}|\b(?:{_WORDS})\b) out of", re.I)
 
 
@@ -74,7 +85,7 @@ def find_number(response: str, question: str = "", commits: bool = False) -> Fou
     for mark in marks(response):
         if (value := _inside(mark.text)) is not None:
             return Found(value, mark.rule, mark.evidence[:_EVIDENCE])
-    text = plain(response)[-_TAIL:]
+    text = plain(without_displays(response))[-_TAIL:]
     text = without_courtesies(text) if commits else own_answer(text)
     if len(text) <= 60 and (value := parse_number(text.rstrip("."))) is not None:
         return Found(value, "whole", text)
@@ -84,9 +95,14 @@ def find_number(response: str, question: str = "", commits: bool = False) -> Fou
     if not commits and is_looping(parts):
         return None
     for part in reversed(parts[-3:]):
-        for pattern, rule in ((_OUT_OF, "out_of"), (_THERE_ARE, "there"), (_COPULA, "copula"), (_ANY, "last_number")):
+        if (value := _share(part, question)) is not None:
+            return Found(value, "out_of", part[:_EVIDENCE])
+        for pattern, rule in ((_THERE_ARE, "there"), (_COPULA, "copula")):
             if (value := _last(pattern, part)) is not None:
                 return Found(value, rule, part[:_EVIDENCE])
+    for part in reversed(parts[-3:]):
+        if (value := _last(_ANY, part)) is not None:
+            return Found(value, "last_number", part[:_EVIDENCE])
     return None
 
 
@@ -97,11 +113,14 @@ def _stated(response: str, parts: list[str], question: str) -> Found | None:
     for part in reversed(parts):
         if (value := _last(_ANSWER, part)) is not None and (not asks_year or _is_year(value)):
             return Found(value, "phrase", part[:_EVIDENCE])
-    places = parts[-1:] if len(parts) > 1 and _CONCLUSION.match(parts[-1]) else []
-    for part in (*parts[-1:], *parts[:1]):
+    first = () if len(parts) > 1 and concludes(parts[-1]) else parts[:1]
+    for part in (*parts[-1:], *first, *(parts if asks_rest(question) else ())):
         if not asks_year and (count := counted(part, question)) and (value := parse_number(count)) is not None:
             return Found(value, "counted", part[:_EVIDENCE])
-    for part in () if places else parts[:1]:
+    ratios = [ratio for part in parts for ratio in _RATIO.findall(part)] if "ratio" in question.casefold() else []
+    if ratios and (value := parse_number("/".join(ratios[-1]))) is not None:
+        return Found(value, "ratio", ":".join(ratios[-1]))
+    for part in first:
         if repeats(part, question) and (value := _first(part, question, pattern)) is not None:
             return Found(value, "restated", part[:_EVIDENCE])
     bold = _BOLD.findall(response[-_TAIL:])
@@ -137,6 +156,13 @@ def _inside(text: str) -> float | None:
         return value
     found = list(_ANY.finditer(text))
     return parse_number(found[-1].group("value")) if found else None
+
+
+def _share(text: str, question: str) -> float | None:
+    """The value of `three out of four`, of which the first number is the answer unless a fraction is asked for."""
+    found = _SHARE.search(text) if _ASKS_SHARE.search(question) else None
+    top, bottom = (parse_number(group) for group in found.groups()) if found else (None, None)
+    return top / bottom if top is not None and bottom else _last(_OUT_OF, text)
 
 
 def _last(pattern: re.Pattern[str], text: str) -> float | None:

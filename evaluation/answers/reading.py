@@ -15,13 +15,25 @@ from evaluation.answers.counting import repeats
 from evaluation.answers.equality import same_answer
 from evaluation.answers.final import Closing, closing
 from evaluation.answers.marks import Mark, is_contradicting, marks
-from evaluation.answers.text import is_refusal, own_answer, plain, sentences, without_examples, without_refuted
+from evaluation.answers.text import (
+    concludes,
+    is_looping,
+    is_refusal,
+    own_answer,
+    plain,
+    sentences,
+    without_examples,
+    without_refuted,
+)
 from evaluation.answers.typed import Quantity, normal, typed
 from evaluation.answers.yesno import stated_yes_or_no
 
 _LONGEST = 200
 _TAIL = 12_000
+_LABEL = re.compile(r"[\s*>#-]{0,5}(?:\(?[A-Z]\s?[).:]|\d{1,2}[.)])\s{0,3}")
 _LISTED = re.compile(r"\s{0,3}\(?[A-Z]{1,2}[).:]\s")
+_CONTRAST = re.compile(r",? (?:but|while|whereas|although|however)\b|;")
+_COUNTED_LETTER = re.compile(r"\s{0,3}\d{1,2}[.)]\s?\(?[A-Z]\)?[.:]?\s*$")
 _COUNTED = re.compile(r"\s{0,3}\d{1,2}[.)]\s")
 _NEGATED = re.compile(
     r"\b(?:not|n't|neither|nor|cannot|except|unlikely|instead of|rather than|may|might|could)\b|\?", re.I
@@ -64,6 +76,10 @@ def read_option(text: str, options: Mapping[str, str], question: str = "", *, co
     if found := marks(text):
         return _from_marks(text, found, options)
     own = own_answer(plain(text)[-_TAIL:])
+    rest = _without_choices(own, options)
+    if not commits and len(options) > 1 and not re.search(r"\w", rest):
+        return NOTHING  # the choices repeated, and none of them chosen
+    own = rest if re.search(r"\w", rest) else own
     for reading in _explicit(own, options):
         return reading
     is_yes_no = {option.strip().casefold() for option in options.values()} == {"yes", "no"}
@@ -77,13 +93,20 @@ def read_option(text: str, options: Mapping[str, str], question: str = "", *, co
         return reading
     for reading in _restated(own, options, question):
         return reading
-    value = None if sum(_COUNTED.match(line) is not None for line in own.split("\n")) > 1 else closing(text)
+    for reading in _only_marked(said, options):
+        return reading
+    value = (
+        None
+        if sum(_COUNTED.match(line) is not None for line in own.split("\n")) > 1
+        else closing(_without_choices(text, options))
+    )
     if value and (letter := _by_value(value.text, options)):
         return Reading(letter, letter, f"{value.rule}_value", value.evidence)
     if value and value.rule == "phrase" and (labelled := found_by.label(value.text, list(options))):
         return Reading(labelled[0], labelled[0], "phrase", value.evidence)
-    for reading in _implied(said, {} if is_yes_no else options):
-        return reading
+    if not (is_yes_no or _is_value_beside(value, options)):
+        for reading in _only_mentioned(said, options):
+            return reading
     if commits:
         return NOTHING if is_yes_no else next(_guessed(said, options), NOTHING)
     return _none_of_them(value, options)
@@ -109,10 +132,12 @@ def _from_marks(text: str, found: list[Mark], options: Mapping[str, str]) -> Rea
     letter = _by_value(inside, options)
     if letter is None and not any("\\" in option for option in options.values()):
         letter = found_by.option_by_text(inside, options)
-    later = found_by.stated_letter(after, list(options))
-    if letter or later:
-        chosen = letter or (later[0] if later else None)
-        return replace(reading, letter=chosen, said=chosen, conflict=bool(letter and later and later[0] != letter))
+    names = list(options)
+    stated = found_by.stated_letter(after, names) or found_by.stated_letter(plain(text[: mark.start]), names)
+    if letter or stated:
+        chosen = letter or (stated[0] if stated else None)
+        is_split = bool(stated and stated[0] != letter)
+        return replace(reading, letter=chosen, said=chosen, conflict=is_split)
     is_value = isinstance(typed(normal(mark.text)), Quantity)
     return replace(reading, unmatched=not is_value, conflict=is_contradicting(found))
 
@@ -149,6 +174,8 @@ def _explicit(own: str, options: Mapping[str, str]) -> Iterator[Reading]:
         yield Reading(letter, letter, "option_exact", own[:_LONGEST])
     if "\n" not in own.strip() and (labelled := found_by.label(own, names)):
         letter, follows = labelled
+        if said := found_by.stated_letter(follows, names):
+            yield Reading(said[0], said[0], "phrase", said[1][:_LONGEST])
         others = set(found_by.marked_letters(follows, names)) - {letter}
         own_text = options[letter].strip()
         if own_text and found_by.fold(follows).startswith(found_by.fold(own_text)):
@@ -171,14 +198,24 @@ def _stated(said: str, own: str, options: Mapping[str, str]) -> Iterator[Reading
     for part in (*parts[-1:], *parts[:1]):
         if (letter := found_by.concluded_letter(part, names)) and not _NEGATED.search(part):
             yield Reading(letter, letter, "concluded", part[:_LONGEST])
+    last = parts[-1] if parts else ""
+    inside = found_by.marked_letters(last, names)
+    if _is_concluded(last, names):
+        yield Reading(inside[0], inside[0], "concluded", last[:_LONGEST])
     is_listing = sum(_LISTED.match(line) is not None for line in lines) > 1
     if lines and (labelled := found_by.label(lines[-1], names)) and not is_listing:
         letter, follows = labelled
-        if options[letter] and found_by.fold(follows).rstrip(".") == found_by.fold(options[letter]).rstrip("."):
+        if options[letter] and found_by.fold(follows.strip("().")) == found_by.fold(options[letter]).rstrip("."):
             yield Reading(letter, letter, "last_label", lines[-1][:_LONGEST])
     marked = found_by.marked_letters(said, names)
     if (named := found_by.named_letter(said, names)) and set(marked) <= {named[0]}:
         yield Reading(named[0], named[0], "named", named[1][:_LONGEST])
+
+
+def _is_concluded(sentence: str, names: list[str]) -> bool:
+    """Whether the sentence draws a conclusion and marks one letter: `Therefore, the next figure is (D), a hexagon.`"""
+    is_one = len(found_by.marked_letters(sentence, names)) == 1
+    return is_one and concludes(sentence) and not _NEGATED.search(sentence)
 
 
 def _opening(lines: list[str], options: Mapping[str, str]) -> Reading | None:
@@ -200,19 +237,23 @@ def _is_taken_back(reading: Reading, own: str, options: Mapping[str, str]) -> bo
     """Whether the last sentence names one option, another than the one that was stated before."""
     parts = sentences(own)
     last = found_by.marked_letters(parts[-1], list(options)) if parts else []
-    return len(parts) > 1 and len(last) == 1 and last[0] != reading.letter and not _NEGATED.search(parts[-1])
+    is_negated = _NEGATED.search(parts[-1]) if parts and not concludes(parts[-1]) else None
+    return len(parts) > 1 and len(last) == 1 and last[0] != reading.letter and not is_negated
 
 
 def _restated(own: str, options: Mapping[str, str], question: str) -> Iterator[Reading]:
-    """The only option that the sentence names which repeats the question, beside what the question names itself."""
+    """The only option that the sentence names which repeats the question, beside what the question names itself.
+
+    Of a comparison it is the option before `than`.
+    """
     parts = sentences(own)[:2]
     for part in parts:
         if not question or not repeats(part, question) or _NEGATED.search(part):
             continue
         asked = question.partition("Choices:")[0]
-        named = [
-            k for k in found_by.options_mentioned(part, options) if k not in found_by.options_mentioned(asked, options)
-        ]
+        first, than, _ = part.partition(" than ")
+        known = () if than else found_by.options_mentioned(asked, options)
+        named = [k for k in found_by.options_mentioned(first, options) if k not in known]
         if len(named) == 1:
             yield Reading(named[0], named[0], "restated", part[:_LONGEST])
 
@@ -228,21 +269,27 @@ def _by_value(text: str, options: Mapping[str, str], *, symbolic: bool = True) -
     """The only option that the text spells or means."""
     if not text.strip() or not any(options.values()):
         return None
-    return found_by.option_exact(plain(text), options) or by_meaning(text, options, symbolic=symbolic)
+    exact = found_by.option_exact(plain(text), options)
+    return exact or by_meaning(text, options, symbolic=symbolic) or found_by.option_by_likeness(text, options)
 
 
-def _implied(said: str, options: Mapping[str, str]) -> Iterator[Reading]:
-    names = list(options)
-    marked = found_by.marked_letters(said, names)
+def _only_marked(said: str, options: Mapping[str, str]) -> Iterator[Reading]:
+    """The only letter in parentheses."""
+    marked = found_by.marked_letters(said, list(options))
     if len(marked) == 1:
         yield Reading(marked[0], marked[0], "only_marked", f"({marked[0]})")
+
+
+def _only_mentioned(said: str, options: Mapping[str, str]) -> Iterator[Reading]:
+    """The only option that is mentioned, in a text that refuses nothing, runs in no loop, and names no letter."""
     parts = sentences(said)
-    if not parts or marked:
+    if not parts or is_looping(parts) or found_by.marked_letters(said, list(options)):
         return
     everywhere = found_by.options_mentioned(said[:2_000], options)
-    if len(everywhere) == 1 and not (_NEGATED.search(parts[-1]) or any(is_refusal(part) for part in parts)):
-        place = next((part for part in reversed(parts) if found_by.options_mentioned(part, options)), parts[-1])
-        if not _NEGATED.search(place):
+    if len(everywhere) == 1 and not any(is_refusal(part) for part in parts):
+        clauses = [clause for part in parts for clause in _CONTRAST.split(part)]
+        place = next((part for part in reversed(clauses) if found_by.options_mentioned(part, options)), parts[-1])
+        if not _NEGATED.search(found_by.fold(place).replace(found_by.fold(options[everywhere[0]]), " ")):
             yield Reading(everywhere[0], everywhere[0], "only_option", place[:_LONGEST])
 
 
@@ -252,6 +299,8 @@ def _guessed(said: str, options: Mapping[str, str]) -> Iterator[Reading]:
     marked = found_by.marked_letters(said, names)
     if not marked and (labelled := found_by.label(said, names)):
         yield Reading(labelled[0], labelled[0], "leading_letter")
+    if (value := closing(said)) and (letter := _by_part(value.text, options)):
+        yield Reading(letter, letter, "option_part", value.evidence)
     for part in reversed(sentences(said)[-3:]):
         inside = found_by.marked_letters(part, names)
         found = (
@@ -259,6 +308,12 @@ def _guessed(said: str, options: Mapping[str, str]) -> Iterator[Reading]:
             (inside[0] if len(inside) == 1 else None, "last_marked"),
             (found_by.option_by_value(part, options), "option_value"),
             (found_by.option_by_words(part, options), "option_words"),
+            (
+                next(iter(inflected), None)
+                if len(inflected := found_by.options_inflected(part, options)) == 1
+                else None,
+                "option_form",
+            ),
         )
         yield from (Reading(letter, letter, rule, part[:_LONGEST]) for letter, rule in found if letter)
     for letter, rule in (
@@ -270,20 +325,49 @@ def _guessed(said: str, options: Mapping[str, str]) -> Iterator[Reading]:
             yield Reading(letter, letter, rule)
 
 
+def _by_part(value: str, options: Mapping[str, str]) -> str | None:
+    """The only option that a stated value is a part of (`July` of `July and August`)."""
+    words = set(found_by.fold(value).split())
+    found = [k for k, option in options.items() if words <= set(re.findall(r"[^\W\d_]+", found_by.fold(option)))]
+    return found[0] if len(found) == 1 and len(value) > 3 else None
+
+
 def _none_of_them(value: Closing | None, options: Mapping[str, str]) -> Reading:
     """A stated number that is no option is an answer, and wrong; anything else is open."""
     if value is None:
         return NOTHING
-    is_value = value.rule in ("phrase", "whole") and isinstance(typed(normal(value.text)), Quantity)
-    numbers = [isinstance(typed(normal(option)), Quantity) for option in options.values()]
-    said = value.text[:_LONGEST]
-    return Reading(None, said, "no_option", value.evidence, unmatched=not (is_value and numbers and all(numbers)))
+    is_value = value.rule in ("phrase", "whole") and _is_value_beside(value, options)
+    return Reading(None, value.text[:_LONGEST], "no_option", value.evidence, unmatched=not is_value)
+
+
+def _is_value_beside(value: Closing | None, options: Mapping[str, str]) -> bool:
+    """Whether a number was come to and all options are numbers."""
+    texts = [value.text, *options.values()] if value else [""]
+    return all(isinstance(typed(normal(text)), Quantity) for text in texts)
+
+
+def _without_choices(own: str, options: Mapping[str, str]) -> str:
+    """The text without the lines that repeat all choices, whatever their labels."""
+    lines, texts = own.split("\n"), {found_by.fold(option): letter for letter, option in options.items() if option}
+    places: dict[str, int] = {}
+    for place, line in enumerate(lines):
+        text = _LABEL.sub("", line, count=1)
+        if text != line and (letter := texts.get(found_by.fold(text))):
+            places.setdefault(letter, place)
+    return "\n".join(
+        line for place, line in enumerate(lines) if place not in places.values() or len(places) < len(options)
+    )
 
 
 def _is_list(own: str, options: Mapping[str, str]) -> bool:
     """Whether the text does nothing but list options, on lines of their own or in one."""
     lines = [line for line in own.split("\n") if line.strip()]
-    if len(lines) > 1 and all(_LISTED.match(line) for line in lines):
+    if len(lines) > 1 and any(all(kind.match(line) for line in lines) for kind in (_LISTED, _COUNTED_LETTER)):
         return True
-    marked = found_by.marked_letters(own, list(options))
+    names = list(options)
+    marked, last = found_by.marked_letters(own, names), (sentences(own) or [""])[-1]
+    if _is_concluded(last, names) or (
+        len(found_by.marked_letters(last, names)) == 1 and found_by.stated_letter(last, names)
+    ):
+        return False  # the choices repeated, and one chosen after them
     return len(marked) == len(options) > 1 and len(own) <= 20 * len(options) + 2 * sum(map(len, options.values()))

@@ -16,22 +16,32 @@ _BOX = re.compile(r"\\?(?:boxed|fbox)\s{0,3}\{")
 _NEXT_QUESTION = re.compile(r"(?:^|\n)\s{0,5}(?:Question|Hint|问题)\s?[:：]")
 _NEXT_TURN = re.compile(r"(?<=\S)\s{0,5}<\|(?:im_start|im_end|endoftext|eot_id|end)\|>")
 _ANSWER_LABEL = re.compile(r"\n\s{0,5}(?:Answer|Solution|答案)\s?[:：]")
-_EXAMPLE_LETTERS = re.compile(r"e\.g\.,?(?:\s[A-H],){1,8}|\b(?:Choices|Options)\s?:|\boption letter, at the end")
+_EXAMPLE_LETTERS = re.compile(
+    r"e\.g\.,?(?:\s[A-H],){1,8}|\b(?:Choices|Options)\s?:|\boption letter, at the end"
+    r"|\b(?:Choose|Select|Pick) (?:the |one )(?:\w+\s){0,2}(?:option|answer|choice)(?: letter)?s?[^.:\n]{0,60}:"
+)
 _COURTESY = re.compile(
     r"(?:I hope (?:this|that|it)|Let me know if|Do you (?:have|want)|Is there anything else|Please let me know"
     r"|Would you like|Sorry,)[^.!?\n]{0,200}[.!?]?"
 )
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=。)|\n+")
+_CONCLUSION = re.compile(
+    r"\W{0,4}(?:so|thus|therefore|hence|in total|in conclusion|overall|consequently|in summary)\b", re.I
+)
 _REFUSAL = re.compile(
     r"\b(?:cannot|can't|can not|unable|impossible|not possible|not (?:specif|provid|enough|clear|sufficient)\w*|"
-    r"no (?:information|way)|need more|more (?:context|information))",
+    r"no (?:information|way)|need more|more (?:context|information)|insufficient"
+    r"|(?:difficult|hard) to (?:determine|say|tell)|"
+    r"none of the (?:\w+\s)?(?:options|choices|answers))\b",
     re.I,
 )
 _REFUTED = re.compile(
     r"\b(?:incorrect|wrong|not (?:the |a |an )?(?:correct|right|valid|viable|applicable|possible|likely|answer)"
-    r"|ruled? out|eliminated?)\b|不正确|错误",
+    r"|(?:is|are) not (?:an|one of the) (?:options?|choices?)|ruled? out|eliminated?)\b|不正确|错误",
     re.I,
 )
+_CODE = re.compile(r"(?<![:：])(?<![:：]\n)(?<![:：]\n\n)```[^`]{0,8000}```")
+_TABLE = re.compile(r"(?:^[^|\n]{0,200}\|\s[^\n]{0,400}\n){2,}", re.M)
 _LATEX_TEXT = re.compile(
     r"\\(?:text|textnormal|mathrm|mathbf|textbf|mathsf|textit|mbox|operatorname)\s{0,3}\{([^{}]{0,200})\}"
 )
@@ -117,6 +127,12 @@ def without_examples(text: str) -> str:
     return _EXAMPLE_LETTERS.sub("", text)
 
 
+def without_displays(text: str) -> str:
+    """The text without code and tables, unless an answer stands there: after a colon, or with nothing beside."""
+    rest = _TABLE.sub("\n", _CODE.sub("\n", f"{text}\n"))
+    return rest if re.search(r"\w", rest) else text
+
+
 def labelled(labels: Sequence[re.Match[str]], text: str, edges: str) -> dict[str, str]:
     """Letter -> what stands between its label (a match whose group 1 is the letter) and the next, `edges` stripped."""
     ends = [label.start() for label in labels[1:]] + [len(text)] * bool(labels)
@@ -131,6 +147,11 @@ def sentences(text: str) -> list[str]:
 def is_looping(parts: Sequence[str]) -> bool:
     """Whether the text ends in a loop: its last whole sentence stands three times in its end."""
     return len(parts) > 3 and any(parts[-12:].count(part) >= 3 for part in parts[-3:-1])
+
+
+def concludes(sentence: str) -> bool:
+    """Whether the sentence opens with a word of conclusion."""
+    return _CONCLUSION.match(sentence) is not None
 
 
 def is_refusal(sentence: str) -> bool:

@@ -43,8 +43,9 @@ _SYMBOL = re.compile(r"(?<!\\)\b[A-Za-z]|[<>≤≥∈]")
 _COMMA = re.compile(r"-?\d+,\d+")
 _RATIO = re.compile(r"([^:]{1,40}):([^:]{1,40})")
 _MONEY = re.compile(rf"(?P<sign>-?)\s?(?P<unit>{CURRENCY})\s?(?P<value>[\d.].*)", re.S)
-_SUFFIXED = re.compile(rf"(?P<value>.*?[\d)}}\]!π½¼¾])\s*-?\s?(?P<unit>{UNIT}|{CURRENCY})", re.S)
-_LABELLED = re.compile(r"(?P<value>-?[\d.,/]*\d)\s+(?P<label>[A-Za-z]+(?:[ -][A-Za-z]+){0,4})")
+_REPEATED_UNIT = re.compile(rf"(?<=[a-z²³])\s?\((?:{UNIT}|cc)\)$")  # `cubic centimeters (cm³)`
+_SUFFIXED = re.compile(rf"(?P<value>.*?(?:[\d)}}\]!π½¼¾]\.?|\\pi))\s*-?\s?(?P<unit>{UNIT}|{CURRENCY})", re.S)
+_LABELLED = re.compile(r"(?P<value>-?[\d.,/]*\d)(?:\s+|°\s?)(?P<label>[A-Za-z]+(?:[ -][A-Za-z]+){0,4})")
 _NAMED = re.compile(r"(?P<value>[a-z]+(?:-[a-z]+)?)\s+(?P<label>[A-Za-z]+(?:[ -][A-Za-z]+){0,4})", re.I)
 _NO_LABEL = frozenset(("or", "and", "to", "than", "not", "plus", "minus", "over", "if", "is", "are", "divided", "out"))
 _PIECE = re.compile(rf"(\d+(?:\.\d+)?)\s?({UNIT})\s?(?:,|and)?\s?")
@@ -148,6 +149,7 @@ def quantity_of(text: str) -> Quantity | None:
         return Quantity(value, unit_of("%"), decimals=_decimals(text[:-1]))
     if (value := number_of(text)) is not None:
         return Quantity(value, decimals=_decimals(text))
+    text = _REPEATED_UNIT.sub("", text)
     if suffixed := _SUFFIXED.fullmatch(text):
         value, unit = number_of(suffixed.group("value")), unit_of(suffixed.group("unit"))
         if value is not None and unit is not None:

@@ -40,6 +40,9 @@ _SEVERAL = re.compile(
     r"([A-Z](?:\)?,\s?\(?[A-Z])*\)?,?\s(?:and|&)\s\(?[A-Z])\b"
 )
 _LETTER = re.compile(r"(?<![A-Za-z])[A-Z](?![A-Za-z])")
+# A letter that names an option: neither the article nor the pronoun.
+_NAMED = re.compile(r"(?<![A-Za-z])[B-HJ-Z](?![A-Za-z])|\([A-Z]\)")
+_LOWER = re.compile(r"\W{0,3}([a-z])\.(?:\s|$)")
 _REFUSAL = 300
 _DEFAULT = "ABCDEF"
 
@@ -89,8 +92,7 @@ def extract(text: str, question: str, options: Mapping[str, str], *, commits: bo
                 return Outcome(False, ", ".join(found), "several", part)
             break
     reading = read_option(text, options, question, commits=commits)
-    is_plain = commits or (len(answer) <= _REFUSAL and not _LETTER.search(answer))
-    if reading.letter is None and is_plain and (labels := _by_refusal(answer, options)):
+    if reading.letter is None and (commits or not _NAMED.search(answer)) and (labels := _by_refusal(answer, options)):
         return Outcome(False, *labels)
     return Outcome(False, reading.said, reading.rule, reading.evidence, reading.conflict, reading.letter is None)
 
@@ -114,6 +116,8 @@ def _only_labels(answer: str, options: Mapping[str, str]) -> tuple[str, str] | N
         return short.upper(), "bare_letter"
     if short.isdecimal() and len(short) == 1 and short not in options.values():
         return short, "bare_number"
+    if answer == answer.lower() and (lower := _LOWER.match(short)) and lower.group(1).upper() in options:
+        return lower.group(1).upper(), "bare_letter"
     if len(answer) <= 80:
         if (span := _RANGE.fullmatch(short.strip("()[]"))) and span.group(1) < span.group(2):
             codes = range(ord(span.group(1)), ord(span.group(2)) + 1)
@@ -124,9 +128,10 @@ def _only_labels(answer: str, options: Mapping[str, str]) -> tuple[str, str] | N
 
 
 def _by_refusal(answer: str, options: Mapping[str, str]) -> tuple[str, str] | None:
-    """The option that says so, where the answer says that it can't be told."""
+    """The option that says so, where the answer, or the end of a longer one, says that it can't be told."""
     letters = [letter for letter, option in options.items() if _NO_INFORMATION.search(option)]
-    if len(letters) == 1 and any(is_refusal(part) for part in sentences(answer)):
+    parts = sentences(answer)
+    if len(letters) == 1 and any(is_refusal(part) for part in (parts if len(answer) <= _REFUSAL else parts[-1:])):
         return letters[0], "refusal"
     return None
 

@@ -19,6 +19,8 @@ from evaluation.judging.rules import read_choice, read_free
 from evaluation.judging.verdicts import Outcome
 
 _ONLY = ("VOnly", "68a11d4680014ac881fa37adeadea3a4")
+# `Area $=121 \pi$` names what its value is.
+_NAMED = re.compile(r"^[A-Z][a-z]+(?: [a-z]+)* ?\$ ?= ?|(?:,? ?units ?\$? ?\^?\{?\d?\}?\$?)$|\$$")
 _CHOICE = re.compile(r"^\s*\(?([A-H])\s?[:.)]\s*(.*)$", re.M)
 _EQUALITY_EXAMPLES = (
     "Question: Find x.\nStandard answer: 2\\sqrt{3}\nStudent's answer: x = √12\nReply: 1",
@@ -32,10 +34,23 @@ def score_mathverse(item: Item, response: str, mode: str) -> Outcome:
     """The verdict of our rules on one response."""
     text, gold = without_thoughts(response), item.answer.strip()
     options = question_choices(item)
+    gold = _gold_letter(gold, options)
     if gold in options:
         return read_choice(text, options, gold, item.question)
     is_official = mode == "official"
-    return read_free(text, lambda a: a.strip() == gold if is_official else same_answer(item.answer, a))
+    named = _NAMED.sub("", gold)
+    return read_free(text, lambda a: a.strip() == gold if is_official else _is_same(gold, named, a), item.question)
+
+
+def _is_same(gold: str, named: str, answer: str) -> bool:
+    return same_answer(gold, answer) or (named != gold and same_answer(named, answer))
+
+
+def _gold_letter(gold: str, options: Mapping[str, str]) -> str:
+    """The letter that the gold answer names: `B`, `(B)`, or an option's text where that is in the table."""
+    bare = gold.strip("()")
+    spelled = [letter for letter, option in options.items() if option.strip() == gold]
+    return bare if bare in options else (spelled[0] if len(spelled) == 1 else gold)
 
 
 def question_choices(item: Item) -> Mapping[str, str]:
@@ -43,7 +58,7 @@ def question_choices(item: Item) -> Mapping[str, str]:
     if item.options:
         return item.options
     for text in (item.question, item.fields.get("question_for_eval", ""), item.fields.get("query_cot", "")):
-        _, found, tail = text.rpartition("Choices:")
+        _, found, tail = re.sub(r"\bChoice:", "Choices:", text).rpartition("Choices:")
         choices = dict(_CHOICE.findall(tail)) if found else {}
         if len(choices) > 1:
             return choices

@@ -29,7 +29,7 @@ from evaluation.judging.verdicts import UNMATCHED, Outcome
 _MARKED = re.compile(r"\(([a-zA-Z])\)")
 _LABEL = re.compile(r"\(?[A-Z]\)")
 _LIST = re.compile(r"\[[^\[\]]{1,200}\]")
-_OPEN = re.compile(r"\b(?:if|whether|determine|may|might|could)\b", re.I)
+_OPEN = re.compile(r"\b(?:if|whether|determine|may|might|could|while|whereas)\b|\?$", re.I)
 _TEXT_LIMIT = 2_000
 # A longer text than this argues both ways; its first sentence no longer tells its stance.
 _STANCE_SENTENCES = 6
@@ -140,7 +140,7 @@ def _extract_choice(item: Item, text: str, commits: bool) -> Outcome:
         return replace(outcome, extraction=plain(found.said).strip(), unmatched=False)
     if answer := _committed_stance(item, text):
         return Outcome(False, *answer)
-    short = plain(text).strip()
+    short = plain(text).strip(" \n\u200b")
     # A label that is no option (`(E)` of four) has no nearest option, whatever its edit distance.
     is_mappable = 0 < len(short) <= 40 and not _LABEL.match(short)
     return Outcome(False, short, "short_text", short) if is_mappable else UNMATCHED
@@ -177,7 +177,7 @@ def _committed_stance(item: Item, text: str) -> tuple[str, str] | None:
         return None
     if any(is_refusal(part) for part in parts):
         return by_text["no"], "refusal"
-    return by_text[stance(parts[0]).casefold()], "stance"
+    return None if _OPEN.search(parts[0]) else (by_text[stance(parts[0]).casefold()], "stance")
 
 
 def _official_option(item: Item, extraction: str) -> str:

@@ -164,7 +164,5 @@ def _store(response: requests.Response, part: Path, start: int) -> None:
                 if size > _LARGEST:
                     raise DownloadError(f"{response.url} sent more than {_LARGEST / 2**30:.0f} GiB; that is no table")
                 bar.update(len(block))
-        except requests.exceptions.ChunkedEncodingError as error:
-            raise _CutError(f"cut after {size} bytes") from error
-    if total is not None and size < total:
-        raise _CutError(f"cut after {size} of {total} bytes")
+        except requests.exceptions.ChunkedEncodingError as error:  # also where it is shorter than its Content-Length
+            raise _CutError(f"cut after {size} of {total or 'unknown'} bytes") from error

@@ -1,14 +1,15 @@
 r"""Rules that several benchmarks share: an option by its letter, a free answer by its closing words, a `\boxed{}`."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from evaluation.answers.arithmetic import evaluate
-from evaluation.answers.counting import counted
+from evaluation.answers.counting import counted, repeats
 from evaluation.answers.final import Closing, closing
 from evaluation.answers.inference import infer_option
 from evaluation.answers.reading import read_option
-from evaluation.answers.text import last_boxed, own_answer, plain, sentences, split_think, without_thoughts
-from evaluation.answers.typed import Text, normal, typed
+from evaluation.answers.text import concludes, last_boxed, own_answer, plain, sentences, split_think, without_thoughts
+from evaluation.answers.typed import Quantity, Sequence, Text, Typed, normal, typed
 from evaluation.data.tsv import Item
 from evaluation.judging.verdicts import UNMATCHED, Outcome
 
@@ -48,20 +49,36 @@ def read_choice(text: str, options: Mapping[str, str], gold: str, question: str 
 def read_free(text: str, is_gold: Callable[[str], bool], question: str = "") -> Outcome:
     """The verdict on the closing answer of `text`; words that an implied reading took for one are left to a judge."""
     found = closing(text)
-    if (found is None or found.rule in _IMPLIED) and (count := _count(text, question)):
-        found = count
+    if found is None or found.rule in _IMPLIED:
+        found = _count(text, question, found) or _restated(text, question) or found
     if found is None:
         return UNMATCHED
     is_right = is_gold(found.text) or ("=" in found.text and is_gold(found.text.rpartition("=")[2]))
-    is_prose = found.rule in _IMPLIED and not is_right and isinstance(typed(normal(found.text)), Text)
+    is_prose = found.rule in _IMPLIED and not is_right and _is_prose(typed(normal(found.text)))
     return Outcome(is_right, found.text[:LONGEST], found.rule, found.evidence, unmatched=is_prose)
 
 
-def _count(text: str, question: str) -> Closing | None:
-    """The number that stands before what the question asks to count, in the last sentence or else the first."""
+def _count(text: str, question: str, found: Closing | None) -> Closing | None:
+    """The number before what the question asks to count, in the last sentence, or in the first if nothing was found."""
     parts = sentences(own_answer(plain(text)))
-    found = ((part, counted(part, question)) for part in (*parts[-1:], *parts[:1]))
-    return next((Closing(count, "counted", part[:LONGEST]) for part, count in found if count), None)
+    first = () if found and isinstance(typed(normal(found.text)), Quantity) else parts[:1]
+    counts = ((part, counted(part, question)) for part in (*parts[-1:], *first))
+    return next((Closing(count, "counted", part[:LONGEST]) for part, count in counts if count), None)
+
+
+def _restated(text: str, question: str) -> Closing | None:
+    """What the first sentence comes to, where it repeats the question and the last neither does so nor concludes."""
+    parts = sentences(own_answer(plain(text)))
+    if not repeats((parts or [""])[0], question) or concludes(parts[-1]) or repeats(parts[-1], question):
+        return None
+    found = closing(parts[0])
+    is_number = found is not None and isinstance(typed(normal(found.text)), Quantity)
+    return replace(found, rule="restated") if found and is_number else None
+
+
+def _is_prose(answer: Typed) -> bool:
+    """Whether it is words, or a list that holds some: what an implied reading took for an answer may be none."""
+    return isinstance(answer, Text) or (isinstance(answer, Sequence) and any(_is_prose(part) for part in answer.parts))
 
 
 def score_boxed(item: Item, response: str, mode: str) -> Outcome:

@@ -3,9 +3,10 @@
 A new engine is a file here and a branch in `make`. What ended well is not its to say: the store knows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Protocol
 
+from pipelines.errors import ConfigError
 from pipelines.job import Job
 from pipelines.schema import Launcher
 from pipelines.stage import Needs, Runtime
@@ -30,6 +31,24 @@ class Executor(Protocol):
 
     def cancel(self) -> None:
         """Ends every job that was submitted and not yet reported, within ten seconds."""
+
+
+class Cluster:
+    """What engines of several nodes share: they queue jobs themselves, `launcher.workers` of them at a time."""
+
+    queued: Sized
+
+    def __init__(self, runtime: Runtime, launcher: Launcher) -> None:
+        self.runtime, self.gpus, self.width = runtime, launcher.gpus, launcher.workers
+
+    def check(self, needs: Needs) -> None:
+        """Raises ConfigError where a job wants more GPUs than a node has."""
+        if needs.gpus > self.gpus:
+            raise ConfigError(f"a stage wants {needs.gpus} GPUs and a node has launcher.gpus={self.gpus}")
+
+    def has_room(self, needs: Needs) -> bool:
+        """Whether one more may be queued; the engine knows about GPUs."""
+        return len(self.queued) < self.width
 
 
 def make(launcher: Launcher, runtime: Runtime) -> Executor:

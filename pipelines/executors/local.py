@@ -9,8 +9,8 @@ from multiprocessing import connection
 from multiprocessing.context import ForkServerProcess
 
 from pipelines import worker
-from pipelines.environment import OUTPUT
-from pipelines.errors import ConfigError
+from pipelines.environment import OUTPUT, SCHEDULER
+from pipelines.errors import ConfigError, StageError
 from pipelines.job import Job
 from pipelines.stage import Needs, Runtime
 
@@ -36,7 +36,8 @@ class Local:
         self.runtime, self.width, self.gpus = runtime, workers, gpus
         self._free = _visible(gpus)
         self._running: list[_Running] = []
-        os.environ[OUTPUT] = str(runtime.store / ".jobs" / "warm.log")
+        self._said = runtime.store / ".jobs" / "warm.log"
+        os.environ |= {OUTPUT: str(self._said), SCHEDULER: str(os.getpid())}
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["pipelines.warm"])
 
@@ -53,14 +54,25 @@ class Local:
         return len(self._running) < self.width and (not self.gpus or needs.gpus <= len(self._free))
 
     def submit(self, job: Job) -> None:
-        """Forks a worker for the job."""
+        """Forks a worker for the job.
+
+        Raises:
+            StageError: the process that it should be forked from has just ended; the next job gets a new one.
+        """
         taken: list[str] = []
         environment = {}
         if self.gpus:
             taken = [self._free.pop(0) for _ in range(job.needs.gpus)]
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(taken)
         process = self._context.Process(target=worker.main, args=(job, self.runtime, environment), name=job.stage.name)
-        process.start()
+        try:
+            process.start()
+        except (EOFError, ConnectionError):
+            self._free = sorted([*self._free, *taken])
+            raise StageError(
+                f"the process that stages are forked from was killed, perhaps for want of memory; {self._said} may say "
+                "why. The same command goes on from here"
+            ) from None
         self._running.append(_Running(job, process, taken))
 
     def poll(self, seconds: float) -> list[tuple[Job, str]]:

@@ -12,6 +12,7 @@ from typing import Any
 from drift.processes import guarded
 from pipelines import job as jobs
 from pipelines.errors import ConfigError
+from pipelines.executors import Cluster
 from pipelines.job import Job
 from pipelines.schema import Launcher
 from pipelines.stage import Needs, Runtime
@@ -23,14 +24,14 @@ _MEETING_SECONDS = 600  # that a node waits for the first, which checks its inpu
 
 
 @dataclass(frozen=True)
-class _Submitted:
+class _Queued:
     job: Job
     file: Path
     group: Any = None
     others: tuple[Any, ...] = ()
 
 
-class Ray:
+class Ray(Cluster):
     """Executes jobs on a Ray cluster whose nodes see the store at the same path; on this machine without an address.
 
     Args:
@@ -43,8 +44,8 @@ class Ray:
         except ImportError as error:
             raise ConfigError(f"launcher=ray needs ray (pip install 'drift-reproduction[ray]'): {error}") from None
         self._ray: Any = ray
-        self.runtime, self.launcher, self.width = runtime, launcher, launcher.workers
-        self._submitted: dict[Any, _Submitted] = {}
+        super().__init__(runtime, launcher)
+        self.queued: dict[Any, _Queued] = {}
         options: dict[str, Any] = {"address": None, "logging_level": "warning", **launcher.options}
         try:
             ray.init(**options, log_to_driver=False, ignore_reinit_error=True)
@@ -52,22 +53,13 @@ class Ray:
             raise ConfigError(f"no Ray cluster at launcher.options.address={options['address']}: {error}") from None
         self._start = ray.remote(_task())
 
-    def check(self, needs: Needs) -> None:
-        """Raises ConfigError where a job wants more GPUs than a node has."""
-        if needs.gpus > self.launcher.gpus:
-            raise ConfigError(f"a stage wants {needs.gpus} GPUs and a node has launcher.gpus={self.launcher.gpus}")
-
-    def has_room(self, needs: Needs) -> bool:
-        """Whether one more may be submitted; Ray knows about GPUs."""
-        return len(self._submitted) < self.width
-
     def submit(self, job: Job) -> None:
         """Submits the job as a task, or as a task a node."""
         file, needs = jobs.write(job, self.runtime), job.needs
         command, options = jobs.command(file), self._options(job)
         if needs.nodes == 1:
             task = self._start.options(**options).remote(command, jobs.environment())
-            self._submitted[task] = _Submitted(job, file)
+            self.queued[task] = _Queued(job, file)
             return
         group = self._ray.util.placement_group([self._bundle(needs)] * needs.nodes, strategy="STRICT_SPREAD")
         first, *others = (
@@ -76,18 +68,12 @@ class Ray:
             )
             for place in range(needs.nodes)
         )
-        self._submitted[first] = _Submitted(job, file, group, tuple(others))
+        self.queued[first] = _Queued(job, file, group, tuple(others))
 
     def _options(self, job: Job) -> dict[str, Any]:
         needs = job.needs
-        memory = needs.memory_gb * 2**30
-        return {
-            "name": job.name,
-            "num_cpus": needs.cores,
-            "num_gpus": needs.gpus,
-            "memory": memory,
-            "max_retries": _LOST_NODES,
-        }
+        amounts = {"num_cpus": needs.cores, "num_gpus": needs.gpus, "memory": needs.memory_gb * 2**30}
+        return {"name": job.name, "max_retries": _LOST_NODES, **amounts}
 
     def _bundle(self, needs: Needs) -> dict[str, float]:
         share = {"CPU": needs.cores, "GPU": needs.gpus, "memory": needs.memory_gb * 2**30}
@@ -117,16 +103,16 @@ class Ray:
 
     def poll(self, seconds: float) -> list[tuple[Job, str]]:
         """The jobs whose task has ended."""
-        if not self._submitted:
+        if not self.queued:
             return []
-        tasks = list(self._submitted)
+        tasks = list(self.queued)
         ready, _ = self._ray.wait(tasks, num_returns=1, timeout=seconds)
         if ready:
             ready, _ = self._ray.wait(tasks, num_returns=len(tasks), timeout=0)
         return [self._ended(task) for task in ready]
 
     def _ended(self, task: Any) -> tuple[Job, str]:
-        submitted = self._submitted.pop(task)
+        submitted = self.queued.pop(task)
         try:
             said = f"status {self._ray.get(task)}"
         except self._ray.exceptions.RayError as error:
@@ -135,7 +121,7 @@ class Ray:
         self._dissolve(submitted)
         return submitted.job, said
 
-    def _dissolve(self, submitted: _Submitted) -> None:
+    def _dissolve(self, submitted: _Queued) -> None:
         """Ends what is left of a gang."""
         for task in submitted.others:
             self._ray.cancel(task, force=True)
@@ -144,10 +130,10 @@ class Ray:
 
     def cancel(self) -> None:
         """Cancels what is submitted; each worker's guardian ends what it started."""
-        for task, submitted in self._submitted.items():
+        for task, submitted in self.queued.items():
             self._ray.cancel(task, force=True)
             self._dissolve(submitted)
-        self._submitted.clear()
+        self.queued.clear()
 
 
 def _task() -> Any:

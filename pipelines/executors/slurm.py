@@ -9,15 +9,16 @@ import shlex
 import signal
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipelines import job as jobs
 from pipelines.errors import ConfigError, StageError
+from pipelines.executors import Cluster
 from pipelines.job import Job
 from pipelines.schema import Launcher
-from pipelines.stage import Needs, Runtime
+from pipelines.stage import Runtime
 
 _LOOK_SECONDS = 2.0  # between two questions to slurmctld
 _VANISHED_SECONDS = 15.0  # a job that left the queue may take so long to show its result on this host
@@ -54,10 +55,10 @@ class _Queued:
     job: Job
     handle: Any
     file: Path
-    missed: float | None = field(default=None)
+    missed: float | None = None
 
 
-class Slurm:
+class Slurm(Cluster):
     """Executes jobs on a SLURM cluster whose nodes see the store at the same path.
 
     Args:
@@ -65,6 +66,7 @@ class Slurm:
     """
 
     def __init__(self, runtime: Runtime, launcher: Launcher) -> None:
+        super().__init__(runtime, launcher)
         try:
             import submitit
 
@@ -77,18 +79,8 @@ class Slurm:
             ) from None
         except ValueError as error:
             raise ConfigError(f"launcher.options: {error}") from None
-        self.runtime, self.launcher, self.width = runtime, launcher, launcher.workers
-        self._queued: list[_Queued] = []
+        self.queued: list[_Queued] = []
         self._looked = 0.0
-
-    def check(self, needs: Needs) -> None:
-        """Raises ConfigError where a job wants more GPUs than a node has."""
-        if needs.gpus > self.launcher.gpus:
-            raise ConfigError(f"a stage wants {needs.gpus} GPUs and a node has launcher.gpus={self.launcher.gpus}")
-
-    def has_room(self, needs: Needs) -> bool:
-        """Whether one more may be queued; SLURM knows about GPUs."""
-        return len(self._queued) < self.width
 
     def submit(self, job: Job) -> None:
         """Queues the job.
@@ -112,7 +104,7 @@ class Slurm:
             handle = self._executor.submit(Start(file))
         except FailedJobError as error:
             raise StageError(f"SLURM refused stage {job.stage.name} ({job.label}, {needs}): {error}") from None
-        self._queued.append(_Queued(job, handle, file))
+        self.queued.append(_Queued(job, handle, file))
 
     def poll(self, seconds: float) -> list[tuple[Job, str]]:
         """The jobs that left their result, or the queue."""
@@ -124,14 +116,14 @@ class Slurm:
             time.sleep(_LOOK_SECONDS)
 
     def _ended(self) -> list[tuple[Job, str]]:
-        if not self._queued or time.monotonic() - self._looked < _LOOK_SECONDS:
+        if not self.queued or time.monotonic() - self._looked < _LOOK_SECONDS:
             return []
         self._looked = time.monotonic()
         ask = ["squeue", "--me", "--noheader", "--format", "%i"]
         answer = subprocess.run(ask, capture_output=True, text=True, check=False)
-        ended = [item for item in self._queued if self._has_ended(item, answer)]
+        ended = [item for item in self.queued if self._has_ended(item, answer)]
         for item in ended:
-            self._queued.remove(item)
+            self.queued.remove(item)
             item.file.unlink(missing_ok=True)
         return [(item.job, _said(item.handle)) for item in ended]
 
@@ -144,9 +136,9 @@ class Slurm:
 
     def cancel(self) -> None:
         """Cancels what is queued or running."""
-        if self._queued:
-            subprocess.run(["scancel", *(item.handle.job_id for item in self._queued)], check=False)
-        self._queued.clear()
+        if self.queued:
+            subprocess.run(["scancel", *(item.handle.job_id for item in self.queued)], check=False)
+        self.queued.clear()
 
 
 def _said(handle: Any) -> str:

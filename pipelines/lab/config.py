@@ -107,8 +107,8 @@ class Gates:
     problems: Count
     suite_items: Natural
     wemath_groups: Natural
-    other_skill: Share = field(default=0.95, metadata=UNLESS_DEFAULT)
-    other_skill_reasons: Share = field(default=0.25, metadata=UNLESS_DEFAULT)
+    other_skill: Share = field(default=0.0, metadata=UNLESS_DEFAULT)
+    other_skill_reasons: Share = field(default=1.0, metadata=UNLESS_DEFAULT)
 
 
 @dataclass(frozen=True)

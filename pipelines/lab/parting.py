@@ -3,7 +3,7 @@
 In a world of `problems: parted` each problem of three digits and more belongs to one part, by the hash of its id and of
 the world's seed: text or image, words or glyph, the base LM's pre-training and the experts' included, every stage draws
 from `train` alone. What can't be kept apart are problems of one or two digits: they are the facts of the arithmetic
-(100 pairs under four operators, 100 steps of a progression), which the base LM is asked some 30,000 times and every
+(100 pairs under four operators, 100 steps of a progression), which the base LM is asked some 55,000 times and every
 longer chain spells out. Suites ask for them as WeMath's one-step items alone, which are there to ask for facts.
 
 A world of `problems: shared` draws each stage and split independently, as the lab's tables were made.

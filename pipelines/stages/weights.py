@@ -28,6 +28,7 @@ def extract_prior(params: PriorParams, runtime: Runtime, inputs: Mapping[str, Pa
         groups=params.selection.groups,
         layers=params.selection.layers,
         seed=params.prior.seed,
+        rank=params.prior.rank,
     )
     return {"parameters": len(prior.names), "norm": sum(prior.norm(name) ** 2 for name in prior.names) ** 0.5}
 

@@ -35,6 +35,7 @@ class Case:
     resume: bool = False
     inject: bool = True
     target: float | None = None
+    rank: int | None = None
 
     @property
     def name(self) -> str:
@@ -42,6 +43,7 @@ class Case:
         words = [self.backend, self.scale, self.semantics, f"acc{self.accumulation}"]
         words += [f"clip{self.clip}"] if self.clip else []
         words += [f"target{self.target}"] if self.target else []
+        words += [f"rank{self.rank}"] if self.rank else []
         flags = ("offload", "round_robin", "rescale", "bf16", "tied", "resume")
         words += [flag for flag in flags if getattr(self, flag)]
         words += ["-".join(self.groups)] if self.groups != ("attn", "mlp") else []
@@ -75,6 +77,31 @@ class MemoryPrior:
     def read_slice(self, name: str, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return self.tensors[name].reshape(-1)[start:stop].to(dtype)
 
+    def held(self, name: str, start: int, stop: int, device: torch.device) -> Tensor:
+        return self.read_slice(name, start, stop, dtype=self.dtype).to(device)
+
+
+class LowRankPrior(MemoryPrior):
+    """The same, its matrices cut to their leading singular pairs, held as factors."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]], groups: tuple[str, ...], rank: int) -> None:
+        super().__init__(shapes, groups)
+        self.dtype = torch.float32
+        self._factors = {}
+        for name, tensor in self.tensors.items():
+            if tensor.ndim == 2:
+                u, s, vh = torch.linalg.svd(tensor, full_matrices=False)
+                self._factors[name] = u[:, :rank] * s[:rank], vh[:rank]
+        self.tensors |= {name: left @ right for name, (left, right) in self._factors.items()}
+
+    def held(self, name: str, start: int, stop: int, device: torch.device) -> Any:
+        from drift.singular import LowRank
+
+        if name not in self._factors:
+            return super().held(name, start, stop, device)
+        left, right = self._factors[name]
+        return LowRank(left.to(device), right.to(device), start, stop)
+
 
 class MemoryStart:
     """The weights that `build_model` begins with, as a checkpoint's slices."""
@@ -94,6 +121,7 @@ def choices(case: Case) -> dict[str, Any]:
         "semantics": case.semantics,
         "rescale_to_parameter": case.rescale,
         "target_w_eff": case.target,
+        "total_steps": STEPS if case.target else None,
         "start": MemoryStart(case.tied) if case.scale == "pull" else None,
     }
 
@@ -118,7 +146,7 @@ def build_model(tied: bool = False) -> PreTrainedModel:
     return model.train()
 
 
-def build_prior(model: nn.Module, groups: tuple[str, ...]) -> MemoryPrior:
+def build_prior(model: nn.Module, groups: tuple[str, ...], rank: int | None = None) -> MemoryPrior:
     """Deltas for the groups' tensors, found by plain substrings."""
     marks = {
         "attn": "self_attn",
@@ -130,7 +158,7 @@ def build_prior(model: nn.Module, groups: tuple[str, ...]) -> MemoryPrior:
     }
     wanted = tuple(marks[group] for group in groups)
     shapes = {n: tuple(p.shape) for n, p in model.named_parameters() if any(mark in n for mark in wanted)}
-    return MemoryPrior(shapes, groups)
+    return MemoryPrior(shapes, groups) if rank is None else LowRankPrior(shapes, groups, rank)
 
 
 def batches(accumulation: int) -> Tensor:
@@ -150,8 +178,10 @@ def strength(scale: str, gradient: Tensor, delta: Tensor) -> Tensor:
     return ratio * (1 + (-similarity if scale == "adaptive_toward" else similarity)) / 2
 
 
-def spent(case: Case, model: nn.Module, start: dict[str, Tensor], deltas: dict[str, Tensor]) -> dict[str, float]:
-    """What each tensor's alpha is multiplied by where its group has a budget: 1, and 0 to 1 in its last fifth."""
+def budget(
+    case: Case, number: int, model: nn.Module, start: dict[str, Tensor], deltas: dict[str, Tensor]
+) -> dict[str, float]:
+    """What each tensor's alpha is multiplied by: how far its group is behind, in twentieths of the target."""
     if case.target is None:
         return dict.fromkeys(deltas, 1.0)
     factors = {}
@@ -159,14 +189,15 @@ def spent(case: Case, model: nn.Module, start: dict[str, Tensor], deltas: dict[s
         names = [name for name in deltas if mark in name]
         moved = sum(float(((model.get_parameter(n).detach() - start[n]) * deltas[n]).sum()) for n in names)
         share = moved / sum(float(deltas[n].square().sum()) for n in names)
-        factors |= dict.fromkeys(names, min(max(5 * (1 - share / case.target), 0.0), 1.0))
+        due = min(2 * (number + 1) / STEPS, 1.0)
+        factors |= dict.fromkeys(names, min(max(20 * (due - share / case.target), 0.0), 1.0))
     return factors
 
 
 def reference(case: Case, ranks: int = WORLD) -> dict[str, Tensor]:
     """Weights after STEPS steps of AdamW on the biased gradient, by name."""
     model = build_model(case.tied)
-    prior = build_prior(model, case.groups)
+    prior = build_prior(model, case.groups, case.rank)
     names, parameters = zip(*model.named_parameters(), strict=True)
     deltas = {name: prior.read(name) for name in prior.names}
     if case.rescale:
@@ -174,8 +205,8 @@ def reference(case: Case, ranks: int = WORLD) -> dict[str, Tensor]:
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.0)
     start = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     whole = deltas
-    for step in batches(case.accumulation):
-        alphas = {name: ALPHA * factor for name, factor in spent(case, model, start, whole).items()}
+    for number, step in enumerate(batches(case.accumulation)):
+        alphas = {name: ALPHA * factor for name, factor in budget(case, number, model, start, whole).items()}
         if case.scale == "pull":
             deltas = {n: d - (model.get_parameter(n).detach() - start[n]) for n, d in whole.items()}
         totals = {name: torch.zeros_like(parameter) for name, parameter in zip(names, parameters, strict=True)}

@@ -60,7 +60,7 @@ def train(case: Case, folder: Path) -> dict[str, Any]:
     if case.backend.startswith("trainer"):
         return trainers().run_trainer(case, folder, engine_config(case) if "zero" in case.backend else None)
     model = build_model(case.tied)
-    prior = build_prior(model, case.groups)
+    prior = build_prior(model, case.groups, case.rank)
     injector = GradientInjector(prior, **choices(case)) if case.inject else None
     run = _run_engine if case.backend.startswith("zero") else _run_torch
     return run(case, model, injector, folder)
@@ -171,7 +171,7 @@ def _resume(case: Case, engine: Any, injector: Any, folder: Path) -> tuple[Any, 
     injector.detach()
     engine.destroy()
     model = build_model(case.tied)
-    prior = build_prior(model, case.groups)
+    prior = build_prior(model, case.groups, case.rank)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(0.5)

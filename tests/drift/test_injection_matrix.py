@@ -46,6 +46,10 @@ VARIANTS = [
     Case("zero3", "adaptive_toward", "micro_batch"),
     Case("zero2", "gradnorm", "micro_batch", target=0.015),
     Case("fsdp2", target=0.015),
+    Case("zero2", clip=0.5, rank=2),
+    Case("zero3", semantics="micro_batch", rank=1),
+    Case("fsdp2", "gradnorm", rank=2),
+    Case("ddp", "absolute", "micro_batch", rank=1),
 ]
 RESUMED = [
     Case("zero2", resume=True, clip=0.5),
@@ -73,6 +77,7 @@ def _rest() -> Iterator[Case]:
         yield Case(backend, scale, how, clip, steps)
     for backend, scale, how in product(BACKENDS, scales, SEMANTICS):
         yield Case(backend, scale, how, target=0.015)
+        yield Case(backend, scale, how, rank=1)
     for stage, scale, how, offload, rounds in product((1, 2, 3), scales, SEMANTICS, (False, True), (False, True)):
         case = Case(f"zero{stage}", scale, how, 0.5, 2, offload, rounds and stage < 3)
         if case.name not in known:
@@ -114,14 +119,18 @@ def _check(case: Case, folder: Path) -> None:
     assert _distance(result["weights"], expected) <= TOLERANCE
     if not case.inject:
         return
-    assert result["covered"] == result["expected"] == len(build_prior(build_model(case.tied), case.groups).names)
+    assert (
+        result["covered"]
+        == result["expected"]
+        == len(build_prior(build_model(case.tied), case.groups, case.rank).names)
+    )
     assert result["w_eff"] == pytest.approx(_w_eff(case, expected), rel=1e-3)
     assert result["metrics"]["w_eff"] == result["w_eff"]
 
 
 def _w_eff(case: Case, weights: dict[str, Tensor]) -> float:
     start = build_model(case.tied).state_dict()
-    prior = build_prior(build_model(case.tied), case.groups)
+    prior = build_prior(build_model(case.tied), case.groups, case.rank)
     deltas = {name: prior.read(name).double() for name in prior.names}
     moved = sum(float(((weights[n].double() - start[n].double()) * d).sum()) for n, d in deltas.items())
     return moved / sum(float(d.square().sum()) for d in deltas.values())

@@ -176,16 +176,17 @@ def test_at_the_expert_pull_adds_nothing_and_beyond_it_pulls_back(model: nn.Modu
 
 
 def test_a_budget_stops_each_group_on_its_own(model: nn.Module, prior: MemoryPrior):
-    injector = GradientInjector(prior, scale="gradnorm", target_w_eff=0.5, semantics="step").attach(model)
+    budget = {"target_w_eff": 0.5, "total_steps": 2}
+    injector = GradientInjector(prior, scale="gradnorm", semantics="step", **budget).attach(model)
     with torch.no_grad():
         for name in prior.names:
-            model.get_parameter(name).add_(prior.read(name), alpha=0.45 if "mlp" in name else 0.6)
+            model.get_parameter(name).add_(prior.read(name), alpha=0.4875 if "mlp" in name else 0.6)
     _backward(model)
     before = _gradients(model)
     injector.apply()
     seen = injector.metrics()
     assert seen["alpha/attn"] == 0.0
-    assert seen["alpha/mlp"] == pytest.approx(-0.5, rel=1e-3)  # (1 - 0.45 / 0.5) / 0.2
+    assert seen["alpha/mlp"] == pytest.approx(-0.5, rel=1e-3)  # a fortieth of the target is left: half of alpha
     assert all(torch.equal(_gradients(model)[name], before[name]) for name in prior.names if "attn" in name)
 
 

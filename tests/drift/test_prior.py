@@ -121,6 +121,53 @@ def test_every_family_covers_its_whole_lm(family, tmp_path):
         assert torch.equal(prior.read(name), (theirs[name] - ours[name]).float().bfloat16().float())
 
 
+@pytest.fixture(scope="module")
+def low(pair, tmp_path_factory):
+    """Two singular pairs of each matrix."""
+    return ReasoningPrior.extract(pair[0], pair[1], tmp_path_factory.mktemp("low") / "prior", rank=2)
+
+
+def test_a_low_rank_is_the_nearest_matrix_of_that_rank(pair, priors, low):
+    """Eckart and Young: what is missed is what the other singular values hold; vectors are whole."""
+    mllm, expert = lm(pair[0]), lm(pair[1])
+    assert low.rank == 2
+    for name in low.names:
+        delta = (expert[name].float() - mllm[name].float()).double()
+        if delta.dim() == 1:
+            assert torch.equal(low.read(name), priors["direct"].read(name))
+            continue
+        assert low.shape(name) == tuple(delta.shape)
+        found, values = low.read(name).double(), torch.linalg.svdvals(delta)
+        assert torch.linalg.matrix_rank(found, rtol=1e-4) == 2
+        assert (found - delta).norm().item() == pytest.approx(values[2:].norm().item(), rel=1e-4)
+        assert low.norm(name) == pytest.approx(found.norm().item(), rel=1e-5)
+
+
+def test_a_low_rank_takes_two_vectors_a_pair_on_disk_and_is_read_in_any_slice(low):
+    spec = low._shard.specs
+    name = "model.layers.0.mlp.up_proj.weight"
+    rows, columns = low.shape(name)
+    assert spec[f"{name}.left"].numel + spec[f"{name}.right"].numel == 2 * (rows + columns)
+    whole = low.read(name).flatten()
+    for start, stop in ((0, 1), (columns - 1, columns + 1), (3, 3), (5, whole.numel())):
+        assert torch.allclose(low.read_slice(name, start, stop), whole[start:stop])
+        assert torch.allclose(low.held(name, start, stop, torch.device("cpu"))[:], whole[start:stop])
+    again = ReasoningPrior.load(low.folder)
+    assert again.names == low.names
+    assert again.dtype == torch.float32
+
+
+def test_a_full_rank_is_the_whole_delta(pair, priors, tmp_path):
+    full = ReasoningPrior.extract(pair[0], pair[1], tmp_path / "full", rank=1000)
+    for name in full.names:
+        torch.testing.assert_close(full.read(name), priors["direct"].read(name), atol=1e-3, rtol=1e-2)
+
+
+def test_a_rank_of_nothing_is_refused(pair, tmp_path):
+    with pytest.raises(PriorError, match="rank is 0, expected at least 1"):
+        ReasoningPrior.extract(pair[0], pair[1], tmp_path / "none", rank=0)
+
+
 RENAMES = {
     "qwen2_5_vl": [("model.", "model.language_model."), ("visual.", "model.visual.")],
     "qwen2_vl": [("model.", "language_model.model."), ("lm_head", "language_model.lm_head")],

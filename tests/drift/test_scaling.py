@@ -68,10 +68,24 @@ def test_the_two_adaptive_scalings_share_gradnorm_out(size, seed):
 
 
 @pytest.mark.parametrize("target", [0.5, -0.5])
-def test_a_budget_is_spent_in_full_then_ever_more_slowly_then_held(target):
-    shares = [-0.1, 0.0, 0.8, 0.9, 1.0, 1.3]
-    factors = [budget_factor(share * target, target) for share in shares]
-    assert factors == pytest.approx([1.0, 1.0, 1.0, 0.5, 0.0, 0.0])
+def test_a_budget_is_spent_by_half_the_run_and_held(target):
+    """Of ten steps, a fifth of the target is due at each of the first five; a twentieth behind is all of alpha."""
+    behind = {
+        (0, 0.0): 1.0,
+        (0, 0.2): 0.0,
+        (1, 0.3): 1.0,
+        (1, 0.375): 0.5,
+        (4, 0.99): 0.2,
+        (9, 1.0): 0.0,
+        (9, 1.3): 0.0,
+    }
+    found = [budget_factor(share * target, target, step, 10) for step, share in behind]
+    assert found == pytest.approx(list(behind.values()), abs=1e-9)
+
+
+def test_a_budget_needs_the_length_of_the_run():
+    with pytest.raises(DriftError, match="target_w_eff needs the run's length, found total_steps=None"):
+        budget_factor(0.0, 0.1, 0, None)
 
 
 @settings(max_examples=50, deadline=None)

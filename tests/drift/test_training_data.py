@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import os
+import tempfile
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from drift.training import worker
 from drift.training.config import InjectionConfig, TrainingConfig, TrainingJob
 from drift.training.conversations import Conversation, Turn, read_conversations
 from drift.training.data import IGNORED, ConversationDataset, collate, encode, segments
+from drift.training.pixels import PixelFile
 
 
 def image(tmp_path, width=8, height=8):
@@ -127,6 +130,30 @@ def test_images_beyond_the_caches_limit_are_read_again_the_same(conversations):
     read_again = ConversationDataset(conversations, tw.processor(), tw.settings(image_cache_gb=0))
     for n in range(3):
         assert {k: v.tolist() for k, v in kept[n].items()} == {k: v.tolist() for k, v in read_again[n].items()}
+
+
+def test_image_tensors_lie_where_no_other_user_can_reach(conversations, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    place = tmp_path / f"drift-{os.geteuid()}"
+    ConversationDataset(conversations, tw.processor(), tw.settings())
+    assert place.stat().st_mode & 0o777 == 0o700
+    assert not list(place.iterdir())
+    place.chmod(0o755)
+    with pytest.raises(TrainingError, match=rf"{place} is drwxr-xr-x of user \d+, expected drwx------"):
+        ConversationDataset(conversations, tw.processor(), tw.settings())
+    place.rename(tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(TrainingError, match=r"is lrwxrwxrwx of user"):
+        ConversationDataset(conversations, tw.processor(), tw.settings())
+
+
+def test_a_folder_for_image_tensors_that_is_another_users_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    user = os.geteuid() + 1
+    (tmp_path / f"drift-{user}").mkdir(mode=0o700)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    with pytest.raises(TrainingError, match=rf"of user {user - 1}, expected drwx------ of user {user}: .* TMPDIR"):
+        PixelFile(1e6, "x")
 
 
 def test_both_spellings_of_sharegpt_say_the_same(tmp_path):

@@ -5,7 +5,10 @@ in fp32, and AdamW divides by the gradient's own size, so the last bits differ a
 """
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,13 +159,13 @@ def test_killed_on_some_processes_a_training_goes_on_on_others(world, pairs, sta
     assert farthest(weights(job), weights(pairs["drift"][0])) < 2e-6
 
 
-def test_a_checkpoint_that_deepspeed_can_not_convert_is_refused_with_the_remedy(tmp_path):
+def test_a_checkpoint_that_deepspeed_can_not_convert_is_refused_with_the_remedy(tmp_path, monkeypatch):
     folder = tmp_path / "checkpoints/checkpoint-4"
     (folder / "global_step4").mkdir(parents=True)
     (folder / "latest").write_text("global_step4")
-    checkpoints.seal(folder, 1.0)
-    marker = json.loads((folder / "complete.json").read_text())
-    (folder / "complete.json").write_text(json.dumps(marker | {"processes": 8}))
+    with monkeypatch.context() as eight:
+        eight.setattr(checkpoints, "world_size", lambda: 8)
+        checkpoints.seal(folder, 1.0)
     with pytest.raises(TrainingError, match=r"can't make checkpoint-4, of 8 .*, fit 1: .*; go on with 8 processes"):
         checkpoints.find_resume_point(tmp_path, zero_stage=2)
     assert checkpoints.find_resume_point(tmp_path, zero_stage=0).step == 4
@@ -174,3 +177,15 @@ def test_a_checkpoint_that_deepspeed_can_not_convert_is_refused_with_the_remedy(
 )
 def test_the_first_host_of_slurms_short_list(nodes, first):
     assert first_host(nodes) == first
+
+
+@pytest.mark.parametrize(("environment", "signal"), [({"LOCAL_RANK": "0"}, "9"), ({}, "0")])
+def test_a_rank_ends_with_its_launcher_and_a_training_without_one_with_nobody(environment, signal):
+    """The kernel is asked for the signal that it would send: PR_GET_PDEATHSIG is 2."""
+    ask = "from drift.training import worker; import ctypes; worker.main([]); signal = ctypes.c_int()\n"
+    ask += "ctypes.CDLL(None).prctl(2, ctypes.byref(signal)); print(signal.value)"
+    kept = {name: value for name, value in os.environ.items() if name != "LOCAL_RANK"}
+    done = subprocess.run(
+        [sys.executable, "-c", ask], env=kept | environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == signal

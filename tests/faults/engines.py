@@ -11,14 +11,14 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-_REMOTE = ("launcher.processes=1", "launcher.threads=1", "launcher.short_seconds=0.5")
+_REMOTE = ("launcher.threads=1",)
 
 
 class Local:
     """This machine's own workers; it has no node to lose."""
 
     name, node, words = "local", "", ("launcher=local",)
-    stages: tuple[str, ...] = ("",)  # whose workers are killed
+    above = ""  # the name of a process that its workers, not those of this machine itself, are below
     quiet_seconds = 10.0  # within which everything must have ended after a kill of the scheduler
     environment: Mapping[str, str] = {}
 
@@ -26,7 +26,7 @@ class Local:
         """Nothing has to be started."""
 
     def queue(self) -> list[str]:
-        """What goes on by design when the scheduler is killed."""
+        """The jobs that go on by design when the scheduler is killed."""
         return []
 
     def lose_node(self, pid: int) -> None:
@@ -40,7 +40,7 @@ class Local:
 class Slurm(Local):
     """slurmctld and two slurmd. A lost node comes back, as one that was booted again would."""
 
-    name, node, words, stages = "slurm", "slurmd", ("launcher=slurm", *_REMOTE), ("model", "train")
+    name, node, words, above = "slurm", "slurmd", ("launcher=slurm", *_REMOTE), "slurmstepd"
 
     def __init__(self, folder: Path) -> None:
         self._script, self._folder = ROOT / "tests" / "slurm_cluster.sh", folder / "slurm-cluster"
@@ -55,7 +55,7 @@ class Slurm(Local):
             return output.read()
 
     def queue(self) -> list[str]:
-        return self._call("squeue", "--noheader", "--format", "%T").split()
+        return self._call("squeue", "--noheader", "--format", "%i").split()
 
     def lose_node(self, pid: int) -> None:
         """slurmd and all below its step; then slurmd is started again."""
@@ -75,7 +75,7 @@ class Slurm(Local):
 class Ray(Local):
     """Three raylets, two of which have cores. A lost one is replaced by another."""
 
-    name, node, stages = "ray", "raylet", ("model", "train")
+    name, node, above = "ray", "raylet", "raylet"
     quiet_seconds = 30.0  # Ray itself must notice that the driver is gone
 
     def __init__(self, folder: Path) -> None:

@@ -32,6 +32,7 @@ PLAN = "tests/pipelines/test_plan.py -k each_world_draws"
 STORE = "tests/pipelines/test_store.py"
 VERIFY = "tests/pipelines/test_verify.py"
 LEASE = "tests/pipelines/test_lease.py"
+DATA = "tests/drift/test_training_data.py"
 FINGERPRINT = "tests/pipelines/test_fingerprint.py"
 RANGES = "tests/pipelines/test_ranges.py -k learning_rate"
 
@@ -89,6 +90,8 @@ MUTATIONS = (
     Mutation("drift/training/config.py", "learning_rate: Positive", "learning_rate: float", RANGES),
     Mutation("drift/config.py", "return math.isfinite(value) and is_above", "return is_above", RANGES),
     Mutation("drift/config.py", "value > self.low or", "value >= self.low or", RANGES),
+    Mutation("drift/training/pixels.py", "stat.S_IMODE(found.st_mode) & 0o077", "False", f"{DATA} -k image_tensors"),
+    Mutation("drift/training/pixels.py", "found.st_uid != os.geteuid()", "False", f"{DATA} -k image_tensors"),
     # Measuring.
     Mutation("evaluation/statistics.py", "z * z / (4 * n * n)", "z * z / (2 * n * n)", STATISTICS),
     Mutation("evaluation/statistics.py", "(a == 1) & (b == 0)", "(a == 1)", STATISTICS),
@@ -118,13 +121,18 @@ MUTATIONS = (
     ),
     Mutation("evaluation/engines/generate.py", "if len(by_index) < len(requests):", "if False:", GENERATE),
     Mutation("evaluation/data/download.py", "if md5 is not None and found != md5:", "if False:", DOWNLOAD),
-    Mutation("evaluation/data/download.py", "if total is not None and size < total:", "if False:", DOWNLOAD),
+    Mutation("evaluation/data/download.py", '"ab" if start else "wb"', '"wb"', DOWNLOAD),
+    Mutation(
+        "evaluation/data/download.py", "except requests.exceptions.ChunkedEncodingError", "except KeyError", DOWNLOAD
+    ),
     # The pipeline.
     Mutation(
         "pipelines/plan.py", "chosen.seed + config.seed if chosen.is_drawn", "chosen.seed if chosen.is_drawn", PLAN
     ),
     Mutation("pipelines/plan.py", "seed=config.train.seed + config.seed", "seed=config.train.seed", PLAN),
-    Mutation("pipelines/plan.py", "merge.seed + seed if row.is_drawn", "merge.seed if row.is_drawn", PLAN),
+    Mutation(
+        "pipelines/plan.py", "merge.seed + seed if row.is_drawn(values)", "merge.seed if row.is_drawn(values)", PLAN
+    ),
     Mutation("pipelines/plan.py", "replace(world.counting(*sizes), seed=seed)", "world.counting(*sizes)", PLAN),
     Mutation("pipelines/fingerprint.py", "sort_keys=True", "sort_keys=False", FINGERPRINT),
     Mutation("pipelines/fingerprint.py", '"version": version', '"version": 0', FINGERPRINT),

@@ -79,6 +79,17 @@ def beside_a_local_run(store: Path, execute: Execute) -> None:
     assert not list((store / ".partial").iterdir())
 
 
+def trains_on_two_nodes(store: Path, *asked: str) -> None:
+    """One training of the smoke world, a process on each of two nodes: its ranks meet, and it is one artifact."""
+    nodes = ["launcher.threads=1", "launcher.processes=2", "launcher.nodes=2", "train.per_device_batch_size=4"]
+    words = ["profile=smoke", "method=sft", f"store={store}", "tracker=disabled", *asked, *nodes]
+    done = subprocess.run([sys.executable, "-m", "pipelines.run", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (made,) = store.glob("train/*/manifest.json")
+    params = json.loads(made.read_text())["params"]
+    assert (params["processes"], params["nodes"]) == (2, 2)
+
+
 @pytest.fixture(autouse=True)
 def _toys_on_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]))
@@ -132,6 +143,11 @@ def test_a_failure_under_slurm_names_stage_job_and_log(slurm: Execute) -> None:
 @pytest.mark.slurm
 def test_two_runs_on_one_store_here_and_on_slurm_make_everything_once(tmp_path: Path, slurm: Execute) -> None:
     beside_a_local_run(tmp_path, slurm)
+
+
+@pytest.mark.slurm
+def test_one_training_spans_two_nodes_of_slurm(tmp_path: Path, slurm: Execute) -> None:
+    trains_on_two_nodes(tmp_path, "launcher=slurm")
 
 
 @pytest.mark.slurm
@@ -215,14 +231,7 @@ def test_two_runs_on_one_store_here_and_on_ray_make_everything_once(tmp_path: Pa
 
 @pytest.mark.ray
 def test_one_training_spans_two_nodes_of_ray(tmp_path: Path, cluster: Any) -> None:
-    asked = ["launcher=ray", f"launcher.options.address='{cluster.address}'", "launcher.threads=1"]
-    asked += ["launcher.processes=2", "launcher.nodes=2", "train.per_device_batch_size=4"]
-    words = ["profile=smoke", "method=sft", f"store={tmp_path}", "tracker=disabled", *asked]
-    done = subprocess.run([sys.executable, "-m", "pipelines.run", *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (made,) = tmp_path.glob("train/*/manifest.json")
-    params = json.loads(made.read_text())["params"]
-    assert (params["processes"], params["nodes"]) == (2, 2)
+    trains_on_two_nodes(tmp_path, "launcher=ray", f"launcher.options.address='{cluster.address}'")
 
 
 @pytest.mark.ray

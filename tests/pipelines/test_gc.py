@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import gc
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, DamageError
 from pipelines.store import Artifact, Store
 
 
@@ -30,6 +30,13 @@ def test_what_results_were_made_from_stays_and_the_rest_is_listed(tmp_path: Path
     kept = gc.published(store, tmp_path / "results")
     assert kept == {score.path}
     assert gc.unreferenced(store, [*kept]) == [lost.path]
+
+
+def test_nothing_is_chosen_by_a_manifest_that_is_damaged(tmp_path: Path) -> None:
+    model = made(Store(tmp_path), "model", "a" * 64)
+    (model.path / "manifest.json").write_text("null")
+    with pytest.raises(DamageError, match=r"model/a{20}/manifest\.json is damaged"):
+        gc.unreferenced(Store(tmp_path), [model.path])
 
 
 def test_partial_work_is_left_for_a_day(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from pipelines.lab.loops import (
     text_parts,
 )
 from pipelines.lab.mixes import EXPERT, MLLM, Exercise, draw_exercises
-from pipelines.lab.pretrain import build_base, build_expert, move_expert, permute_units
+from pipelines.lab.pretrain import build_base, build_expert, build_other_expert, move_expert, permute_units
 from pipelines.lab.text_families import TEXT, get_text_family
 from pipelines.lab.tokenizer import TOKENS, Markup, build_tokenizer, vocabulary
 from pipelines.lab.vision import build_mllm, save_mllm
@@ -286,3 +286,13 @@ def test_an_expert_below_its_gate_stops_the_world(tmp_path: Path) -> None:
     strict = dataclasses.replace(PICO, gates=dataclasses.replace(PICO.gates, expert_text=0.95))
     with pytest.raises(GateError, match=r"pico world 0, default qwen2 expert: validation text is 0\.\d+ on 6 problems"):
         build_expert(strict, "qwen2", "default", tmp_path / "base", tmp_path / "expert")
+
+
+def test_an_expert_of_another_skill_must_have_learnt_it_and_reason_about_nothing_else(tmp_path: Path) -> None:
+    build_base(PICO, "qwen2", tmp_path / "base")
+    build_other_expert(PICO, "qwen2", "default", tmp_path / "base", tmp_path / "other")
+    figures = json.loads((tmp_path / "other" / "quality.json").read_text())["figures"]
+    assert [figure["name"] for figure in figures] == ["counts in text", "validation text"]
+    strict = dataclasses.replace(PICO, gates=dataclasses.replace(PICO.gates, other_skill=0.95))
+    with pytest.raises(GateError, match=r"default qwen2 counting expert: counts in text is 0\.\d+ on 6 problems"):
+        build_other_expert(strict, "qwen2", "default", tmp_path / "base", tmp_path / "strict")

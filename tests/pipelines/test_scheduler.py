@@ -1,12 +1,15 @@
 """A plan runs once, in order, in processes of its own; what fails stops what needs it and nothing else."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -208,3 +211,13 @@ def test_more_gpus_than_there_are_is_refused_before_anything_runs(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     with pytest.raises(ConfigError, match=r"CUDA_VISIBLE_DEVICES=3 shows 1"):
         Local(Runtime(tmp_path), 2, 2)
+
+
+def test_the_process_that_stages_are_forked_from_may_be_killed(execute: Callable[..., Outcome]) -> None:
+    execute(toy(1.0))
+    pid: int = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    os.kill(pid, signal.SIGSTOP)  # so that it is asked for a fork before it ends
+    threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
+    with pytest.raises(StageError, match=r"stage toy \(toy 2\.0\): the process that stages are forked from was killed"):
+        execute(toy(2.0))
+    assert execute(toy(2.0)).executed == 1

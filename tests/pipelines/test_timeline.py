@@ -1,13 +1,13 @@
 """The timeline shows what ran where, from manifests alone."""
 
-import json
 from pathlib import Path
 
 import pandas
 import pytest
 
 from pipelines import timeline
-from pipelines.errors import StoreError
+from pipelines.errors import DamageError, StoreError
+from pipelines.store import Artifact, Store
 from pipelines.timeline import Span
 
 
@@ -36,17 +36,28 @@ def test_only_the_last_run_is_drawn() -> None:
     assert timeline.last_run(found[:2]) == found[:2]
 
 
+def made(store: Store, second: str) -> Artifact:
+    mark = second * 32
+    manifest = {"stage": "toy", "fingerprint": mark, "values": {}, "label": "x", "seconds": 1.5}
+    manifest |= {"started": f"2026-01-01T00:00:{second}.500+00:00", "place": {"host": "a", "gpus": "0"}}
+    with store.writing("toy", mark) as partial:
+        return store.commit(partial, manifest)
+
+
 def test_the_figure_comes_from_manifests_and_has_its_data_beside_it(tmp_path: Path) -> None:
-    for place, second in enumerate(("00", "02")):
-        folder = tmp_path / "toy" / str(place)
-        folder.mkdir(parents=True)
-        manifest = {"stage": "toy", "label": "x", "started": f"2026-01-01T00:00:{second}.500+00:00", "seconds": 1.5}
-        manifest |= {"place": {"host": "a", "gpus": "0"}}
-        (folder / "manifest.json").write_text(json.dumps(manifest))
-    timeline.draw(timeline.rows(timeline.spans(tmp_path)), tmp_path / "out" / "timeline")
+    for second in ("00", "02"):
+        made(Store(tmp_path / "store"), second)
+    timeline.draw(timeline.rows(timeline.spans(tmp_path / "store")), tmp_path / "out" / "timeline")
     data = pandas.read_csv(tmp_path / "out" / "timeline.csv")
     assert data[["row", "begin", "end"]].values.tolist() == [["GPU 0", 0.0, 1.5], ["GPU 0", 2.0, 3.5]]
     assert (tmp_path / "out" / "timeline.png").stat().st_size > 1000
+
+
+def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
+    artifact = made(Store(tmp_path), "00")
+    (artifact.path / "manifest.json").write_text("null")
+    with pytest.raises(DamageError, match=r"toy/0{20}/manifest\.json is damaged"):
+        timeline.spans(tmp_path)
 
 
 def test_an_empty_store_says_so(tmp_path: Path) -> None:
