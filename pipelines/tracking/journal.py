@@ -35,10 +35,11 @@ class Started:
 
 @dataclass(frozen=True)
 class Finished:
-    """An artifact is in the store."""
+    """An artifact is in the store; one that was only `tried` is a score that a value is chosen by."""
 
     group: str
     path: Path
+    tried: bool
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ class Recorder:
         self._results, self._profile = results, profile
         self._sidecar: subprocess.Popen[bytes] | None = None
         self._groups: dict[str, str] = {}
+        self._tried: set[str] = set()
         self._done: Mapping[str, Artifact] = {}
         self._uploads = False
         if isinstance(tracker, Wandb) and tracker.mode == "online":
@@ -59,6 +60,7 @@ class Recorder:
         """Takes note of which table asks first for each call; `done` fills with artifacts as the plan goes on."""
         self._done = done
         self._groups = groups(calls)
+        self._tried = {key for call in calls if call.stage is stages.CHOOSE for key in _scores(call)}
 
     def started(self, key: str, job: Job) -> None:
         """A job began; of a training there is something to see from now on."""
@@ -80,7 +82,7 @@ class Recorder:
             return
         keys = [key for key, made in self._done.items() if made is artifact]
         group = next((self._groups[key] for key in keys if key in self._groups), self._profile)
-        self._tell(Finished(group, artifact.path))
+        self._tell(Finished(group, artifact.path, bool(keys) and self._tried.issuperset(keys)))
 
     def finish(self, seconds: float | None = SECONDS + 30) -> None:
         """Waits for what is still to be recorded and sent, no longer than so many seconds; None is as long as it takes.
@@ -136,6 +138,11 @@ class Recorder:
         if not self.trouble:
             log.warning("%s; the run goes on. What the store holds is recorded later by: %s", why, remedy)
         self.trouble = why
+
+
+def _scores(choice: Call) -> list[str]:
+    """The keys of the scores that a choice is made by."""
+    return [source.key for source in choice.inputs.values() if source.stage is stages.SCORE]
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -70,6 +70,7 @@ class Book:
         self._begin, self._known = begin, Manifests(begin.store)
         self._upload = Upload(begin.folder / "sync.log") if begin.uploads else None
         self._report: Finished | None = None
+        self._tried: dict[str, list[str]] = {}  # scores of checkpoints that have no run yet, by its id
         self.live: dict[str, Live] = {}
         self.trouble = ""
 
@@ -128,13 +129,20 @@ class Book:
         return self._open(TRAIN.name, made["fingerprint"], made["label"], group, settings)
 
     def _scored(self, manifest: Mapping[str, Any], finished: Finished) -> None:
-        """Adds to the run of the score's checkpoint; a later segment repeats what the earlier ones say."""
+        """Adds to the run of the score's checkpoint; a later segment repeats what the earlier ones say.
+
+        A checkpoint that was only tried, and is not the one that is reported on, is no run.
+        """
         score, mark = self._files(manifest), str(manifest["fingerprint"])
         checkpoint = score.checkpoint
         run_id = _id("evaluate", checkpoint["fingerprint"])
         marks = self._marks(run_id)
         if mark in marks:
             return
+        if finished.tried and not marks:
+            self._tried.setdefault(run_id, []).append(mark)
+            return
+        marks += self._tried.pop(run_id, [])
         settings = describe.of_checkpoint(manifest, self._known)
         run = self._open("evaluate", checkpoint["fingerprint"], checkpoint["label"], finished.group, settings)
         shown: dict[str, Any] = _flat(checkpoint["values"], "checkpoint/")

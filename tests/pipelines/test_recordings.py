@@ -75,11 +75,9 @@ def test_a_store_becomes_one_run_a_training_one_a_checkpoint_and_one_for_the_rep
     assert list(report.glob("files/media/table/tables/table1*.json"))
 
 
-@pytest.mark.parametrize("after", [5])
-def test_a_training_that_is_killed_and_taken_up_is_one_run_with_one_continuous_curve(world: World, after: int) -> None:
+def test_a_training_that_is_killed_and_taken_up_is_one_run_with_one_continuous_curve(world: World) -> None:
     """Everything is killed -9: the scheduler, the recorder and wandb's own process, so that the file's end is torn."""
-    world.job()
-    script = [sys.executable, str(HERE / "recorded_training.py"), str(world.store.root.parent), str(after)]
+    script = [sys.executable, str(HERE / "recorded_training.py"), str(world.store.root.parent), "5"]
     first = subprocess.Popen(script, start_new_session=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
     assert wait_for(lambda: last_step(world.folder, TRAIN) >= 2, 60), "it is on the disk while it trains"
     (journal,) = world.folder.glob(".journal-*.jsonl")
@@ -105,6 +103,7 @@ def test_a_training_that_is_killed_and_taken_up_is_one_run_with_one_continuous_c
     assert server.runs[TRAIN].steps() == [line["step"] for line in METRICS]
 
 
+@pytest.mark.slow
 def test_online_a_training_is_on_the_server_while_it_runs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with standing_in() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
@@ -122,6 +121,24 @@ def test_online_a_training_is_on_the_server_while_it_runs(world: World, monkeypa
     assert server.uploads() == 1, "it is not sent again when it has ended"
 
 
+@pytest.mark.slow
+def test_what_was_only_tried_is_no_run_and_what_is_reported_on_shows_how_it_was_chosen(world: World) -> None:
+    recorder, tried = world.recorder(), world.score("validation")
+    score = Call(stages.SCORE, stages.ScoreParams({}, None))  # type: ignore[arg-type]
+    choice = Call(stages.CHOOSE, stages.ChooseParams((1,), ()), {"0:0": score})
+    recorder.planned([score, choice], {score.key: tried})
+    recorder(tried)
+    recorder.finish()
+    assert not world.runs()
+    recorder = world.recorder()
+    recorder.planned([score, choice], {score.key: tried})
+    recorder(tried)
+    recorder(world.score("test"))
+    recorder.finish()
+    ((scores,),) = [history(run) for run in world.runs()]
+    assert scores["official/validation/MathVista"] == scores["official/test/MathVista"] == 50.0
+
+
 def test_a_training_that_fails_is_a_run_that_failed(world: World) -> None:
     recorder, job = world.recorder(), world.job()
     partial = world.store.partial("train", job.fingerprint)
@@ -134,15 +151,18 @@ def test_a_training_that_fails_is_a_run_that_failed(world: World) -> None:
     assert [record["exit"]["exit_code"] for record in records(run) if record["type"] == "exit"] == [1]
 
 
-def test_the_scheduler_waits_for_nothing(world: World) -> None:
+def test_the_scheduler_waits_for_no_recorder(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line each, whether anybody reads them or not."""
     recorder, artifact = world.recorder(), world.score("test")
-    recorder(artifact)
+    hanging = subprocess.Popen(["/bin/sleep", "60"])
+    monkeypatch.setattr(recorder, "_start", lambda _: (world.folder.mkdir(), setattr(recorder, "_sidecar", hanging)))
     began = time.monotonic()
     for _ in range(100):
         recorder(artifact)
     assert time.monotonic() - began < 1
-    recorder.finish()
-    assert len(world.runs()) == 1
+    recorder.finish(0.1)
+    assert recorder.trouble == "not all was recorded within 0 s"
+    assert hanging.poll() is not None
 
 
 def test_the_table_that_asks_first_is_a_run_s_group() -> None:

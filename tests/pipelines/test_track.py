@@ -105,6 +105,7 @@ def test_the_dashboards_are_the_same_code_each_time_and_are_written_without_a_se
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
 
 
+@pytest.mark.slow
 def test_every_panel_shows_something_that_is_recorded(world: World) -> None:
     recorder = world.recorder()
     recorder(world.training())
