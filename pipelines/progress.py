@@ -205,8 +205,9 @@ def screen(state: State, height: int, findings: Sequence[str] = ()) -> Any:
     every = sum(state.counts.values(), Counter[str]())
     table.add_row("all", *(str(every[name]) for name in _STATES), f"about {duration(state.seconds)}", style="bold")
     now, room = time.monotonic(), max(1, height - len(state.counts) - 4 - len(findings))
+    # How a training goes stands before its long label, of which a narrow screen cuts the end.
     lines = [
-        f"{call.stage} {call.label}  {duration(now - call.since)}  {call.training()}".rstrip()
+        "  ".join(filter(None, (call.stage, call.training(), call.label, duration(now - call.since))))
         for call in state.running[:room]
     ]
     if len(state.running) > room:

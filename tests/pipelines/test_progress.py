@@ -157,7 +157,7 @@ def test_ctrl_c_on_a_terminal_ends_everything_within_ten_seconds_and_says_how_to
     assert time.monotonic() - began < 10
     reader.join(5)
     assert said.decode().split("\r\n")[-2].endswith("stopped; the same command goes on from here")
-    assert "toy toy 0.0" in said.decode()  # the screen was there
+    assert "toy  toy 0.0" in said.decode()  # the screen was there
     assert "Warning" not in said.decode()
     assert wait_for(lambda: not marked(mark), 5), marked(mark)
 
