@@ -70,7 +70,11 @@ _TABLE = (
     Command("merge", "drift.commands:merge", "Two checkpoints merged.", "", "drift.commands:Merge"),
     Command("score", "evaluation.score:main", "A file of responses scored.", "eval", "evaluation.score:Command"),
     Command(
-        "compare", "evaluation.compare:main", "Verdict files compared pairwise.", "eval", "evaluation.compare:Command"
+        "compare",
+        "pipelines.catalogue.compare:main",
+        "Runs, or verdict files, compared pairwise.",
+        "eval",
+        "pipelines.catalogue.compare:Compare",
     ),
 )
 
@@ -119,11 +123,10 @@ def build() -> typer.Typer:
 
 
 def _typed(command: Command) -> Callable[..., None]:
-    def complete(incomplete: str) -> list[str]:
-        from drift.words import keys
+    def complete(context: typer.Context, incomplete: str) -> list[str]:
+        from pipelines import completion
 
-        known = keys(_load(command.keys)) if command.keys else []
-        return [key for key in known if key.startswith(incomplete)]
+        return completion.complete(command.name, command.keys, context.params.get("words") or (), incomplete)
 
     def call(words: Annotated[list[str] | None, typer.Argument(autocompletion=complete)] = None) -> None:
         raise typer.Exit(run(command, words or []))

@@ -34,7 +34,16 @@ def effect(config: Config, targets: Sequence[Call]) -> tuple[Any, ...]:
     )
     return (
         {call.key: canonical(call.params, whole=True) for call in calls},
-        (config.store, config.keep, config.tracker, launcher.engine, launcher.workers, launcher.threads),
+        (
+            config.store,
+            config.keep,
+            config.trust,
+            config.force,
+            config.tracker,
+            launcher.engine,
+            launcher.workers,
+            launcher.threads,
+        ),
         launcher.gpus if launcher.engine == "local" else (launcher.gpus, launcher.options, launcher.short_seconds),
         launcher.kind if is_launched else "",
         launcher.offline if is_fetched else False,

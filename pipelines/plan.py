@@ -442,7 +442,7 @@ def _score(config: Config) -> Call:
         names = tuple(config.columns.values())
         judged = Call(stages.JUDGE, stages.JudgeParams(names, config.judge), dict(inputs), label=label)
         inputs["judged"] = judged
-    return Call(stages.SCORE, params, inputs, label=label)
+    return Call(stages.SCORE, params, inputs, label=label, config=config)
 
 
 def score_of_all(config: Config) -> Call | None:
@@ -469,7 +469,9 @@ def score_by_rules(config: Config) -> Call | None:
         return None
     judged = _score(config)
     inputs = {name: call for name, call in judged.inputs.items() if name != "judged"}
-    return replace(judged, params=replace(judged.params, judge=RulesJudge("rules", config.judge.mode)), inputs=inputs)
+    judge = RulesJudge("rules", config.judge.mode)
+    params = replace(judged.params, judge=judge)
+    return replace(judged, params=params, inputs=inputs, config=replace(config, judge=judge))
 
 
 def published_score(config: Config) -> Call:

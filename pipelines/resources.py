@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 from evaluation.benchmarks import get_benchmark
 from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
@@ -293,7 +294,8 @@ def judging(call: Call, rates: Rates = STANDARD) -> Needs:
     asked = [estimate(get_benchmark(name), judge, count, _ANSWER_TOKENS) for name, count in counts.items()]
     if isinstance(judge, LocalJudge):
         seconds = judge.vllm.patience / 4 + sum(each.calls for each in asked) / judge.vllm.concurrency
-        return Needs(judge.vllm.gpus, _CORES, _HOST_GB, seconds, kept=kept)
+        size = 0 if Path(judge.repo).is_dir() else of_repository(judge.repo).bytes
+        return Needs(judge.vllm.gpus, _CORES, _HOST_GB, seconds, kept=kept, downloaded=size)
     seconds = 1.5 * sum(each.calls for each in asked) / judge.concurrency
     dollars = sum(each.cost for each in asked)
     return Needs(seconds=seconds, retries=_DOWNLOAD_RETRIES, kept=kept, dollars=dollars)

@@ -342,7 +342,8 @@ class Config:
     `tables` are those that the profile makes unless others are named, none of them all that there are.
     `image_backend` and `dtype` are one word for the components that the YAML hands them to. `preflight` says what
     follows where this machine lacks what the run wants (pipelines.preflight), `keep` whose weights stay in the store
-    once nothing of the plan reads them (pipelines.retention).
+    once nothing of the plan reads them (pipelines.retention). `trust` takes what other code made, `force` names the
+    stages whose artifacts are made again (pipelines.staleness).
     """
 
     profile: Literal["smoke", "lab", "small", "paper", "published"]
@@ -373,6 +374,8 @@ class Config:
     launcher: Launcher
     preflight: Literal["refuse", "warn"]
     keep: Literal["all", "weights", "scores"]
+    trust: bool
+    force: tuple[Text, ...]
     gate: Gate
 
     @property

@@ -44,7 +44,7 @@ _PLANNED: Mapping[str, Callable[[Config], Call | None]] = {
 Configured = tuple[Table, Row, Config]
 _TABLE = TypeAdapter(Table)
 # What a variant's name leaves out: where it is kept and how it is recorded; and what a folder's name can't hold.
-_NAMELESS = ("profile", "store", "results", "tracker", "answers")
+_NAMELESS = ("profile", "store", "results", "tracker", "answers", "trust", "force")
 _UNSAFE = re.compile(r"[^\w.,=+\[\]-]")
 _LONGEST_NAME = 150
 _DEFAULT_PAIR = "qwen2_5_vl_r1"

@@ -21,7 +21,7 @@ from pipelines.report.names import columns
 from pipelines.report.numbers import Evidence, Numbers
 from pipelines.report.outline import outline
 from pipelines.report.page import Section, appendix, page
-from pipelines.report.provenance import provenance
+from pipelines.report.provenance import made_by, provenance
 from pipelines.report.render import gain_frame, long_frame, to_latex, value_frame
 from pipelines.report.sources import Source
 from pipelines.report.spec import Table
@@ -58,6 +58,8 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
     write_bundle(tables, found, out)
     _write_texts(params, tables, sections, differences_drawn, found, out)
     traced = provenance(tables) | _gates(sources) | write_funnels(sources, out / DATA)
+    with (out / APPENDIX).open("a", encoding="utf-8") as text:
+        text.write(f"\n{made_by(traced)}\n")
     (out / "provenance.json").write_text(json.dumps(traced, indent=1) + "\n", encoding="utf-8")
     return {"numbers": sum(len(row) for section in sections for row in section.numbers.values())}
 
