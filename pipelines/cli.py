@@ -61,6 +61,8 @@ _TABLE = (
     Command("verify", "pipelines.verify:main", "Every byte of the store read and compared.", CHECKOUT),
     Command("calibrate", "pipelines.calibrate:main", "The plan's prices by what this store has measured.", CHECKOUT),
     Command("gc", "pipelines.gc:main", "What nothing refers to any more, out of the store.", CHECKOUT),
+    Command("page", "pipelines.page.command:main", "A profile's page, from its results alone.", CHECKOUT),
+    Command("readme", "pipelines.page.readme:main", "README's results, from results/lab.", CHECKOUT),
     Command("export", "pipelines.export:main", "A profile's results as one file to share.", CHECKOUT),
     Command("prior", "drift.commands:prior", "The reasoning prior of two checkpoints.", "", "drift.commands:Prior"),
     Command("merge", "drift.commands:merge", "Two checkpoints merged.", "", "drift.commands:Merge"),

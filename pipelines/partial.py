@@ -59,4 +59,5 @@ def without(table: Table, labels: Collection[str]) -> Table:
         ),
         against="" if table.against in labels else table.against,
         curves=tuple(label for label in table.curves if label not in labels),
+        groups=tuple(label for label in table.groups if label not in labels),
     )

@@ -114,9 +114,13 @@ def reproduce(words: Sequence[str]) -> int:
     partly = folder.with_name(folder.name + SUFFIX)
     outcome = _made(scheduler(config), target, partly)
     log.info("%s", publish(outcome[target], folder, whole))
+    where = folder
     if whole:
         shutil.rmtree(partly, ignore_errors=True)
-    log.info("%d stages were run, the rest was in the store. Read %s", outcome.executed, folder)
+        from pipelines.page.build import write_page  # pandas, which planning does without
+
+        where = write_page(folder)
+    log.info("%d stages were run, the rest was in the store. Open %s", outcome.executed, where)
     return 0
 
 

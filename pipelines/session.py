@@ -15,6 +15,7 @@ from drift.errors import DriftError
 from drift.words import HELP
 from pipelines import compose, executors, rates
 from pipelines.environment import set_defaults
+from pipelines.errors import StoreError
 from pipelines.fingerprint import canonical
 from pipelines.lease import Lease
 from pipelines.overrides import choices
@@ -58,10 +59,19 @@ def scheduler(config: Config) -> Scheduler:
 
 @cache
 def _use(store: Path) -> Lease:
-    """Says for as long as this process lives that it uses the store, so that nobody removes it meanwhile."""
-    (store / ".partial").mkdir(parents=True, exist_ok=True)
+    """Says for as long as this process lives that it uses the store, so that nobody removes it meanwhile.
+
+    Raises:
+        StoreError: the store can't be written.
+    """
     lease = Lease(store / ".partial" / f"run-{platform.node()}-{os.getpid()}.lease")
-    lease.take()
+    try:
+        lease.path.parent.mkdir(parents=True, exist_ok=True)
+        lease.take()
+    except OSError as error:
+        raise StoreError(
+            f"store={store} can't be written ({error.strerror}); mend that disk, or name another by store=FOLDER"
+        ) from None
     atexit.register(lease.release)
     return lease
 

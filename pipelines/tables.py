@@ -28,6 +28,7 @@ _PLANNED: Mapping[str, Callable[[Config], Call | None]] = {
     "geometry": plan.geometry,
     "score": plan.score,
     "checkpoint": plan.checkpoint,
+    "responses": plan.generate,
     "choice": plan.choice,  # None where nothing was chosen
     "published": plan.published_score,
     "official": plan.official_score,

@@ -1,8 +1,8 @@
 """When each stage ran and on which GPU, drawn from the store's manifests: python -m pipelines.timeline [overrides]
 
-Writes `timeline.png` and `timeline.csv` into `results/<profile>`. A row is a GPU, or a place on the CPU; stages that
-wanted several GPUs lie in several rows. Of a store that several runs have filled, the last run is drawn: what was made
-since the last hour in which nothing was.
+Writes `timeline` as .svg, .pdf, .png and .csv into `results/<profile>`. A row is a GPU, or a place on the CPU; stages
+that wanted several GPUs lie in several rows. Of a store that several runs have filled, the last run is drawn: what was
+made since the last hour in which nothing was.
 """
 
 import logging
@@ -20,6 +20,7 @@ from pipelines.store import Store
 
 log = logging.getLogger(__name__)
 _PAUSE_SECONDS = 3600.0
+_HATCHES = ("", "///")
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,10 @@ def busy(lanes: dict[tuple[str, str], list[Span]]) -> dict[tuple[str, str], floa
 
 
 def draw(lanes: dict[tuple[str, str], list[Span]], stem: Path) -> None:
-    """`stem`.png and `stem`.csv."""
-    import matplotlib
+    """`stem` as .svg, .pdf, .png and .csv."""
     import pandas
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from pipelines.report.style import save, styled
 
     stem.parent.mkdir(parents=True, exist_ok=True)
     start = min(lane[0].begin for lane in lanes.values())
@@ -101,22 +100,31 @@ def draw(lanes: dict[tuple[str, str], list[Span]], stem: Path) -> None:
         for (host, row), lane in lanes.items()
         for s in lane
     ]
-    pandas.DataFrame(data).round(3).to_csv(stem.with_suffix(".csv"), index=False)
+    with styled():
+        figure = _drawn(lanes, start)
+        save(figure, pandas.DataFrame(data).round(3), stem, "When each stage of the last run ran, and where")
+
+
+def _drawn(lanes: dict[tuple[str, str], list[Span]], start: float) -> Any:
+    from matplotlib import pyplot
+
+    from pipelines.report.style import COLOURS
+
     stages = sorted({span.stage for lane in lanes.values() for span in lane})
     figure, axes = pyplot.subplots(figsize=(10, 1.2 + 0.3 * len(lanes)), layout="constrained")
-    for color, stage in enumerate(stages):
+    for place, stage in enumerate(stages):
+        hatch = _HATCHES[place // len(COLOURS) % len(_HATCHES)]
+        look: dict[str, Any] = {"facecolor": COLOURS[place % len(COLOURS)], "hatch": hatch}
         for height, lane in enumerate(lanes.values()):
             bars = [(s.begin - start, max(s.end - s.begin, 1e-3)) for s in lane if s.stage == stage]
-            axes.broken_barh(bars, (height - 0.4, 0.8), color=f"C{color}", label=stage if bars else None)
+            axes.broken_barh(bars, (height - 0.4, 0.8), label=stage if bars else None, **look)
     shares = busy(lanes)
     axes.set_yticks(range(len(lanes)), [f"{host} {row} ({shares[host, row]:.0%})".strip() for host, row in lanes])
     axes.invert_yaxis()
     axes.set(xlabel="seconds")
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    axes.legend(handles.values(), handles.keys(), frameon=False, fontsize="small", ncols=6, loc="lower left",
-                bbox_to_anchor=(0, 1))  # fmt: skip
-    figure.savefig(stem.with_suffix(".png"), dpi=150)
-    pyplot.close(figure)
+    axes.legend(handles.values(), handles.keys(), ncols=8, loc="lower left", bbox_to_anchor=(0, 1))
+    return figure
 
 
 def main(words: Sequence[str]) -> int:
@@ -127,7 +135,7 @@ def main(words: Sequence[str]) -> int:
     draw(lanes, stem)
     for (host, row), share in busy(lanes).items():
         log.info("%s %s busy %.0f%%", host, row, 100 * share)
-    log.info("Read %s", stem.with_suffix(".png"))
+    log.info("Read %s", stem.with_suffix(".svg"))
     return 0
 
 

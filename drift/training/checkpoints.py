@@ -6,6 +6,7 @@ lies beside it is taken. DeepSpeed shards the optimizer by process, so another n
 universal checkpoint, which replaces the one that it is made from.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"
 MARKER = "complete.json"
 UNIVERSAL = "latest_universal"  # DeepSpeed's name for the file that names a universal checkpoint
+_LARGE = 2**24  # bytes; what is larger was written by torch.save, with checksums of its own
 _LOOK_SECONDS = 0.2
 
 
@@ -45,10 +47,15 @@ class ResumePoint:
 def seal(folder: Path, seconds: float) -> None:
     """Marks a checkpoint whole, of this many processes and after so many seconds of training."""
     universal = (folder / UNIVERSAL).is_file()
-    sizes = {str(p.relative_to(folder)): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
-    sizes.pop(MARKER, None)
-    content = {"seconds": seconds, "processes": None if universal else world_size(), "files": sizes}
-    write_whole(folder / MARKER, json.dumps(content))
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MARKER]
+    names = {path: str(path.relative_to(folder)) for path in found}
+    content = {
+        "seconds": seconds,
+        "processes": None if universal else world_size(),
+        "files": {names[path]: path.stat().st_size for path in found},
+        "sums": {names[path]: _sum(path.read_bytes()) for path in found if path.stat().st_size < _LARGE},
+    }
+    write_whole(folder / MARKER, json.dumps(content | {"seal": _sum(json.dumps(content).encode())}))
 
 
 def keep_newest(out: Path) -> None:
@@ -96,17 +103,28 @@ def _drop_damaged(out: Path) -> None:
 
 
 def _fault(folder: Path) -> str:
-    """Why a checkpoint can't be taken; empty where it can. What torch.save wrote has checksums of its own."""
+    """Why a checkpoint can't be taken; empty where it can."""
     if not (folder / MARKER).is_file():
         return "it was never finished"
-    for name, size in _marker(folder)["files"].items():
+    try:
+        marker = dict(_marker(folder))
+        seal = marker.pop("seal")
+    except (ValueError, KeyError, TypeError):
+        return f"{MARKER} is not what was written"
+    if seal != _sum(json.dumps(marker).encode()):
+        return f"{MARKER} fails its checksum"
+    for name, size in marker["files"].items():
         path = folder / name
         found = path.stat().st_size if path.is_file() else 0
         if found != size:
             return f"{name} has {found} of {size} bytes"
-        if path.suffix in (".pt", ".pth") and not _is_sound(path):
+        if not (marker["sums"][name] == _sum(path.read_bytes()) if size < _LARGE else _is_sound(path)):
             return f"{name} fails its checksum"
     return ""
+
+
+def _sum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _is_sound(path: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from drift.files import sha256_of
 from pipelines.errors import StoreError
-from pipelines.layout import FIGURES, TABLES
+from pipelines.layout import APPENDIX, FIGURES, ITEMS, OUTLINE, PROTOCOLS, TABLES, VERDICTS
 from pipelines.report.spec import AVERAGE
 from pipelines.store import Artifact, Store
 
@@ -98,14 +98,18 @@ def _unsourced(folder: Path, reports: Sequence[Artifact]) -> Iterator[str]:
     for report in reports:
         for name, entry in report.manifest["files"].items():
             known.setdefault(name, set()).add(entry["sha256"])
-    for path in (
-        folder / PROVENANCE,
-        folder / _PAGE,
-        *sorted(folder.glob(f"{TABLES}/*")),
-        *folder.glob(f"{FIGURES}/*"),
-    ):
+    for path in (folder / PROVENANCE, folder / _PAGE, *_made(folder)):
         if sha256_of(path) not in known.get(str(path.relative_to(folder)), ()):
             yield f"{path} is not what any report in the store says"
+
+
+def _made(folder: Path) -> list[Path]:
+    """What else a report writes, where it is there; the page is built from it, and claims are not a report's."""
+    places = (TABLES, FIGURES, VERDICTS, ITEMS, PROTOCOLS)
+    files = [folder / name for name in (APPENDIX, OUTLINE)] + [
+        p for place in places for p in (folder / place).rglob("*")
+    ]
+    return sorted(path for path in files if path.is_file())
 
 
 def _otherwise(provenance: Mapping[str, Any], store: Store) -> Iterator[str]:

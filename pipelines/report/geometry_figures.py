@@ -14,25 +14,29 @@ from matplotlib.axes import Axes
 
 from evaluation.statistics import seeds_interval
 from pipelines.layout import GEOMETRY
-from pipelines.report.figures import Runs, save
+from pipelines.report.figures import Runs
 from pipelines.report.numbers import Numbers
 from pipelines.report.spec import Table
+from pipelines.report.style import COLOURS, Figure, look, save
+
+_HATCHES = ("", "//", "..", "xx")  # told apart in grey
 
 
-def figure2(pairs: Runs, stem: Path) -> str:
-    """`stem`.png and .csv: L2 and cosine of each layer, mean L2 of FFN and norms, mean L2 of Q, K, V and O."""
+def figure2(pairs: Runs, stem: Path) -> Figure:
+    """L2 and cosine of each layer, mean L2 of FFN and norms, mean L2 of Q, K, V and O."""
     data = _geometry(pairs)
-    figure, axes = pyplot.subplots(1, 4, figsize=(15, 3.4), layout="constrained")
+    figure, axes = pyplot.subplots(1, 4, figsize=(12, 3.2), layout="constrained")
     for panel, measure, title in ((axes[0], "l2", "L2 distance"), (axes[1], "cosine", "cosine")):
         layers = data[data["panel"] == "layers"]
-        for label in pairs:
+        for place, label in enumerate(pairs):
             values = layers[layers["pair"] == label].groupby("place", sort=False)[measure]
-            panel.errorbar(values.mean().index, values.mean(), values.std().fillna(0.0), marker="o", ms=3, label=label)
+            mean = values.mean()
+            panel.errorbar(mean.index, mean, values.std().fillna(0.0), capsize=2, label=label, **look(place))
         panel.set(xlabel="layer", title=f"{title} per layer")
     _bars(axes[2], data[data["panel"] == "ffn_norm"], pairs, "average L2: FFN and norms")
     _bars(axes[3], data[data["panel"] == "attention"], pairs, "average L2: Q, K, V, O")
-    axes[0].legend(frameon=False, fontsize="small")
-    return save(figure, data, stem)
+    axes[0].legend()
+    return save(figure, data, stem, "How far each expert lies from its MLLM, by layer and by kind of weight")
 
 
 def _geometry(pairs: Runs) -> pandas.DataFrame:
@@ -53,7 +57,8 @@ def _bars(axes: Axes, data: pandas.DataFrame, pairs: Runs, title: str) -> None:
     for number, label in enumerate(pairs):
         values = data[data["pair"] == label].groupby("place", sort=False)["l2"]
         left = [place + (number - (len(pairs) - 1) / 2) * width for place in range(len(places))]
-        axes.bar(left, values.mean(), width, yerr=values.std().fillna(0.0), label=label)
+        axes.bar(left, values.mean(), width, yerr=values.std().fillna(0.0), label=label, color=COLOURS[number],
+                 hatch=_HATCHES[number % len(_HATCHES)], edgecolor="white", error_kw={"lw": 0.8})  # fmt: skip
     axes.set_xticks(range(len(places)), places)
     axes.set_title(title)
 
@@ -77,8 +82,8 @@ def slopes(table: Table, pairs: Runs, numbers: Numbers) -> pandas.DataFrame:
     return pandas.DataFrame(lines, columns=["series", "experts", "worlds", "points per 0.1 of distance"])
 
 
-def gain_against_distance(table: Table, pairs: Runs, numbers: Numbers, stem: Path) -> str:
-    """`stem`.png and .csv: the gain of each row and world in the table's last column over the pair's relative L2."""
+def gain_against_distance(table: Table, pairs: Runs, numbers: Numbers, stem: Path) -> Figure:
+    """The gain of each row and world in the table's last column over the pair's relative L2."""
     lines = []
     for row in table.rows:
         if row.label not in table.pairings:
@@ -89,13 +94,14 @@ def gain_against_distance(table: Table, pairs: Runs, numbers: Numbers, stem: Pat
             lines.append((row.series, row.label, seed, distance, mine[seed] - other[seed]))
     data = pandas.DataFrame(lines, columns=["series", "row", "run", "relative_l2", "gain"])
     figure, axes = pyplot.subplots(figsize=(7.5, 4.2), layout="constrained")
-    for series, points in data.groupby("series", sort=False):
+    for place, (series, points) in enumerate(data.groupby("series", sort=False)):
         means = points.groupby("row", sort=False)[["relative_l2", "gain"]].mean().sort_values("relative_l2")
-        (line,) = axes.plot(means["relative_l2"], means["gain"], marker="o", linewidth=1.2, label=series)
-        axes.scatter(points["relative_l2"], points["gain"], s=12, color=line.get_color(), alpha=0.4, linewidths=0)
+        axes.plot(means["relative_l2"], means["gain"], label=series, **look(place))
+        axes.scatter(points["relative_l2"], points["gain"], s=10, color=COLOURS[place], alpha=0.4, linewidths=0)
     axes.axhline(0.0, color="black", linewidth=0.8)
     axes.set(
         xlabel="relative L2 distance of expert and MLLM", ylabel=f"gain of the merge, {table.columns[-1]} (points)"
     )
-    axes.legend(frameon=False, fontsize="small")
-    return save(figure, data, stem)
+    axes.legend(ncols=2)
+    title = f"Gain of a merge over its MLLM ({table.columns[-1]}) against how far the expert lies from it"
+    return save(figure, data, stem, title)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from pipelines.report.numbers import Evidence, Numbers
+    from pipelines.report.style import Figure
 
 
 class Kind:
@@ -20,12 +21,15 @@ class Kind:
 
     Attributes:
         roles: the artifacts that a cell is read from, each the name of what pipelines.tables plans for it: a score and
-            the `items` that it is of, the same responses on `all` and `all_items` and by the `rules` alone, and so on.
+            the `items` that it is of, its `responses`, these on `all` and `all_items` and by the `rules` alone, and so
+            on.
         digits: of the printed numbers, behind the point.
         has_scores: its columns are the suite's, and their average.
     """
 
-    roles: ClassVar[tuple[str, ...]] = ("score", "items", "all", "all_items", "rules", "checkpoint", "choice")
+    roles: ClassVar[tuple[str, ...]] = (
+        "score", "items", "responses", "all", "all_items", "rules", "checkpoint", "choice",
+    )  # fmt: skip
     digits: ClassVar[int] = 1
     has_scores: ClassVar[bool] = True
 
@@ -39,9 +43,11 @@ class Kind:
 
         return wide_frame(evidence, numbers, self.digits)
 
-    def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> list[str]:
-        """Draws the kind's figures into `folder`; their names."""
-        return []
+    def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> "list[Figure]":
+        """Draws the kind's figures into `folder`."""
+        from pipelines.report.trained_figures import trained
+
+        return trained(evidence, numbers, folder) if self.has_scores else []
 
     def findings(self, evidence: "Evidence", numbers: "Numbers") -> list[str]:
         """What the table says as a whole, in paragraphs of Markdown."""
@@ -72,7 +78,7 @@ class Geometry(Kind):
     def numbers(self, evidence: "Evidence") -> "Numbers":
         return evidence.recorded("geometry", evidence.table.columns, counted="n")
 
-    def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> list[str]:
+    def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> "list[Figure]":
         from pipelines.report.geometry_figures import figure2
 
         return [figure2(evidence.by_row("geometry"), folder / evidence.table.name)]
@@ -83,7 +89,7 @@ class Distance(Kind):
 
     roles = ("geometry", *Kind.roles)
 
-    def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> list[str]:
+    def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> "list[Figure]":
         from pipelines.report.geometry_figures import gain_against_distance
 
         stem = folder / evidence.table.name
@@ -98,8 +104,13 @@ class Distance(Kind):
 class Cost(Kind):
     """Table 8: what each training took (`COSTS`; n counts its examples), beside the paper's estimates."""
 
-    roles = ("checkpoint", "choice")
+    roles = ("score", "items", "checkpoint", "choice")
     has_scores = False
+
+    def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> "list[Figure]":
+        from pipelines.report.trained_figures import figure1
+
+        return figure1(evidence, folder)
 
     def numbers(self, evidence: "Evidence") -> "Numbers":
         columns = [column for column in evidence.table.columns if column in COSTS]

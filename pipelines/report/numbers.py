@@ -33,6 +33,7 @@ class Number:
         varies: what the interval of a score covers.
         unmatched: answers that no rule reads and no judge was asked about; they count as wrong.
         at_most: the value if all of these were right, None where that can't be said.
+        cut: responses that were cut at the limit of new tokens.
     """
 
     column: str
@@ -48,6 +49,7 @@ class Number:
     varies: Varies | None = None
     unmatched: int = 0
     at_most: float | None = None
+    cut: int = 0
 
 
 Numbers = Mapping[str, Sequence[Number]]
@@ -175,7 +177,8 @@ def _score(column: str, columns: Sequence[str], runs: Sequence[Run], entry: Mapp
     found = [run.score for run in runs]
     values = [column_value(source.scores, column, columns) for source in found]
     measured = parts(column, columns)
-    scores = [source.scores[name].score for source in found for name in sorted({p.partition("_")[0] for p in measured})]
+    asked = [source.scores[name] for source in found for name in sorted({p.partition("_")[0] for p in measured})]
+    scores = [scored.score for scored in asked]
     n, unmatched = sum(score.n for score in scores), sum(score.unmatched for score in scores)
     is_by_rules = all(source.manifest["params"]["judge"]["name"] == "rules" for source in found)
     is_bound = is_by_rules and column != AVERAGE and _metric_name(found[0].scores, column) == "accuracy"
@@ -190,6 +193,7 @@ def _score(column: str, columns: Sequence[str], runs: Sequence[Run], entry: Mapp
         varies=varies(runs),
         unmatched=unmatched,
         at_most=shown.value + 100 * unmatched / n if is_bound else None,
+        cut=sum(scored.cut for scored in asked),
     )
 
 

@@ -1,89 +1,28 @@
-"""The report a person reads: what was measured, beside the paper, with what may and may not be concluded from it."""
+"""The report as Markdown: warnings, findings, tables, links; and the appendix, which says how they came about."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas
 
 from evaluation.data.markdown import markdown
 from pipelines.report.differences import Difference
+from pipelines.report.names import Column
 from pipelines.report.numbers import Numbers
 from pipelines.report.render import bias_frame, difference_frame, unresolved
 from pipelines.report.spec import Table
-
-OPENINGS = {
-    "lab": (
-        "**This is a small world, not the paper's models.** Every number here was measured on language models of about "
-        "118 thousand parameters, trained from scratch by this pipeline on two CPU cores, that read handwritten digits "
-        "and reason over them; the benchmarks are stand-ins written by the pipeline. What may be concluded: whether "
-        "the code does what the paper describes, and how the methods compare *in this world* over its {seeds} seed(s). "
-        "What may not: anything about Qwen2.5-VL-7B, or about the size of an effect on the real benchmarks. Values in "
-        "[brackets] are the paper's, printed for orientation; ours and theirs share no scale."
-    ),
-    "smoke": (
-        "**This is a smoke test, not a result.** Its world is cut to a size at which nothing is learnt; the numbers "
-        "show that every stage runs and nothing else. They must not be quoted. Values in [brackets] are the paper's."
-    ),
-    "paper": (
-        "Measured at the paper's scale with the checkpoints and settings named in provenance.json, over {seeds} "
-        "seed(s). Values in [brackets] are the paper's (arXiv 2510.15050)."
-    ),
-    "small": (
-        "Measured with the smallest published pair, Qwen2-VL-2B-Instruct and Qwen2-Math-1.5B-Instruct, one epoch and "
-        "{seeds} seed(s) on one GPU. The paper has no numbers for it, and nothing here is told apart by training seeds."
-    ),
-    "published": (
-        "No model was run. Answers that others published, item by item with their own verdicts, were scored by this "
-        "project's rules and held against those verdicts: how far the scorer of every other report can be trusted. "
-        "Values in [brackets] are the publishers', in Table 1 the paper's (arXiv 2510.15050)."
-    ),
-}
-READING = (
-    "Scores are percent: mean ± sample standard deviation over what was made more than once. Intervals are 95%; "
-    "* marks p < 0.05 after Holm's correction over the columns of a row. {varies} Counts, intervals and fingerprints "
-    "of every number are in `tables/*_long.csv` and `provenance.json`, the values that it is the mean of in "
-    "`tables/*_values.csv`, the tests in `tables/*_differences.csv`."
-)
-VARIES = {
-    "worlds": (
-        "Each seed is a world of its own, with other models and other items. Intervals are Student's t over worlds (a "
-        "score's is taken for its log odds, so that it stays between 0 and 100), and differences are paired by world."
-    ),
-    "runs": (
-        "Rows made several times answered the same items: their intervals cover runs and questions at once (crossed "
-        "random effects). Differences are paired by run and by item."
-    ),
-    "questions": (
-        "What was made once, whatever the seeds, is one sample: its intervals cover the questions alone, versions of "
-        "one question together; differences are paired by item, with McNemar's exact test where each question is one "
-        "item. They say nothing about another training."
-    ),
-}
-SPLIT = (
-    "Published benchmarks are parted by question (`conf/splits`): choices were made on one part, and numbers are of "
-    "the other, or of all items where nothing was chosen. (at most ...) is the score if every answer that no rule "
-    "reads were right, where no judge was asked."
-)
-ALL = (
-    "On all items, which the paper's are of. † marks rows whose hyper-parameter was chosen on some of these items: no "
-    "held-out score."
-)
-BIAS = (
-    "What the rules make of each difference beyond the judge, with its interval. ‡ above marks a difference no larger "
-    "than that: unresolved by the scorer."
-)
-GRANULARITY = (
-    "A share of n items is a multiple of 1/n: how many of the published values can be one, rounded or cut, for counts "
-    "that all of a column would fit by chance less than once in twenty times. Each value stands in "
-    "`tables/*_granularity.csv`. Table 1's MathVision column is of MathVision_MINI, which is what its rows run on."
-)
-RUNS = (
-    "w_eff is <theta_T - theta_0, Delta> / ||Delta||²: how far a run moved along its own prior (0 not at all, 1 as far "
-    "as the expert; for the controls, along the random or the reversed direction). theta_0 is the start of its own "
-    "training, so for the run that merged first w_eff comes on top of the merge. `covered` counts the parameters that "
-    "the prior was attached to, of those selected. `transcription` is the share of answers that copy the digits right "
-    "before reasoning, `closed` the share that end their reasoning."
+from pipelines.report.style import Figure
+from pipelines.report.words import (
+    ALL,
+    BIAS,
+    GRANULARITY,
+    MARKS,
+    OPENINGS,
+    READING,
+    RUNS,
+    SPLIT,
+    STAND_INS,
+    VARIES,
 )
 
 
@@ -95,10 +34,20 @@ class Section:
     wide: pandas.DataFrame
     numbers: Numbers
     differences: Mapping[str, Sequence[Difference]]
-    figures: Sequence[str] = ()
+    figures: Sequence[Figure] = ()
     findings: Sequence[str] = ()
     twins: Mapping[str, str] = field(default_factory=dict)
     whole: pandas.DataFrame | None = None
+    columns: Sequence[Column] = ()
+
+    @property
+    def stand_ins(self) -> dict[str, Column]:
+        """The columns of stand-ins, by key."""
+        return {column.key: column for column in self.columns if column.stands_for}
+
+    def shown(self, frame: pandas.DataFrame) -> str:
+        """A table of Markdown under the names that a reader sees."""
+        return markdown(frame.rename(columns={column.key: column.shown for column in self.columns}))
 
 
 def page(
@@ -106,20 +55,41 @@ def page(
     variant: Sequence[str],
     seeds: Sequence[int],
     sections: Sequence[Section],
-    runs: pandas.DataFrame,
-    choices: Sequence[str],
-    granularity: pandas.DataFrame | None = None,
+    findings: Sequence[str] = (),
+    figures: Sequence[Figure] = (),
 ) -> str:
-    """The whole report as Markdown."""
+    """The report."""
     title = f"# DRIFT, reproduced: profile `{profile}`"
     if variant:
         words = " ".join(f"`{word}`" for word in variant)
         title += f", a variant\n\n**Made with {words}**, over what each row says itself."
-    parts = [title, OPENINGS[profile].format(seeds=len(seeds)), _reading(sections)]
+    parts = [title, OPENINGS[profile].format(seeds=len(seeds))]
+    if said := warnings(sections):
+        parts += ["## Warnings", "\n".join(f"- {line}" for line in said)]
+    if findings:
+        parts += ["## Findings", "\n".join(f"- {line}" for line in findings), *_links(figures)]
+    parts += [MARKS, *_stand_ins(sections)]
+    for section in sections:
+        parts += _section(section)
+    return "\n\n".join(parts) + "\n"
+
+
+def appendix(
+    sections: Sequence[Section],
+    runs: pandas.DataFrame,
+    choices: Sequence[str],
+    granularity: pandas.DataFrame | None = None,
+    objections: Sequence[str] = (),
+) -> str:
+    """How the report's numbers came about: how they are read, what was chosen, what the checkpoints are."""
+    parts = ["# Appendix", reading(sections)]
+    if objections:
+        parts += ["## What the paper's authors could say", "\n".join(f"- {line}" for line in objections)]
     if choices:
         parts += ["## Chosen on the validation draw", "\n".join(f"- {line}" for line in choices)]
     for section in sections:
-        parts += _section(section)
+        if more := _beside(section):
+            parts += [f"## {section.table.title}", *more]
     if len(runs):
         parts += ["## What the checkpoints are", RUNS, markdown(runs)]
     if granularity is not None and len(granularity):
@@ -127,7 +97,39 @@ def page(
     return "\n\n".join(parts) + "\n"
 
 
-def _reading(sections: Sequence[Section]) -> str:
+def warnings(sections: Sequence[Section]) -> list[str]:
+    """What a reader has to know before the numbers: verdicts nobody gave, answers cut short or not read, one world."""
+    lines = []
+    for section in sections:
+        where, found = section.table.title.partition(".")[0], [n for row in section.numbers.values() for n in row]
+        if unjudged := sum(number.unjudged for number in found):
+            lines.append(f"{where}: {unjudged} verdicts are unjudged, the judge gave none. They are in no accuracy.")
+        for what, counted in (("were cut at the limit of new tokens", "cut"), ("no rule could read", "unmatched")):
+            if over := _most(section, counted):
+                lines.append(f"{where}: more than 5% of the answers {what} in {', '.join(over)}; they count as wrong.")
+        if any(d.varies == "worlds" and d.pairs < 2 for row in section.differences.values() for d in row):
+            lines.append(f"{where}: one world, so no difference between rows can be claimed.")
+    return lines
+
+
+def _most(section: Section, counted: str) -> list[str]:
+    """The rows in which more than one in twenty answers is counted so."""
+    rows = section.numbers.items()
+    return [label for label, row in rows if any(n.n and getattr(n, counted) > n.n / 20 for n in row)]
+
+
+def _stand_ins(sections: Sequence[Section]) -> list[str]:
+    """What each of the lab's suites is, and what it stands for."""
+    found = {column.key: column for section in sections for column in section.stand_ins.values()}
+    lines = [
+        {"column": column.shown, "what it asks": column.asked, "stands for": column.stands_for}
+        for column in found.values()
+        if column.asked
+    ]
+    return [STAND_INS, markdown(lines)] if lines else []
+
+
+def reading(sections: Sequence[Section]) -> str:
     """How to read the numbers, by what varies between the rows of these tables."""
     found = {n.varies for section in sections for row in section.numbers.values() for n in row}
     said = [text for kind, text in VARIES.items() if kind in found]
@@ -136,25 +138,32 @@ def _reading(sections: Sequence[Section]) -> str:
 
 def _section(section: Section) -> list[str]:
     table = section.table
-    parts = [f"## {table.title}", markdown(section.wide)]
+    parts = [f"## {table.title}", section.shown(section.wide)]
     parts += _samples(section)
-    unjudged = sum(n.unjudged for row in section.numbers.values() for n in row)
-    if unjudged:
-        parts.append(f"{unjudged} verdicts are unjudged: the judge gave none. They are in no accuracy.")
     if section.differences:
         parts += [
             f"Differences from {_compared(table)}, in points (the paper's in brackets, computed from its two numbers):",
-            markdown(difference_frame(section.differences, table)),
+            section.shown(difference_frame(section.differences, table)),
             *_verdicts(section),
         ]
-    if any(d.bias for row in section.differences.values() for d in row):
-        parts += [BIAS, markdown(bias_frame(section.differences, table))]
-    if section.whole is not None:
-        parts += [ALL, markdown(section.whole)]
     parts += section.findings
     if table.note:
         parts.append(table.note)
-    parts += [f"![{table.title}: {Path(path).stem}]({path})" for path in section.figures]
+    return parts + _links(section.figures)
+
+
+def _links(figures: Sequence[Figure]) -> list[str]:
+    said = ", ".join(f"[{each.title}]({each.file}.svg)" for each in figures)
+    return [f"Figures: {said}."] if figures else []
+
+
+def _beside(section: Section) -> list[str]:
+    """What a table's readers may ask for next."""
+    parts = []
+    if any(d.bias for row in section.differences.values() for d in row):
+        parts += [BIAS, section.shown(bias_frame(section.differences, section.table))]
+    if section.whole is not None:
+        parts += [ALL, section.shown(section.whole)]
     return parts
 
 
@@ -186,19 +195,25 @@ def _verdicts(section: Section) -> list[str]:
     if any(d.varies == "worlds" and d.pairs < 2 for row in section.differences.values() for d in row):
         return ["One world: no difference between rows can be claimed from this table."]
     every = len(section.table.columns)
+    names = {column.key: column.shown for column in section.columns}
     open_rows = [
-        f"{label} ({'all columns' if len(columns) == every > 1 else ', '.join(columns)})"
+        f"{label} ({'all columns' if len(columns) == every > 1 else '; '.join(names.get(c, c) for c in columns)})"
         for label, columns in rows.items()
         if columns
     ]
     lines = []
     if open_rows:
         lines.append(f"Not told apart from {_compared(section.table)} (interval includes 0): {'; '.join(open_rows)}.")
-    against = [
-        f"{label}, {d.column}: ours {d.interval.mean:+.1f}, the paper's {d.paper:+.1f}"
+    resolved = (
+        (label, d)
         for label, row in section.differences.items()
         for d in row
-        if d.paper and d.column not in rows[label] and not d.is_the_scorers and d.paper * d.interval.mean < 0
+        if d.column not in rows[label] and d.column not in section.stand_ins and not d.is_the_scorers
+    )
+    against = [
+        f"{label}, {d.column}: ours {d.interval.mean:+.1f}, the paper's {d.paper:+.1f}"
+        for label, d in resolved
+        if d.paper and d.paper * d.interval.mean < 0
     ]
     if scorers := [
         f"{label}, {d.column}" for label, row in section.differences.items() for d in row if d.is_the_scorers

@@ -14,36 +14,44 @@ def provenance(tables: Sequence[Evidence]) -> dict[str, Any]:
 
     Returns:
         `environments`, a list; `artifacts`, by their places in the store (`stage/fingerprint`), with the number of
-        the environment that made each, the hash of what it holds and the values that tables take from it; `cells`,
-        the places by table, row, seed and role.
+        the environment that made each and of its settings, when it was begun, the hash of what it holds and the values
+        that tables take from it; `settings`, each stage's parameters once; `cells`, the places by table, row, seed and
+        role.
     """
     environments: list[dict[str, Any]] = []
+    settings: list[dict[str, Any]] = []
     artifacts: dict[str, dict[str, Any]] = {}
     cells: dict[str, dict[str, dict[int, dict[str, str]]]] = {}
     for evidence in tables:
         rows = cells.setdefault(evidence.table.name, {})
         for cell in evidence.cells:
             sources = {role: evidence.sources[name] for role, name in cell.artifacts.items()}
-            artifacts |= {_place(source): _record(source, environments) for source in sources.values()}
+            artifacts |= {_place(source): _record(source, environments, settings) for source in sources.values()}
             rows.setdefault(cell.row, {})[cell.seed] = {role: _place(source) for role, source in sources.items()}
-    return {"environments": environments, "artifacts": artifacts, "cells": cells}
+    return {"environments": environments, "settings": settings, "artifacts": artifacts, "cells": cells}
 
 
 def _place(source: Source) -> str:
     return f"{source.path.parent.name}/{source.path.name}"
 
 
-def _record(source: Source, environments: list[dict[str, Any]]) -> dict[str, Any]:
-    """An artifact's record; its environment joins the others where it is new."""
+def _record(source: Source, environments: list[dict[str, Any]], settings: list[dict[str, Any]]) -> dict[str, Any]:
+    """An artifact's record; its environment and settings join the others where they are new."""
     environment = {key: source.manifest[key] for key in ("git", "packages", "hardware")}
-    if environment not in environments:
-        environments.append(environment)
-    kept = {key: source.manifest[key] for key in ("fingerprint", "label")}
+    kept = {key: source.manifest[key] for key in ("fingerprint", "label", "started")}
     return kept | {
-        "environment": environments.index(environment),
+        "environment": _place_in(environments, environment),
+        "settings": _place_in(settings, {k: v for k, v in source.manifest["params"].items() if k != "root"}),
         "content": content(source.manifest),
         "values": values_of(source),
     }
+
+
+def _place_in(known: list[dict[str, Any]], one: dict[str, Any]) -> int:
+    """Its place in a list of different ones, at the end where it is new."""
+    if one not in known:
+        known.append(one)
+    return known.index(one)
 
 
 def values_of(source: Source) -> dict[str, float]:

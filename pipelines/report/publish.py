@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.layout import FIGURES, TABLES
+from pipelines.layout import FIGURES, ITEMS, PROTOCOLS, TABLES, VERDICTS
 from pipelines.report.spec import TIMES
 from pipelines.store import Artifact
 
@@ -22,6 +22,8 @@ Numbers = Mapping[tuple[str, ...], float]
 def publish(artifact: Artifact, folder: Path, whole: bool) -> str:
     """Replaces the files of the earlier report, of a part (`whole` false) its tables and figures; the comparison."""
     before = _numbers(folder)
+    for place in (VERDICTS, ITEMS, PROTOCOLS) if whole else ():  # of which a report may write fewer files than the last
+        shutil.rmtree(folder / place, ignore_errors=True)
     names = [name for name in artifact.manifest["files"] if whole or name.startswith(PARTS)]
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from pipelines.report.spec import Table
 
 LONG_COLUMNS = (
     "table", "row", "benchmark", "value", "std", "n", "seeds", "ci_low", "ci_high", "paper_value", "fingerprint",
-    "varies", "unmatched",
+    "varies", "unmatched", "cut",
 )  # fmt: skip
 VALUE_COLUMNS = ("table", "row", "benchmark", "run", "value", "fingerprint")
 DIFFERENCE_COLUMNS = (
@@ -29,7 +29,7 @@ def long_frame(table: Table, numbers: Numbers) -> pandas.DataFrame:
         figures = (number.value, number.std, number.low, number.high)
         value, std, low, high = map(_rounded, figures)
         place, marks = (table.name, label, number.column), "+".join(mark[:20] for mark in number.fingerprints)
-        counts = (number.varies, number.unmatched)
+        counts = (number.varies, number.unmatched, number.cut)
         lines.append((*place, value, std, number.n, len(number.values), low, high, number.paper, marks, *counts))
     return pandas.DataFrame(lines, columns=list(LONG_COLUMNS))
 

@@ -46,6 +46,7 @@ class Table:
             `COSTS` are ours and the rest is quoted.
         against: label of the row that differences are taken from; empty for none but the rows' own.
         curves: labels of trained rows whose loss curves and layers are drawn.
+        groups: labels of trained rows whose loss curves are drawn with the early spike enlarged.
         kind: a key of `pipelines.report.kinds.KINDS`.
         profiles: where the table is made; empty for everywhere.
         in_profile: profile -> overrides that every row gets there.
@@ -61,6 +62,7 @@ class Table:
     against: str = ""
     note: str = ""
     curves: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     kind: str = "scores"
     profiles: tuple[str, ...] = ()
     in_profile: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -77,7 +79,7 @@ class Table:
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
             raise ValueError(f"two rows are called {', '.join(map(repr, twice))}: rename one, else they are pooled")
-        for label in (*self.pairings.values(), *self.curves):
+        for label in (*self.pairings.values(), *self.curves, *self.groups):
             if label not in labels:
                 raise ValueError(f"no row is called {label!r}: {closest(label, labels)}")
 

@@ -263,8 +263,8 @@ SECOND_OPINION = Stage(
 )
 CHOOSE = Stage("choose", 2, "pipelines.stages.evaluate:choose", 0.1)
 GATE = Stage("gate", 1, "pipelines.stages.gate:check_baseline", 0.1)
-REPORT = Stage("report", 4, "pipelines.stages.report:report", 5)
-PARTIAL = Stage("partial", 2, "pipelines.stages.partial:partial_report", 5)
+REPORT = Stage("report", 5, "pipelines.stages.report:report", 5)
+PARTIAL = Stage("partial", 3, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
     MODEL, DATA, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, FRISM, TRAIN, AGREEMENT, GENERATE, JUDGE, SCORE,
     SECOND_OPINION, CHOOSE, GATE, REPORT,

@@ -159,13 +159,13 @@ def test_killed_on_some_processes_a_training_goes_on_on_others(world, pairs, sta
     assert farthest(weights(job), weights(pairs["drift"][0])) < 2e-6
 
 
-def test_a_checkpoint_that_deepspeed_can_not_convert_is_refused_with_the_remedy(tmp_path):
+def test_a_checkpoint_that_deepspeed_can_not_convert_is_refused_with_the_remedy(tmp_path, monkeypatch):
     folder = tmp_path / "checkpoints/checkpoint-4"
     (folder / "global_step4").mkdir(parents=True)
     (folder / "latest").write_text("global_step4")
-    checkpoints.seal(folder, 1.0)
-    marker = json.loads((folder / "complete.json").read_text())
-    (folder / "complete.json").write_text(json.dumps(marker | {"processes": 8}))
+    with monkeypatch.context() as eight:
+        eight.setattr(checkpoints, "world_size", lambda: 8)
+        checkpoints.seal(folder, 1.0)
     with pytest.raises(TrainingError, match=r"can't make checkpoint-4, of 8 .*, fit 1: .*; go on with 8 processes"):
         checkpoints.find_resume_point(tmp_path, zero_stage=2)
     assert checkpoints.find_resume_point(tmp_path, zero_stage=0).step == 4

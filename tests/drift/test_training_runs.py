@@ -1,6 +1,7 @@
 """Whole jobs on one process: the same bits with and without observation, and with and without an interruption."""
 
 import errno
+import itertools
 import json
 import logging
 import math
@@ -26,6 +27,7 @@ from drift.injection import effective_weight
 from drift.prior import ReasoningPrior
 from drift.processing import load_processor
 from drift.training import InjectionConfig, kernels, run_job
+from drift.training.checkpoints import find_resume_point
 from drift.training.division import identity
 from drift.training.trainer import GuardedTrainer, _arguments
 
@@ -204,6 +206,36 @@ def test_a_damaged_checkpoint_falls_back_to_the_older_one_beside_it(world, drift
     assert "going on after step 4" in caplog.text
     assert_same_bits(weights(job), weights(drifted[0]))
     assert lines(job) == lines(drifted[0])
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_damage_to_any_file_of_a_checkpoint_is_found(world, tmp_path, caplog):
+    """Each file in turn has another byte, is cut in half, is gone: the checkpoint is dropped and the file is named."""
+    job = tw.make_job(world, tmp_path / "run", prior=False, save_steps=4)
+
+    def stop(line):
+        if line["step"] == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, stop)
+    whole = job.out / "checkpoints" / "checkpoint-4"
+    names = [path.relative_to(whole) for path in sorted(whole.rglob("*")) if path.is_file() and path.stat().st_size]
+    damages = (_flip, lambda path: os.truncate(path, path.stat().st_size // 2), os.unlink)
+    for name, damage in itertools.product(names, damages):
+        copy = tmp_path / "copy" / "checkpoints" / whole.name
+        shutil.copytree(whole, copy)
+        assert find_resume_point(tmp_path / "copy", 0).step == 4
+        damage(copy / name)
+        caplog.clear()
+        assert find_resume_point(tmp_path / "copy", 0).step == 0, (name, damage)
+        assert not copy.exists()
+        assert name.name in caplog.text or "never finished" in caplog.text
 
 
 def test_resuming_in_the_middle_of_an_epoch_keeps_the_data_order(world, plain):

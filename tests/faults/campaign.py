@@ -26,6 +26,7 @@ from engines import ENGINES, Local
 from runs import LONGEST_SECONDS, Ledger, Run, log, tables, wait_for, words
 
 END_SECONDS = 10.0  # after Ctrl-C
+_INTERRUPTED = (130, -signal.SIGINT)  # the second while Python still imports: nothing was begun
 _LATE_SECONDS = 3.0  # a moment is an artifact's completion and up to so much later
 _SHORT_SECONDS = (
     1.0  # in the first round models are given to the engine, as 150 jobs of a second each would be in hours
@@ -147,7 +148,7 @@ def _interrupted(run: Run, process: subprocess.Popen[bytes], begin: int, queued:
         process.kill()
         status = process.wait()
     seconds, left = time.monotonic() - began, run.left()
-    good = status == 130 and seconds < END_SECONDS and {*run.engine.queue()} <= {*queued}
+    good = status in _INTERRUPTED and seconds < END_SECONDS and {*run.engine.queue()} <= {*queued}
     said = (run.said(begin).strip().splitlines() or ["nothing"])[-1]
     outcome = f"status {status} after {seconds:.1f} s, {said!r}"
     return (f"{outcome}; then recovered" if good else f"lost; {outcome}"), left

@@ -166,11 +166,12 @@ class Run:
             if path.name.startswith(_IN_USE):
                 continue
             try:
-                pid = json.loads(path.read_text())["pid"]
-            except (FileNotFoundError, ValueError):
+                process = psutil.Process(json.loads(path.read_text())["pid"])
+            except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
                 continue  # it ended meanwhile
-            if psutil.pid_exists(pid) and not (placed and not _is_below(self.engine.above, psutil.Process(pid))):
-                found.append(pid)
+            # A lease outlives a killed worker, whose number may be another's by now.
+            if self._is_ours(process) and not (placed and not _is_below(self.engine.above, process)):
+                found.append(process.pid)
         return found
 
     def processes(self) -> list[psutil.Process]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from pipelines import cli, compose
+from pipelines import cli, compose, session
+from pipelines.errors import StoreError
 
 
 def command(module: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -38,6 +39,12 @@ def test_a_folder_that_is_not_there_is_named() -> None:
     done = command("pipelines.run", "suite=real", "suite.root=/no/such/folder")
     assert done.returncode == 2
     assert "suite.root is /no/such/folder, which is no folder" in done.stderr
+
+
+def test_a_store_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"store=.*/file/store can't be written \(Not a directory\); .* store=FOLDER"):
+        session.scheduler(compose.load([f"store={tmp_path / 'file' / 'store'}", "tracker=disabled"]))
 
 
 def test_a_merge_that_needs_density_refuses_one_out_of_range() -> None:

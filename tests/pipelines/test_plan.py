@@ -17,8 +17,8 @@ def stages_of(*calls: Call) -> Counter[str]:
 
 
 def shape(call: Call) -> tuple:
-    """The DAG without what a profile may decide: sizes, places, repositories, whether vLLM must agree first."""
-    kept = {name: source for name, source in call.inputs.items() if name not in ("base", "agreement")}
+    """The DAG without what a profile may decide: sizes, places, repositories, whether vLLM must agree, who judges."""
+    kept = {name: source for name, source in call.inputs.items() if name not in ("base", "agreement", "judged")}
     return (call.stage.name, *sorted((name, shape(source)) for name, source in kept.items()))
 
 
@@ -29,6 +29,16 @@ METHODS = [path.stem for path in sorted((compose.CONF / "method").glob("[!_]*.ya
 def test_lab_and_paper_are_one_code_path(method: str) -> None:
     lab, paper = (plan.score(compose.load([f"profile={name}", f"method={method}"])) for name in ("lab", "paper"))
     assert shape(lab) == shape(paper)
+
+
+def test_the_paper_is_judged_by_the_toolkits_protocol_and_the_lab_by_its_rules() -> None:
+    lab, paper = (plan.score(compose.load([f"profile={name}", "method=baseline"])) for name in ("lab", "paper"))
+    assert ("judged" in lab.inputs, lab.params.judge.name) == (False, "rules")
+    judged = paper.inputs["judged"]
+    assert (judged.params.judge.name, judged.params.judge.mode) == ("local", "vlmevalkit")
+    assert judged.inputs["responses"].key == paper.inputs["responses"].key
+    alone = plan.score(compose.load(["profile=paper", "method=baseline", "judge=rules"]))
+    assert "judged" not in alone.inputs
 
 
 def test_two_alphas_share_everything_but_the_training() -> None:

@@ -93,8 +93,8 @@ def test_too_few_gpus_are_refused_with_what_to_do(
 @pytest.mark.parametrize(
     "words",
     [
-        ["profile=paper", "method=baseline", "engine=openai", "engine.url=http://h:1/v1"],
-        ["profile=paper", "method=baseline", "engine=transformers", "engine.device=cpu"],
+        ["profile=paper", "method=baseline", "judge=rules", "engine=openai", "engine.url=http://h:1/v1"],
+        ["profile=paper", "method=baseline", "judge=rules", "engine=transformers", "engine.device=cpu"],
         ["method=sft"],
         ["method=baseline", "engine=vllm"],
     ],

@@ -181,7 +181,7 @@ def test_the_slope_is_points_per_tenth_of_distance_in_each_world() -> None:
 
 def test_the_long_table_has_the_columns_of_its_contract() -> None:
     frame = long_frame(TABLE, EVIDENCE.scores())
-    counted = ["n", "seeds", "ci_low", "ci_high", "paper_value", "fingerprint", "varies", "unmatched"]
+    counted = ["n", "seeds", "ci_low", "ci_high", "paper_value", "fingerprint", "varies", "unmatched", "cut"]
     assert list(frame.columns) == ["table", "row", "benchmark", "value", "std", *counted]
     first = frame.iloc[0]
     assert (first["value"], first["seeds"], first["fingerprint"]) == (52, 2, "a" * 20 + "+" + "b" * 20)
@@ -200,12 +200,10 @@ def test_a_quoted_row_has_the_papers_numbers_in_brackets_and_none_of_ours() -> N
 
 
 def text(profile: str, cells: list[Cell]) -> str:
-    import pandas
-
     evidence = only(*cells)
     numbers = evidence.scores()
     section = Section(TABLE, wide_frame(evidence, numbers), numbers, differences(evidence, numbers))
-    return page(profile, (), (0, 1), [section], pandas.DataFrame(), [])
+    return page(profile, (), (0, 1), [section])
 
 
 def test_the_page_says_first_that_the_world_is_small_and_what_can_not_be_told_apart() -> None:

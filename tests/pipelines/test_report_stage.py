@@ -54,6 +54,7 @@ rows:
   - {label: "far", overrides: [method=task_arithmetic, pair.distance=far], against: MLLM, series: s}
 """
 TOYS = {"toy": SCORES, "toy_cost": COST, "toy_settings": SETTINGS, "toy_geometry": GEOMETRY, "toy_distance": DISTANCE}
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
 SCORED = Scored(
     Score("b", "1", "official", "accuracy", 10, 4, 0, 0, 0, 0, {"accuracy": Metric(40.0, 20.0, 60.0)}),
     {"transcription": 90.0, "closed": 70.0},
@@ -66,8 +67,16 @@ VALUES = {
     "choose": {"chosen": -0.3, "validation": [{"value": -0.3, "validation": 41.0}]},
     "model": {},
     "score": {},
+    "generate": {},
     "benchmarks": {},
 }
+ITEMS = 10
+RIGHT = 4  # by the official rule; one of them by that alone, which reads what stands in the chain of thought
+
+
+def said(k: int) -> str:
+    """What a toy's model answers to its k-th item, whose gold answer is 1."""
+    return "<think> \\boxed{1} </think>" if k == 0 else f"\\boxed{{{1 if k < RIGHT else 2}}}"
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +106,7 @@ def artifact(call: Call, root: Path, place: int) -> Path:
         "params": canonical(call.params, whole=True),
         "values": values,
         "files": {},
+        "started": "2026-01-01T00:00:00+00:00",
         "seconds": 9.0,
         "cpu_seconds": 8.0,
         "git": {"sha": "b" if stage == "merge" else "a", "dirty": False},
@@ -107,17 +117,24 @@ def artifact(call: Call, root: Path, place: int) -> Path:
     if stage == "benchmarks":
         for name in call.params.names:
             question = f"{name} of {call.params.split} in world {call.params.world.seed}"
-            write_rows(
-                path / f"{name}.tsv",
-                [{"index": "0", "question": question, "answer": "1", "ID": "g", "key": "2steps_1"}],
-            )
+            rows = [
+                {"index": str(k), "image": PIXEL, "question": f"{question}, {k}", "answer": "1"} for k in range(ITEMS)
+            ]
+            steps = ("1", "2", "multi")
+            keys = [{"ID": f"g{k // 3}", "key": f"2steps_{steps[k % 3]}"} for k in range(ITEMS)]
+            write_rows(path / f"{name}.tsv", [row | key for row, key in zip(rows, keys, strict=True)])
+    if stage == "generate":
+        for name in call.params.benchmarks:
+            lines = ({"index": str(k), "response": said(k), "finish_reason": "stop", "tokens": 3} for k in range(ITEMS))
+            write_jsonl(path / f"{name}.jsonl", lines)
     if stage == "choose":
         (path / "seen.json").write_text("[]")
     if stage == "score":
         write_scores(path, dict.fromkeys(call.params.benchmarks, SCORED))
         for name in call.params.benchmarks.values():
-            right = ({"index": str(k), "correct": k < 4, "group": None} for k in range(10))
-            write_jsonl(path / f"{name}.verdicts.jsonl", right)
+            read = {"rule": "boxed", "group": None}
+            lines = ({"index": str(k), "correct": k < RIGHT, "extraction": "1", **read} for k in range(ITEMS))
+            write_jsonl(path / f"{name}.verdicts.jsonl", lines)
     if stage == "geometry":
         row = {"l2": 1.0, "relative_l2": 0.1, "cosine": 0.9}
         panels = {"layers": [{"layer": 0, **row}], "ffn_norm": [{"bar": "ffn", **row}]}
@@ -157,16 +174,16 @@ def test_each_kind_of_table_plans_prints_and_draws_what_it_is_made_of(made: Path
         name: {role for row in rows.values() for cell in row.values() for role in cell} for name, rows in cells.items()
     }
     assert roles == {
-        "toy": {"score", "items", "checkpoint", "choice"},
+        "toy": {"score", "items", "responses", "checkpoint", "choice"},
         "toy_cost": {"checkpoint"},
-        "toy_settings": {"score", "items", "checkpoint"},
+        "toy_settings": {"score", "items", "responses", "checkpoint"},
         "toy_geometry": {"geometry"},
-        "toy_distance": {"geometry", "score", "items", "checkpoint"},
+        "toy_distance": {"geometry", "score", "items", "responses", "checkpoint"},
     }
     assert {path.stem for path in (made / "figures").glob("*.png")} == {
         "toy_loss", "toy_layers", "toy_geometry", "toy_distance",
     }  # fmt: skip
-    page = (made / "report.md").read_text()
+    page = (made / "report.md").read_text() + (made / "appendix.md").read_text()
     for shown in ("How the rows answered", "What distance costs", "density = 0.2", "-0.3 (mean score at -0.3: 41.0)"):
         assert shown in page
 

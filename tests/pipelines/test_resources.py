@@ -133,7 +133,8 @@ def test_a_judge_costs_its_tokens() -> None:
     # MATH-V's own rules ask nobody, and the toolkit's ask about what they can't read.
     assert 10 < official < toolkit < 63
     assert calls(*words)["score"].needs.dollars == 0
-    assert "judge" not in calls("profile=paper", "method=baseline")
+    assert "judge" not in calls("profile=paper", "method=baseline", "judge=rules")
+    assert calls("profile=paper", "method=baseline")["judge"].needs.dollars == 0  # a model of one's own
 
 
 def test_rates_are_recovered_from_what_they_made() -> None:

@@ -188,4 +188,4 @@ def test_what_a_judge_decides_is_also_scored_by_rules_and_nothing_else_is_made_f
     assert (judged.params.judge.name, by_rules.params.judge.name) == ("openai", "rules")
     assert set(judged.inputs) - set(by_rules.inputs) == {"judged"}
     assert by_rules.params.judge.mode == judged.params.judge.mode
-    assert plan.score_by_rules(compose.load(["profile=paper", "method=ties"])) is None
+    assert plan.score_by_rules(compose.load(["profile=paper", "method=ties", "judge=rules"])) is None

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import pandas
 import pytest
 
 from pipelines import tables
@@ -46,7 +45,7 @@ def test_only_the_canonical_command_writes_the_canonical_results() -> None:
 
 
 def test_a_variant_says_so_on_its_first_line() -> None:
-    text = page("lab", ("seeds=[0]",), (0,), [], pandas.DataFrame(), [])
+    text = page("lab", ("seeds=[0]",), (0,), [])
     assert text.startswith("# DRIFT, reproduced: profile `lab`, a variant\n\n**Made with `seeds=[0]`**")
 
 

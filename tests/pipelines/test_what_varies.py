@@ -17,7 +17,7 @@ from evaluation.judging.verdicts import Verdict
 from evaluation.statistics import mcnemar_exact, wilson
 from pipelines.report.differences import Difference, differences
 from pipelines.report.numbers import Evidence
-from pipelines.report.page import Section, page
+from pipelines.report.page import Section, appendix, page
 from pipelines.report.render import wide_frame
 from pipelines.report.sources import Source
 from pipelines.report.spec import Cell, Row, Table
@@ -89,7 +89,7 @@ def text(found: Evidence) -> str:
 
     numbers = found.scores()
     section = Section(found.table, wide_frame(found, numbers), numbers, differences(found, numbers), twins=found.twins)
-    return page("paper", (), (0, 1, 2), [section], pandas.DataFrame(), [])
+    return page("paper", (), (0, 1, 2), [section]) + appendix([section], pandas.DataFrame(), [])
 
 
 def test_one_artifact_in_three_seeds_is_one_sample_with_mcnemars_test_and_the_questions_interval(

@@ -1,0 +1,144 @@
+"""The page of a profile's results: one HTML file that opens from disk with no network and no store.
+
+Its data are packed as gzip in base64, a block each (`data`, `verdicts`, `world<seed>`), so that what nobody opens is
+not unpacked. What is seen first is plain HTML.
+"""
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markdown_it import MarkdownIt
+
+from drift.files import write_whole
+from pipelines.errors import StoreError
+from pipelines.layout import CLAIMS, OUTLINE
+from pipelines.page.items import texts, verdicts
+from pipelines.page.numbers import numbers
+from pipelines.report.findings import findings
+from pipelines.report.forest import forest
+
+PAGE = "index.html"
+# In the order in which they need each other: they are inlined as one script, since a file from disk can import none.
+MODULES = ("dom.js", "packed.js", "format.js", "state.js", "tables.js", "items.js", "cell.js", "main.js")
+_IMPORT = re.compile(r"^import .*?;\n", re.MULTILINE | re.DOTALL)
+_ENVIRONMENT = jinja2.Environment(
+    autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+)
+_ENVIRONMENT.filters["minus"] = lambda text: text.replace("-", "−")
+_ENVIRONMENT.filters["signed"] = lambda value: f"{value:+.1f}".replace("-", "−")
+
+
+def write_page(folder: Path) -> Path:
+    """Builds `index.html` in a folder of results, from what lies in it.
+
+    Raises:
+        StoreError: the folder holds no outline.
+    """
+    path = folder / PAGE
+    write_whole(path, render(folder))
+    return path
+
+
+def render(folder: Path) -> str:
+    """The page as text; the same results give the same text."""
+    if not (folder / OUTLINE).exists():
+        raise StoreError(
+            f"{folder} holds no {OUTLINE}, so there is nothing to make a page of; make reproduce writes it"
+        )
+    outline = json.loads((folder / OUTLINE).read_text(encoding="utf-8"))
+    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    found = findings(folder)
+    blocks = {"data": _data(folder, outline, provenance), "verdicts": verdicts(folder)}
+    blocks |= {f"world{seed}": world for seed, world in texts(folder).items()}
+    return _ENVIRONMENT.from_string(_file("index.html")).render(
+        outline=outline,
+        ran=what_ran(outline, provenance),
+        opening=[to_html(part) if part else "" for part in opening(outline["opening"])],
+        preregistration=_preregistration(folder),
+        reading=to_html(outline["reading"]),
+        findings=found,
+        forest=forest(folder, found),
+        titles={table["name"]: table["title"] for table in outline["tables"]},
+        figures=_figures(folder, outline),
+        environments=provenance["environments"],
+        css=_file("style.css"),
+        script="\n".join(_IMPORT.sub("", _file(name)).replace("export ", "") for name in MODULES),
+        blocks={name: _packed(block) for name, block in blocks.items()},
+    )
+
+
+def what_ran(outline: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """The run in a few words: when its artifacts were begun, by which commits, over how many items and verdicts."""
+    begun = sorted(record["started"] for record in provenance["artifacts"].values())
+    marks = {environment["git"]["sha"][:10]: environment["git"]["dirty"] for environment in provenance["environments"]}
+    own = outline["protocols"][0] if outline["protocols"] else {"name": "", "of": 0}
+    return {
+        "begun": begun[0][:10] if begun else "",
+        "ended": begun[-1][:10] if begun else "",
+        "commits": list(marks),
+        "dirty": [mark for mark, dirty in marks.items() if dirty],
+        "protocol": own["name"],
+        "verdicts": own["of"],
+        "artifacts": len(provenance["artifacts"]),
+    }
+
+
+def opening(text: str) -> tuple[str, str]:
+    """The bold sentence that an opening begins with, and the rest; all of one that begins otherwise."""
+    lead, _, rest = text.removeprefix("**").partition("** ")
+    return (f"**{lead}**", rest) if text.startswith("**") else (text, "")
+
+
+def _preregistration(folder: Path) -> str:
+    claims = folder / CLAIMS
+    return str(json.loads(claims.read_text(encoding="utf-8"))["preregistration"]) if claims.exists() else ""
+
+
+def to_html(text: str) -> str:
+    """Markdown as HTML; what looks like HTML in it is text."""
+    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+
+
+def _data(folder: Path, outline: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
+    configured = outline["protocols"][0]["name"] if outline["protocols"] else ""
+    tables = [
+        {
+            **{
+                key: table[key] for key in ("name", "title", "kind", "columns", "rows", "printed", "twins", "protocols")
+            },
+            "note": to_html(table["note"]),
+            "findings": "".join(to_html(text) for text in table["findings"]),
+            "numbers": numbers(folder, table, configured),
+        }
+        for table in outline["tables"]
+    ]
+    traced = {key: provenance[key] for key in ("artifacts", "cells", "settings", "environments")}
+    return {"profile": outline["profile"], "protocols": outline["protocols"], "tables": tables, **traced}
+
+
+def _figures(folder: Path, outline: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Each figure as an address that holds it."""
+    drawn = [figure for table in outline["tables"] for figure in table["figures"]] + outline["figures"]
+    if (folder / "timeline.svg").exists():  # of the last run (pipelines.timeline), where somebody has drawn it
+        drawn.append({"file": "timeline", "title": "When each stage of the last run ran, and where"})
+    return [figure | {"address": _address(folder / f"{figure['file']}.svg")} for figure in drawn]
+
+
+def _address(path: Path) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _packed(block: Any) -> str:
+    text = json.dumps(block, separators=(",", ":"), ensure_ascii=False)
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def _file(name: str) -> str:
+    return resources.files("pipelines.page").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,94 @@
+// One cell: its worlds, settings, the command that makes it again, and its items beside another row's.
+
+import { el } from "./dom.js";
+import { between, fixed, flat, share, signed } from "./format.js";
+import { comparison } from "./items.js";
+import { state, under } from "./state.js";
+
+/** Fills the dialog's body with a cell. */
+export function showCell(body, data, table, row, column, close) {
+  const number = under(table.numbers[row.label][column.key]);
+  const runs = Object.entries(data.cells[table.name]?.[row.label] ?? {});
+  body.replaceChildren(
+    el("header", {},
+      el("h3", { id: "cell-title", tabindex: "-1" }, `${row.label}: ${column.shown}`),
+      el("button", { type: "button", onclick: close, class: "close" }, "Close")),
+    el("p", { class: "sub" }, table.title, column.asked ? `. The column asks for ${column.asked}; a stand-in for ${column.stands_for}.` : "."),
+    facts(number, row, column, table),
+    el("h4", {}, runs.length === 1 ? "Its run" : "Its runs"),
+    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Runs" }, runsTable(data, runs, column, table, number)),
+    el("h4", {}, "Make it again"),
+    command(data, row, runs),
+    settings(data, runs),
+    ...(runs.some(([, roles]) => roles.score) ? [el("h4", {}, "Item by item"), versus(data, table, row, column, runs)] : []),
+  );
+}
+
+function facts(number, row, column, table) {
+  const digits = table.kind === "geometry" ? 3 : 1;
+  const spread = { worlds: "over worlds", runs: "over runs and questions", questions: "over questions" }[number.varies] ?? "";
+  const said = [["Value", `${fixed(number.value, digits)}${number.std == null ? "" : ` ± ${fixed(number.std, digits)}`}`]];
+  if (number.low != null) said.push([`95% interval ${spread}`, between(number.low, number.high, digits)]);
+  said.push(["Items", String(number.n)]);
+  if (number.unread != null && table.kind !== "geometry" && table.kind !== "cost") {
+    said.push(["No rule could read", `${number.unread} (${number.unread ? share(number.unread, number.n) : "0%"})`]);
+    said.push(["Cut at the limit", `${number.cut ?? 0} (${number.cut ? share(number.cut, number.n) : "0%"})`]);
+  }
+  if (number.gain) {
+    said.push([`Minus ${number.gain.against}`, `${signed(number.gain.value)}${number.gain.low == null ? "" : ` (${between(number.gain.low, number.gain.high, 1, signed)})`}${number.gain.p == null ? "" : `, p = ${number.gain.p.toPrecision(2)} after Holm`}`]);
+  }
+  const paper = row.paper[column.key];
+  if (paper) said.push([column.stands_for ? `The paper's, on ${column.stands_for} (this column is a stand-in: another scale)` : "The paper's", paper]);
+  return el("dl", { class: "facts" }, said.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text))));
+}
+
+function runsTable(data, runs, column, table, number) {
+  const about = ["w_eff", "loss", "steps", "examples", "relative_l2"];
+  const lines = runs.map(([seed, roles], place) => ({ seed, score: number.runs[place] ?? number.runs[0], made: data.artifacts[roles.checkpoint ?? roles.geometry], scored: data.artifacts[roles.score] }));
+  const known = about.filter((name) => lines.some((line) => line.made?.values[name] != null));
+  return el("table", {},
+    el("thead", {}, el("tr", {}, ["world", column.shown, ...known, "made by", "begun", "artifact"].map((name) => el("th", { scope: "col" }, name)))),
+    el("tbody", {}, lines.map((line) => el("tr", {}, el("th", { scope: "row" }, line.seed), el("td", {}, fixed(line.score, table.kind === "geometry" ? 3 : 1)),
+      known.map((name) => el("td", {}, fixed(line.made?.values[name], name === "steps" || name === "examples" ? 0 : 2))),
+      el("td", { class: "label" }, line.made?.label ?? "–"), el("td", { class: "when" }, line.made?.started.slice(0, 16).replace("T", " ") ?? "–"), el("td", {}, el("code", {}, (line.scored ?? line.made)?.fingerprint.slice(0, 12) ?? "–"))))));
+}
+
+function command(data, row, runs) {
+  if (!row.overrides.length) return el("p", {}, "Nobody here runs it: the paper quotes it.");
+  const words = row.overrides.map((word) => (/[\s,\[\]{}*]/.test(word) ? `'${word}'` : word));
+  const text = `drift run ${[...words, `seed=${runs[0]?.[0] ?? 0}`, `profile=${data.profile}`].join(" ")}`;
+  const copy = el("button", { type: "button" }, "Copy");
+  copy.addEventListener("click", () => navigator.clipboard?.writeText(text).then(() => { copy.textContent = "Copied"; }));
+  return el("p", { class: "command" }, el("code", {}, text), " ", copy);
+}
+
+function settings(data, runs) {
+  const roles = runs[0]?.[1] ?? {};
+  const parts = ["checkpoint", "responses", "score", "geometry"].filter((role) => roles[role] && data.artifacts[roles[role]]);
+  return el("details", {}, el("summary", {}, "Settings"), parts.map((role) => {
+    const record = data.artifacts[roles[role]];
+    return [el("h5", {}, `${role}: ${record.label}`), el("dl", { class: "settings" }, flat(data.settings[record.settings]).map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text))))];
+  }));
+}
+
+function versus(data, table, row, column, runs) {
+  const others = table.rows.filter((other) => other.label !== row.label && !(other.label in table.twins) && Object.values(data.cells[table.name]?.[other.label] ?? {}).some((roles) => roles.score));
+  const chosen = ["SFT", row.against, others[0]?.label].find((label) => others.some((other) => other.label === label));
+  const select = el("select", { id: "other" }, others.map((other) => el("option", { value: other.label, selected: other.label === chosen }, other.label)));
+  const world = el("select", { id: "world" }, el("option", { value: "" }, "all worlds"), runs.map(([seed]) => el("option", { value: seed }, `world ${seed}`)));
+  const parts = column.key === "Avg" ? [...new Set(table.columns.map((each) => each.key.split("_")[0]))].filter((key) => key !== "Avg") : [column.key.split("_")[0]];
+  const names = Object.fromEntries(table.columns.map((each) => [each.key.split("_")[0], each.shown.split(",")[0]]));
+  const suite = el("select", { id: "suite" }, parts.map((key) => el("option", { value: key }, names[key])));
+  const place = el("div", {});
+  const draw = async () => {
+    const theirs = data.cells[table.name][select.value];
+    const score = (roles) => roles?.score?.split("/")[1];
+    const worlds = runs.filter(([seed]) => !world.value || seed === world.value).map(([seed, roles]) => ({ seed, a: score(roles), b: score(theirs?.[seed]) }));
+    place.replaceChildren(await comparison(worlds, suite.value, [row.label, select.value]));
+  };
+  [select, world, suite].forEach((input) => input.addEventListener("change", draw));
+  draw();
+  return el("div", { class: "versus" },
+    el("div", { class: "controls" }, el("label", { for: "other" }, "Beside ", select), parts.length > 1 && el("label", { for: "suite" }, "on ", suite), el("label", { for: "world" }, "in ", world)),
+    state.protocol ? el("p", { class: "sub" }, `Verdicts by the ${state.protocol} protocol.`) : null, place);
+}

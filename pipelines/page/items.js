@@ -1,0 +1,82 @@
+// Two methods item by item: how often each of the four outcomes is, and the items of one of them.
+
+import { el } from "./dom.js";
+import { block } from "./packed.js";
+import { state } from "./state.js";
+
+const PAGE = 8;
+const OUTCOMES = [
+  ["10", "right", "wrong"],
+  ["01", "wrong", "right"],
+  ["11", "right", "right"],
+  ["00", "wrong", "wrong"],
+];
+
+/** The verdicts of a score in a column under the chosen protocol, one character an item. */
+export function bits(verdicts, score, column) {
+  const by = verdicts.scores[score]?.[column]?.by;
+  return by && (by[state.protocol] ?? Object.values(by)[0]);
+}
+
+/**
+ * The comparison of two rows. `worlds`: [{seed, a, b}] with the two scores of each; `names`: of the rows.
+ */
+export async function comparison(worlds, column, names) {
+  const verdicts = await block("verdicts");
+  const found = worlds.flatMap(({ seed, a, b }) => pairs(verdicts, seed, a, b, column));
+  const place = el("div", { class: "items", "aria-live": "polite" });
+  const buttons = OUTCOMES.map(([key, first, second]) => {
+    const mine = found.filter((item) => item.key === key);
+    const words = `${names[0]} ${first}, ${names[1]} ${second}`;
+    const press = el("button", { type: "button", class: `outcome o${key}`, "aria-pressed": "false", disabled: !mine.length },
+      el("b", {}, String(mine.length)), el("span", {}, words));
+    press.addEventListener("click", () => {
+      buttons.forEach((other) => other.setAttribute("aria-pressed", String(other === press)));
+      list(place, mine, column, names, words);
+    });
+    return press;
+  });
+  const judged = found.length ? `${found.length} items answered by both` : "no item was answered by both";
+  return el("div", {}, el("p", {}, `${judged}. Press a count to see its items.`), el("div", { class: "outcomes", role: "group", "aria-label": "Outcomes" }, buttons), place);
+}
+
+function pairs(verdicts, seed, a, b, column) {
+  const [first, second] = [bits(verdicts, a, column), bits(verdicts, b, column)];
+  if (!first || !second || verdicts.scores[a][column].ids !== verdicts.scores[b][column].ids) return [];
+  const ids = verdicts.ids[verdicts.scores[a][column].ids];
+  return ids
+    .map((id, place) => ({ seed, id, place, a, b, key: first[place] + second[place] }))
+    .filter((item) => !item.key.includes("-"));
+}
+
+async function list(place, items, column, names, words, from = 0) {
+  const shown = await Promise.all(items.slice(from, from + PAGE).map((item) => card(item, column, names)));
+  const turn = (to, word) => el("button", { type: "button", disabled: to < 0 || to >= items.length, onclick: () => list(place, items, column, names, words, to) }, word);
+  place.replaceChildren(
+    el("p", { class: "turn" }, `${words}: items ${from + 1} to ${Math.min(from + PAGE, items.length)} of ${items.length} `, turn(from - PAGE, "Earlier"), " ", turn(from + PAGE, "Later")),
+    el("ul", { class: "cards" }, shown));
+}
+
+async function card(item, column, names) {
+  const world = await block(`world${item.seed}`);
+  const texts = [item.a, item.b].map((score) => world?.answers[score]?.[column]);
+  const title = el("h5", {}, `World ${item.seed}, item ${item.id}`);
+  if (!texts[0]) return el("li", { class: "item" }, title, el("p", {}, "Its text is its benchmark's own and is not in this page; the store has it."), outcome(item.key[0], names[0]), outcome(item.key[1], names[1]));
+  const asked = world.asked[texts[0].asked];
+  return el("li", { class: "item" }, title,
+    asked.images[item.place].map((at) => el("img", { src: `data:image/png;base64,${world.images[at]}`, alt: `picture of item ${item.id}`, class: "picture" })),
+    el("p", { class: "question" }, el("b", {}, "Asked: "), el("code", {}, asked.question[item.place]), el("b", {}, " Right answer: "), el("code", {}, asked.gold[item.place])),
+    texts.map((text, which) => answer(text, item, which, names[which])));
+}
+
+function answer(text, item, which, name) {
+  if (!text) return outcome(item.key[which], name);
+  const by = text.by[state.protocol] ?? Object.values(text.by)[0];
+  const [rule, read] = [by.rule[item.place], by.read[item.place]];
+  const decided = rule === "unmatched" ? "no rule could read an answer" : `read ${read ?? "nothing"} by the rule “${rule}”`;
+  return el("div", { class: "answer" }, outcome(item.key[which], name, decided), el("pre", { tabindex: "0" }, text.response[item.place] ?? "(no response)"));
+}
+
+function outcome(right, name, decided = "") {
+  return el("p", { class: right === "1" ? "right" : "wrong" }, el("b", {}, `${right === "1" ? "✓ right" : "✗ wrong"}: ${name}`), decided && ` (${decided})`);
+}

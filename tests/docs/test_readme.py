@@ -1,0 +1,32 @@
+"""README's results are those of results/lab, as `drift readme` writes them."""
+
+import pytest
+
+from pipelines import compose
+from pipelines.errors import ConfigError
+from pipelines.page import readme
+
+TEXT = (compose.ROOT / "README.md").read_text(encoding="utf-8")
+LAB = compose.ROOT / "results" / "lab"
+
+
+def test_readme_says_what_the_committed_results_say() -> None:
+    assert readme.placed(TEXT, readme.block(LAB)) == TEXT, "results/lab has changed: drift readme"
+
+
+def test_every_effect_stands_with_its_interval_and_its_verdict() -> None:
+    lines = [line for line in readme.block(LAB).splitlines() if line.startswith("- ")]
+    assert len(lines) >= 4
+    for line in lines:
+        assert "95% interval" in line
+        assert "**" in line
+
+
+def test_a_readme_without_its_markers_is_left_as_it_is() -> None:
+    with pytest.raises(ConfigError, match=r"README\.md lacks <!-- results"):
+        readme.placed("no markers", "results")
+
+
+def test_readme_takes_no_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert readme.main(["profile=lab"]) == 2
+    assert "takes no words" in capsys.readouterr().err

@@ -1,0 +1,119 @@
+"""Every score and difference of a report from the verdicts beside it, by arithmetic that is written a second time."""
+
+import json
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+
+from evaluation.statistics import holm, paired_over_seeds, share_over_worlds
+from pipelines.layout import OUTLINE, VERDICTS
+from pipelines.page.numbers import numbers
+
+Outcomes = Mapping[tuple[str, str, str], Mapping[int, pandas.DataFrame]]  # row, benchmark, protocol -> world -> items
+
+
+def read(folder: Path) -> Outcomes:
+    found: dict[tuple[str, str, str], dict[int, pandas.DataFrame]] = {}
+    for path in sorted((folder / VERDICTS).glob("world*.parquet")):
+        for (row, seed, benchmark, protocol), items in pandas.read_parquet(path).groupby(
+            ["row", "seed", "benchmark", "protocol"]
+        ):
+            found.setdefault((row, benchmark, protocol), {})[seed] = items
+    return found
+
+
+def percent(items: pandas.DataFrame, metric: str) -> float:
+    """Right answers of all, or We-Math's points of all complete groups."""
+    if metric not in ("strict", "loose"):
+        return 100 * float(items["correct"].astype(bool).mean())
+    points = []
+    for _, group in items.groupby("group"):
+        right = dict(zip(group["part"], group["correct"].astype(bool), strict=True))
+        joint = next((value for part, value in right.items() if part.endswith("multi")), None)
+        steps = [value for part, value in right.items() if not part.endswith("multi")]
+        if joint is None or len(steps) != int(group["part"].iloc[0][0]):
+            continue
+        mastered = all(steps) if metric == "strict" else any(steps)
+        points.append(1.0 if joint and mastered else 0.5 if all(steps) and not joint else 0.0)
+    return 100 * statistics.fmean(points)
+
+
+def recounted(verdicts: Outcomes, row: str, column: Mapping[str, Any], columns: Sequence[Any], protocol: str) -> Any:
+    """The values in each world, how many items they are of, how many of these nobody read, and how many were cut."""
+    if column["key"] == "Avg":
+        others = [each for each in columns if each["key"] != "Avg"]
+        parts = [recounted(verdicts, row, each, columns, protocol) for each in others]
+        once = {each["key"].partition("_")[0]: part for each, part in zip(others, parts, strict=True)}
+        values = [statistics.fmean(worlds) for worlds in zip(*(part[0] for part in parts), strict=True)]
+        return values, *(sum(part[place] for part in once.values()) for place in (1, 2, 3))
+    benchmark, _, metric = column["key"].partition("_")
+    worlds = verdicts[row, benchmark, protocol]
+    metric = metric or ("strict" if column["benchmark"] == "LabWeMath" else "accuracy")
+    counts = (sum(int(f(items)) for items in worlds.values()) for f in (len, _sum("unmatched"), _sum("cut")))
+    return [percent(worlds[seed], metric) for seed in sorted(worlds)], *counts
+
+
+def _sum(column: str) -> Any:
+    return lambda items: items[column].sum()
+
+
+def numbers_of(folder: Path) -> Iterator[tuple[str, list[float | None], list[float | None]]]:
+    """(where, the page's numbers, the same from the verdicts), for every score and difference."""
+    outline = json.loads((folder / OUTLINE).read_text())
+    verdicts, own = read(folder), outline["protocols"][0]["name"]
+    for table in outline["tables"]:
+        if table["kind"] not in ("scores", "distance"):
+            continue
+        shown, columns = numbers(folder, table, own), table["columns"]
+        for protocol in (own, *table["protocols"]):
+            values: dict[str, list[list[float]]] = {}
+            for label, row in shown.items():
+                for column in columns:
+                    where, number = f"{table['name']}/{label}", row[column["key"]][protocol]
+                    worlds, n, unread, cut = recounted(verdicts, where, column, columns, protocol)
+                    values.setdefault(label, []).append(worlds)
+                    std = statistics.stdev(worlds) if len(worlds) > 1 else None
+                    yield (
+                        f"{where}/{column['key']} by {protocol}",
+                        [number[key] for key in ("value", "std", "n", "unread", "cut")] + number["runs"],
+                        [statistics.fmean(worlds), std, n, unread, cut, *worlds],
+                    )
+                    if len(worlds) > 1:
+                        ends = share_over_worlds([value / 100 for value in worlds], n)
+                        pair = [number["low"], number["high"]]
+                        yield f"{where}/{column['key']}: interval", pair, [100 * ends.low, 100 * ends.high]
+            yield from differences_of(table, shown, values, protocol)
+
+
+def differences_of(
+    table: Mapping[str, Any], shown: Mapping[str, Any], values: Mapping[str, list[list[float]]], protocol: str
+) -> Iterator[tuple[str, list[float | None], list[float | None]]]:
+    for label, row in shown.items():
+        gains = [row[column["key"]][protocol]["gain"] for column in table["columns"]]
+        if gains[0] is None:
+            continue
+        pairs = list(zip(values[gains[0]["against"]], values[label], strict=True))
+        found = [paired_over_seeds(other, mine) for other, mine in pairs]
+        tested = all(math.isfinite(each.low) for each in found)
+        adjusted = holm([each.p_value or 1.0 for each in found]) if tested else [None] * len(found)
+        for gain, each, p in zip(gains, found, adjusted, strict=True):
+            where = f"{table['name']}/{label} minus {gain['against']} by {protocol}"
+            yield where, [gain["value"]], [each.mean]
+            if math.isfinite(each.low):
+                yield f"{where}: interval", [gain["low"], gain["high"]], [each.low, each.high]
+            if p is not None:
+                yield f"{where}: p", [gain["p"]], [p]
+
+
+def check(folder: Path) -> int:
+    """How many numbers were held against the verdicts."""
+    count = 0
+    for where, page, again in numbers_of(folder):
+        assert page == pytest.approx(again, abs=6e-5, rel=6e-4 if where.endswith(": p") else 1e-9), where
+        count += len(page)
+    return count
