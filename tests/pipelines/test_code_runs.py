@@ -53,9 +53,9 @@ class Watch:
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         code = frame.f_code
         ran = code.co_filename, code.co_qualname
-        if event == "call" and ran not in self.ran and code.co_filename.startswith(str(ROOT)):
-            if not _is_import(frame):
-                self.ran.add(ran)
+        is_new = event == "call" and ran not in self.ran and code.co_filename.startswith(str(ROOT))
+        if is_new and not _is_import(frame):
+            self.ran.add(ran)
 
     def places(self) -> set[tuple[str, ...]]:
         found = set()
