@@ -12,7 +12,7 @@ ARGS ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup reproduce plan study claims report table export timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs \
+.PHONY: help setup reproduce plan study claims report table export timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs bench-data \
 	rehearse gpu-check setup-mergekit setup-clusters setup-vllm setup-vlmevalkit clean
 
 help:  ## this list
@@ -62,6 +62,7 @@ faults: setup-clusters  ## kills a smoke reproduction again and again: FOLDER=..
 
 fuzz: setup  ## hostile files, 100,000 a reader; the tests have a hundred
 	FUZZ=$(or $(FUZZ),100000) $(BIN)/python -m pytest tests/security/test_hostile.py --timeout=0 $(ARGS)
+	$(BIN)/python -m pytest -m slow -k mutated tests/evaluation/test_reader.py --timeout=0 $(ARGS)
 
 mutation: setup  ## plants small faults in a copy of the tree and reports which the tests notice; ARGS="drift/scaling"
 	$(BIN)/python tests/mutation/run.py $(ARGS)
@@ -76,7 +77,7 @@ format: setup  ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-injection bench-merge bench-score bench-costs  ## every benchmark; prints ratios measured side by side
+bench: bench-injection bench-merge bench-score bench-costs bench-data  ## every benchmark; prints ratios measured side by side
 
 bench-injection: setup  ## plain SFT, hooks with a full Delta, and ours
 	$(BIN)/python benchmarks/bench_injection.py $(ARGS)
@@ -86,6 +87,9 @@ bench-merge: setup-mergekit  ## our merges against mergekit's
 
 bench-costs: setup  ## the plan's prices against what was measured, at three sizes
 	$(BIN)/python benchmarks/bench_costs.py $(ARGS)
+
+bench-data: setup  ## near-duplicates missed and taken for others, seconds for 11,000 answers; DRIFT_BENCHMARKS=folder
+	$(BIN)/python benchmarks/bench_data.py $(ARGS)
 
 bench-score: setup  ## verdicts a second
 	$(BIN)/python benchmarks/bench_score.py $(ARGS)

@@ -119,6 +119,11 @@ def keys(command: type) -> list[str]:
     return [f"{key}=" for key in _kinds(command)]
 
 
+def choices(command: type, key: str) -> tuple[str, ...]:
+    """What a key of a command may be, where that can be listed."""
+    return _choices(_kinds(command).get(key))
+
+
 def _split(words: Sequence[str], known: Collection[str] | None) -> tuple[dict[str, list[str]], list[str]]:
     """The values by key in the order given, and the words that are no key=value (a path may hold a `=`).
 

@@ -52,6 +52,8 @@ _TABLE = (
         "rehearse", "pipelines.rehearsal.command:main", "The plan on small random weights, faults named.", CHECKOUT
     ),
     Command("run", "pipelines.run:main", "One checkpoint, made and scored; everything of Hydra's.", CHECKOUT),
+    Command("data", "pipelines.datasets:main", "A set of SFT examples, made from questions.", CHECKOUT),
+    Command("push", "pipelines.push:main", "A set sent to the hub.", "eval", "pipelines.push:Push"),
     Command("sweep", "pipelines.sweep:main", "A grid over keys and seeds, scored and aggregated.", CHECKOUT),
     Command("study", "pipelines.study.command:main", "Many worlds, and what they say of claims.", CHECKOUT),
     Command("claims", "pipelines.study.command:claims_main", "Each claim with its effect and verdict.", CHECKOUT),
@@ -68,7 +70,11 @@ _TABLE = (
     Command("merge", "drift.commands:merge", "Two checkpoints merged.", "", "drift.commands:Merge"),
     Command("score", "evaluation.score:main", "A file of responses scored.", "eval", "evaluation.score:Command"),
     Command(
-        "compare", "evaluation.compare:main", "Verdict files compared pairwise.", "eval", "evaluation.compare:Command"
+        "compare",
+        "pipelines.catalogue.compare:main",
+        "Runs, or verdict files, compared pairwise.",
+        "eval",
+        "pipelines.catalogue.compare:Compare",
     ),
 )
 
@@ -117,11 +123,10 @@ def build() -> typer.Typer:
 
 
 def _typed(command: Command) -> Callable[..., None]:
-    def complete(incomplete: str) -> list[str]:
-        from drift.words import keys
+    def complete(context: typer.Context, incomplete: str) -> list[str]:
+        from pipelines import completion
 
-        known = keys(_load(command.keys)) if command.keys else []
-        return [key for key in known if key.startswith(incomplete)]
+        return completion.complete(command.name, command.keys, context.params.get("words") or (), incomplete)
 
     def call(words: Annotated[list[str] | None, typer.Argument(autocompletion=complete)] = None) -> None:
         raise typer.Exit(run(command, words or []))

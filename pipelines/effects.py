@@ -29,10 +29,21 @@ def effect(config: Config, targets: Sequence[Call]) -> tuple[Any, ...]:
     """Everything that decides what is done: the calls with all that they are told, and how they are run."""
     calls, launcher = ordered(list(targets)), config.launcher
     is_launched = any(call.stage is stages.TRAIN and call.params.processes > 1 for call in calls)
-    is_fetched = "hub" in (config.pair.source, config.data.source, config.suite.source)
+    is_fetched = "hub" in (config.pair.source, config.data.source, config.suite.source) or any(
+        getattr(call.params, "source", "") == "hub" for call in calls
+    )
     return (
         {call.key: canonical(call.params, whole=True) for call in calls},
-        (config.store, config.keep, config.tracker, launcher.engine, launcher.workers, launcher.threads),
+        (
+            config.store,
+            config.keep,
+            config.trust,
+            config.force,
+            config.tracker,
+            launcher.engine,
+            launcher.workers,
+            launcher.threads,
+        ),
         launcher.gpus if launcher.engine == "local" else (launcher.gpus, launcher.options, launcher.short_seconds),
         launcher.kind if is_launched else "",
         launcher.offline if is_fetched else False,

@@ -37,5 +37,12 @@ class DamageError(StoreError):
         return f"{self.args[0]}; a run sets it aside and makes it again"
 
 
+class OutdatedError(DamageError):
+    """An artifact is whole, and was made from another input than lies in the store now."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}; a run makes it again"
+
+
 class StageError(DriftError):
     """A stage stopped; the message is the stage's own, with the place of its log."""

@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from evaluation.judging.config import LocalJudge
 from pipelines.order import Rank, ranks
 from pipelines.retention import Keep, Retention, live_weights
 from pipelines.stage import Call, Needs
@@ -55,8 +56,10 @@ def downloads(calls: Sequence[Call]) -> list[Call]:
 
 
 def origin_of(call: Call) -> str:
-    """What a call that fetches fetches: a repository, or the benchmarks' tables."""
+    """What a call that fetches fetches: a repository, a judge's too, or the benchmarks' tables."""
     params = call.params
+    if isinstance(judge := getattr(params, "judge", None), LocalJudge):
+        return judge.repo
     return getattr(params, "repo", "") or getattr(params, "repository", "") or ", ".join(params.names)
 
 

@@ -18,12 +18,13 @@ from drift.files import write_whole
 from pipelines.errors import StageError
 from pipelines.fingerprint import canonical, fingerprint
 from pipelines.stage import Needs, Runtime, Stage
+from pipelines.staleness import Wanted
 from pipelines.store import Artifact, Store
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is sent."""
+    """What a worker is sent; `about` goes into the manifest as it is."""
 
     stage: Stage
     fingerprint: str
@@ -31,6 +32,8 @@ class Job:
     inputs: Mapping[str, Artifact]
     label: str
     needs: Needs = field(default_factory=Needs)
+    wanted: Wanted = field(default_factory=Wanted)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -47,6 +50,8 @@ def write(job: Job, runtime: Runtime) -> Path:
         "params": canonical(job.params, whole=True),
         "inputs": {name: [item.manifest["stage"], item.fingerprint] for name, item in job.inputs.items()},
         "label": job.label,
+        "wanted": asdict(job.wanted),
+        "about": job.about,
         "runtime": asdict(runtime),
     }
     path = runtime.store / ".jobs" / f"{job.name}.json"
@@ -75,7 +80,8 @@ def read(path: Path) -> tuple[Job, Runtime]:
             "value of another type than declared (1 where 1.0 is)"
         )
     inputs = {name: _input(store, *item) for name, item in content["inputs"].items()}
-    return Job(stage, mark, params, inputs, content["label"]), runtime
+    wanted = TypeAdapter(Wanted).validate_python(content["wanted"])
+    return Job(stage, mark, params, inputs, content["label"], wanted=wanted, about=content["about"]), runtime
 
 
 def command(path: Path) -> list[str]:

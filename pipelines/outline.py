@@ -8,11 +8,11 @@ from pipelines import rates
 from pipelines.forecast import Forecast, Machine, downloads, forecast, origin_of
 from pipelines.held import State, states
 from pipelines.schema import Config
-from pipelines.session import rooted
+from pipelines.session import freshness, rooted
 from pipelines.sizes import terms
 from pipelines.stage import Call, Needs, ordered
 from pipelines.stages import STAGES
-from pipelines.store import Store
+from pipelines.staleness import Freshness
 
 _GPU_FOLDER = Path("/proc/driver/nvidia/gpus")
 _HUB = "https://huggingface.co"
@@ -28,7 +28,8 @@ def lines(target: Call, config: Config, whole: bool) -> Iterator[str]:
     """The plan as lines; the last one counts what is held, to be run, and waiting for a choice."""
     store = rooted(config.store)
     calls, machine_rates = ordered([target]), rates.load(store)
-    found = states(calls, Store(store))
+    fresh = freshness(config)
+    found = states(calls, fresh.store, fresh)
 
     prices = {call.key: call.needs_on(machine_rates) for call in calls}
 
@@ -56,6 +57,22 @@ def lines(target: Call, config: Config, whole: bool) -> Iterator[str]:
     yield f"  {_priced(total, machine)}"
     yield ""
     yield _counted(calls, found)
+    yield from _stale(calls, found, fresh)
+
+
+def _stale(calls: Sequence[Call], found: Mapping[str, State], fresh: Freshness) -> Iterator[str]:
+    """Whose code changed, and which definitions."""
+    stale = [
+        (artifact, call)
+        for call in calls
+        if found[call.key].word == "stale" and (artifact := fresh.store.usable(call.stage.name, found[call.key].mark))
+    ]
+    if stale:
+        follow = sum(state.word == "follow" for state in found.values())
+        yield (
+            f"code changed since: {len(stale)} artifacts: {fresh.describe(stale)}; made again, and of the {follow} "
+            "made from them those whose inputs come out otherwise. --trust keeps them"
+        )
 
 
 def _by_table(target: Call) -> dict[str, list[Call]]:
@@ -81,7 +98,10 @@ def _tree(
 
 def _counted(calls: Sequence[Call], found: Mapping[str, State]) -> str:
     counts = Counter(found[call.key].word for call in calls)
-    return f"{counts['store']} in the store, {counts['run']} to run, {counts['after']} that wait for a chosen value"
+    again = f", {counts['stale']} to run again, {counts['follow']} that may follow" if counts["stale"] else ""
+    return (
+        f"{counts['store']} in the store, {counts['run']} to run{again}, {counts['after']} that wait for a chosen value"
+    )
 
 
 def _priced(price: Forecast, machine: Machine) -> str:
@@ -104,13 +124,14 @@ def _downloads(calls: Sequence[Call], needs: Callable[[Call], Needs]) -> Iterato
     for call in calls:
         size = gigabytes(needs(call).downloaded)
         repo = origin_of(call)
-        if call.stage.name not in ("model", "data"):
+        if call.stage.name not in ("model", "data", "judge"):
             yield f"  {size:>8}  {repo} (each under its own licence)"
             continue
         licence, gated = terms(repo)
         asks = {"no": "", "unknown": "", "contact": ", asks for contact details", "request": ", access on request"}
         gate = f"{asks[gated]}: {_HUB}/{repo}" if asks[gated] else ""
-        pinned = "" if call.params.revision != "locked" else ", not pinned yet"
+        moving = getattr(call.params, "revision", "") == "locked"
+        pinned = ", judges" if call.stage.name == "judge" else ", not pinned yet" if moving else ""
         yield f"  {size:>8}  {repo} ({licence}{gate}{pinned})"
     yield ""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -11,9 +12,12 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
 from drift.errors import closest
+from drift.merging.config import Hyperparameters
+from pipelines.aliases import ALIASES
 from pipelines.errors import ConfigError
 from pipelines.schema import Config
 
+_NEAR, _SHOWN = 0.8, 3  # how like a key must be to be meant, and how many are named
 # Mappings whose keys the chosen YAML names.
 _OPEN = (
     "merge.hyperparameters.",
@@ -30,8 +34,8 @@ REMEDIES: Mapping[str, str] = {
     "zero": "zero=stage3, or train.zero_stage=3 and train.offload=cpu",
     "data.direct": "only a lab world draws direct questions, for a method that trains; yours go into a folder with the "
     "others: data=folder",
-    "data.unfiltered": "only a lab world draws unfiltered rationales, for a method that trains; yours go into a folder "
-    "with the others: data=folder",
+    "data.mix": "unfiltered answers go beside filtered ones in data=mixed and data=lab_mixed, for a method that trains",
+    "data.distil": "data=distil, mixed and lab_mixed have questions and a generator; sets of hub and folder are ready",
     "answers": "published answers are scored by profile=published, from the folder answers.root or their repositories",
     "data.root": "data=folder trains on a folder's train.json; benchmarks in a folder are suite=real suite.root=...",
     "data": "only a method that trains reads SFT examples: method=sft, method=drift",
@@ -56,6 +60,26 @@ REMEDIES: Mapping[str, str] = {
     "train.per_device_batch_size=4",
     "engine": "see conf/engine for the keys of each engine",
 }
+
+
+def spelled(words: Iterable[str]) -> list[str]:
+    """A command's words, `--trust` and `--force STAGE` as the overrides that they stand for.
+
+    Raises:
+        ConfigError: --force without a stage.
+    """
+    found, forced, rest = [], [], iter(words)
+    for word in rest:
+        option, _, name = word.partition("=")
+        if word == "--trust":
+            found.append("trust=true")
+        elif option == "--force":
+            forced.append(name or next(rest, ""))
+        else:
+            found.append(word)
+    if "" in forced:
+        raise ConfigError("--force wants a stage, as in --force merge")
+    return [*found, f"force=[{','.join(forced)}]"] if forced else found
 
 
 @cache
@@ -111,7 +135,7 @@ def check_names(words: Iterable[str], conf: Path) -> None:
             unknown = [value for value in map(str, values) if value not in known]
             faults += [f"{name} has no choice {value!r}: {closest(value, known)}" for value in unknown]
         elif name not in keys and not name.startswith(_OPEN):
-            faults.append(f"unknown key {name!r}: {closest(name, _near(name, keys))}{remedy(name)}")
+            faults.append(f"unknown key {name!r}: {_meant(word, name, keys)}{remedy(name)}")
     if faults:
         raise ConfigError("\n".join(faults))
 
@@ -134,6 +158,23 @@ def remedy(name: str) -> str:
     while key and key not in REMEDIES:
         key = key.rpartition(".")[0]
     return f"; {REMEDIES[key]}" if key else ""
+
+
+def _meant(word: str, name: str, keys: set[str]) -> str:
+    """The keys beside one with a parent; of one without, those that end as it does, or nearly, as they can be typed."""
+    parent, _, last = name.rpartition(".")
+    if any(key.startswith(f"{parent}.") for key in keys if parent):
+        return closest(name, _near(name, keys))
+    keys = keys | {f"merge.hyperparameters.{each.name}" for each in fields(Hyperparameters)}
+    ends = {key.rpartition(".")[2] for key in keys} | set(ALIASES)
+    if last not in ends:
+        last = next(iter(get_close_matches(last, ends, n=1, cutoff=_NEAR)), last)
+    ending = sorted((key for key in keys if key.rpartition(".")[2] == last), key=lambda key: (key.count("."), key))
+    meant = [ALIASES[last]] if last in ALIASES else ending[:_SHOWN]
+    if not meant:
+        return closest(name, _near(name, keys))
+    value = word.partition("=")[2]
+    return f"did you mean {' or '.join(f'{key}={value}' for key in meant)}?"
 
 
 def _near(name: str, keys: set[str]) -> list[str]:

@@ -15,14 +15,15 @@ from drift.merging.config import Value, describe, get_method, resolve_hyperparam
 from drift.selection import GEOMETRY_GROUPS
 from drift.training.config import AUTO, InjectionConfig
 from evaluation.data.splits import RULE
-from evaluation.engines.config import TransformersConfig, VLLMConfig
+from evaluation.distil.config import MixConfig, settings_of
+from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
 from evaluation.judging.config import AskedJudge, PublishedJudge, RulesJudge
 from evaluation.toolkit.job import check_comparable
 from pipelines import stages
 from pipelines.errors import ConfigError
 from pipelines.fingerprint import fingerprint
 from pipelines.lab.config import WorldConfig
-from pipelines.schema import Config, Gate, Method, PublishedFile, Suite, VLMEvalKit
+from pipelines.schema import Config, Data, Distil, Gate, Method, PublishedFile, Split, Suite, VLMEvalKit
 from pipelines.stage import Bind, Call
 
 _CHOICES: dict[str, Call] = {}
@@ -88,25 +89,106 @@ def answers(config: Config) -> Call:
 
 def data(config: Config) -> Call:
     """The SFT examples."""
+    return mixed(config) if config.data.mix != MixConfig() else filtered(config)
+
+
+def filtered(config: Config) -> Call:
+    """The filtered SFT examples: a lab world's, published ones, a folder's, or what a filter leaves of answers."""
     source = config.data
+    if source.source == "distil":
+        return distilled(config)
     if source.source == "lab":
-        params = stages.DataParams("lab", _world(config, "sft_items"), "", "", source.unfiltered, source.direct)
-    elif source.unfiltered or source.direct:
+        params = stages.DataParams("lab", _world(config, "sft_items"), "", "", source.direct)
+    elif source.direct:
         raise ConfigError(
-            "data.unfiltered and data.direct draw further examples, which only a lab world can, and data.source is "
-            f"{source.source}; put them into a folder with the others: data=folder data.root=..."
+            f"data.direct draws further examples, which only a lab world can, and data.source is {source.source}; put "
+            "them into a folder with the others: data=folder data.root=..."
         )
     else:
         repo = source.root if source.source == "folder" else source.repo
-        params = stages.DataParams(source.source, None, repo, source.revision, unfiltered=False)
+        params = stages.DataParams(source.source, None, repo, source.revision)
     return Call(stages.DATA, params, label=f"{config.data.name} seed={config.seed}")
+
+
+def mixed(config: Config) -> Call:
+    """Filtered SFT examples, with a generator's answers that no filter has seen."""
+    inputs = {"filtered": filtered(config), "questions": questions(config), "answers": generated(config)}
+    return Call(stages.MIX, stages.MixParams(config.data.mix), inputs, label=f"{config.data.name} seed={config.seed}")
+
+
+def questions(config: Config) -> Call:
+    """What a generator is asked to distil data from."""
+    source = _distil(config).questions
+    world = _world(config, "sft_items") if source.source == "lab" else None
+    place = source.root if source.source == "folder" else source.repo
+    params = stages.QuestionsParams(source.source, world, place, source.revision, source.files, source.limits)
+    return Call(stages.QUESTIONS, params, label=f"questions of {place or 'the lab'} seed={config.seed}")
+
+
+def generated(config: Config) -> Call:
+    """The generator's answers to the questions."""
+    asked = _distil(config)
+    engine = replace(config.engine, settings=settings_of(asked.sampling, config.engine.settings))
+    inputs = {"questions": questions(config)}
+    if not (isinstance(engine, OpenAIConfig) and engine.model):
+        inputs["model"] = generator(config)
+    label = f"{asked.sampling.samples} answers each to {inputs['questions'].label}"
+    return Call(stages.DISTIL, stages.DistilParams(asked.sampling, engine), inputs, label=label)
+
+
+def generator(config: Config) -> Call:
+    """Who answers them: a published checkpoint, or the lab's MLLM after more SFT than any row of the tables has."""
+    source = _distil(config).generator
+    if source.source != "lab":
+        params = stages.ModelParams("mllm", source.family, "", source.source, None, source.repo, source.revision)
+        return Call(stages.MODEL, params, label=f"generator {source.repo}")
+    world = replace(config.world, sft_items=config.world.sft_items * source.examples)
+    taught = replace(
+        config,
+        method=Method(name="sft", stage="train"),
+        prior=PriorConfig(),
+        selection=config.choose.selection,
+        injection=_NO_INJECTION,
+        data=Data(name="teacher", source="lab"),
+        world=world,
+    )
+    return train(taught)
+
+
+def distilled(config: Config) -> Call:
+    """What the filter leaves of the generator's answers."""
+    told = _distil(config)
+    names = told.against.benchmarks if "contamination" in told.filter.rules else ()
+    inputs = {"questions": questions(config), "answers": generated(config)}
+    inputs |= {f"benchmarks {n}": call for n, call in enumerate(_against(config) if names else ())}
+    label = f"{config.data.name} filtered seed={config.seed}"
+    return Call(stages.FILTER, stages.FilterParams(told.filter, names), inputs, label=label)
+
+
+def _against(config: Config) -> list[Call]:
+    """The tables that a set may have no item of: whole, and of a lab's world both draws."""
+    told = _distil(config).against
+    splits: list[Split] = ["validation", "test"] if told.source == "lab" else ["all"]
+    names = {name: name for name in told.benchmarks}
+    suite = Suite("against", told.source, names, root=told.root, revision=told.revision)
+    return [_tables(config, replace(suite, split=each)) for each in splits]
+
+
+def _distil(config: Config) -> Distil:
+    if config.data.distil is None:
+        raise ConfigError(f"data={config.data.name} is distilled from no questions; data=distil, mixed, lab_mixed are")
+    return config.data.distil
 
 
 def benchmarks(config: Config) -> Call:
     """The TSVs of the suite's benchmarks on its split, or those that published answers are about."""
     if config.answers.files:
         return answers(config)
-    suite, lab = config.suite, config.suite.source == "lab"
+    return _tables(config, config.suite)
+
+
+def _tables(config: Config, suite: Suite) -> Call:
+    lab = suite.source == "lab"
     if lab and suite.split == "all":
         raise ConfigError("a lab world draws the items to choose on and to report on apart; suite.split is one of them")
     params = stages.BenchmarksParams(
@@ -278,7 +360,7 @@ def alpha_choice(config: Config) -> Call | float:
     values = config.choose.alpha
     if len(values) == 1:
         return values[0]
-    reference = replace(config, method=_DRIFT, data=replace(config.data, unfiltered=False))
+    reference = replace(config, method=_DRIFT, data=replace(config.data, mix=MixConfig()))
     if config.choose.prior == "direct":
         reference = replace(reference, prior=PriorConfig(), selection=config.choose.selection)
     tried = [replace(reference, injection=replace(config.injection, alpha=value)) for value in values]
@@ -389,7 +471,7 @@ def _score(config: Config) -> Call:
         names = tuple(config.columns.values())
         judged = Call(stages.JUDGE, stages.JudgeParams(names, config.judge), dict(inputs), label=label)
         inputs["judged"] = judged
-    return Call(stages.SCORE, params, inputs, label=label)
+    return Call(stages.SCORE, params, inputs, label=label, config=config)
 
 
 def score_of_all(config: Config) -> Call | None:
@@ -416,7 +498,9 @@ def score_by_rules(config: Config) -> Call | None:
         return None
     judged = _score(config)
     inputs = {name: call for name, call in judged.inputs.items() if name != "judged"}
-    return replace(judged, params=replace(judged.params, judge=RulesJudge("rules", config.judge.mode)), inputs=inputs)
+    judge = RulesJudge("rules", config.judge.mode)
+    params = replace(judged.params, judge=judge)
+    return replace(judged, params=params, inputs=inputs, config=replace(config, judge=judge))
 
 
 def published_score(config: Config) -> Call:

@@ -25,7 +25,7 @@ from pipelines.outline import gigabytes
 from pipelines.rates import load as load_rates
 from pipelines.resources import origin
 from pipelines.schema import Config
-from pipelines.session import rooted
+from pipelines.session import freshness, rooted
 from pipelines.sizes import terms
 from pipelines.stage import Call, ordered
 from pipelines.stages.outside import hub_cache
@@ -33,8 +33,9 @@ from pipelines.store import Store
 
 log = logging.getLogger(__name__)
 
+_FETCHED = (stages.MODEL, stages.DATA, stages.QUESTIONS)
 _KEPT = (stages.PRIOR, stages.MERGE, stages.TRAIN)
-_ANSWERING = (stages.GENERATE, stages.SECOND_OPINION)
+_ANSWERING = (stages.GENERATE, stages.DISTIL, stages.SECOND_OPINION)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DRIVER = Path("/proc/driver/nvidia/version")
 _ROOM = 1.05  # of a GPU's memory, for what its driver keeps for itself
@@ -50,7 +51,7 @@ def check(config: Config, targets: Sequence[Call]) -> None:
         return
     store = rooted(config.store)
     planned = ordered(list(targets))
-    found = held.states(planned, Store(store))
+    found = held.states(planned, Store(store), freshness(config))
     calls = [call for call in planned if found[call.key].word != "store"]
     have = {call.key for call in planned if found[call.key].word == "store"}
     faults = [
@@ -59,6 +60,7 @@ def check(config: Config, targets: Sequence[Call]) -> None:
         *_vllm_faults(calls),
         *revision_faults(calls),
         *_access_faults(calls, store, config.launcher.offline),
+        *_answer_faults(calls, store),
         *_disk_faults(config, planned, have, store),
     ]
     if config.preflight == "warn":
@@ -70,7 +72,7 @@ def check(config: Config, targets: Sequence[Call]) -> None:
 
 def is_asked(calls: Iterable[Call]) -> bool:
     """Whether any call wants something of the machine that it may lack."""
-    return any(_is_published(call) or _wants_torchvision(call) for call in calls)
+    return any(_is_published(call) or _wants_torchvision(call) or call.stage is stages.ANSWERS for call in calls)
 
 
 def _gpu_faults(calls: Sequence[Call]) -> list[str]:
@@ -78,6 +80,7 @@ def _gpu_faults(calls: Sequence[Call]) -> list[str]:
     remedies = {
         (stages.TRAIN,): "launcher.processes=N trains the same global batch on N",
         _ANSWERING: "engine=openai has a server answer, engine=transformers engine.device=cpu the CPU, for weeks",
+        (stages.JUDGE,): "judge=openai asks a server, judge=rules nobody, which its scores say",
     }
     faults = []
     for kinds, remedy in remedies.items():
@@ -132,7 +135,7 @@ def _vllm_faults(calls: Sequence[Call]) -> list[str]:
 
 def revision_faults(calls: Sequence[Call]) -> list[str]:
     """Repositories by a name that moves: what was made from one could not be made again."""
-    fetched = [call for call in calls if call.stage in (stages.MODEL, stages.DATA) and call.params.source == "hub"]
+    fetched = [call for call in calls if call.stage in _FETCHED and call.params.source == "hub"]
     moving = {call.params.repo: call.params.revision for call in fetched if not _COMMIT.fullmatch(call.params.revision)}
     return [
         f"{repo} is at {revision!r}, which is no commit; write its 40 digits where it is named in conf/, or "
@@ -157,6 +160,22 @@ def _access_faults(calls: Sequence[Call], store: Path, offline: bool) -> list[st
         elif refusal := _refusal(repo):
             faults.append(f"the hub does not give {repo}: {refusal}; ask for access at https://huggingface.co/{repo}")
     return faults
+
+
+def _answer_faults(calls: Sequence[Call], store: Path) -> list[str]:
+    """Published answers that are neither in a folder nor fetched before, where their site does not answer."""
+    wanted = [call for call in calls if call.stage is stages.ANSWERS and call.params.source == "hub"]
+    if not wanted:
+        return []
+    from evaluation.data.download import unreachable
+    from pipelines.stages.published import SITE, fetched
+
+    lacking = [call.params for call in wanted if not all(path.exists() for path in fetched(call.params, store))]
+    refusal = unreachable(SITE) if lacking else ""
+    if not refusal:
+        return []
+    names = ", ".join(sorted({params.repository for params in lacking}))
+    return [f"{SITE} has the published answers of {names} and does not answer ({refusal}); say answers.root=FOLDER"]
 
 
 def _has_token() -> bool:
@@ -221,6 +240,8 @@ def _wants_torchvision(call: Call) -> bool:
 
 
 def _gpus(call: Call) -> int:
+    if call.stage is stages.JUDGE:
+        return call.needs.gpus
     if not _is_published(call):
         return 0
     return call.needs.gpus if call.stage is stages.TRAIN else _engine_gpus(call.params.engine)
@@ -264,7 +285,7 @@ def _is_cached(call: Call, cache: Path) -> bool:
     """Whether the hub's cache has a checkpoint or a data set at the call's revision; all else is not kept there."""
     from huggingface_hub.file_download import repo_folder_name
 
-    if call.stage not in (stages.MODEL, stages.DATA):
+    if call.stage not in _FETCHED:
         return False
     kind = "model" if call.stage is stages.MODEL else "dataset"
     folder = cache / repo_folder_name(repo_id=call.params.repo, repo_type=kind)

@@ -1,9 +1,10 @@
-"""All tables from nothing: drift reproduce [--plan [--all]] [--table NAME]... [overrides]
+"""All tables from nothing: drift reproduce [--plan [--all]] [--table NAME]... [--trust] [--force STAGE] [overrides]
 
 Plans every row of every table over all seeds as one DAG, runs what the store does not hold, and copies the report into
 `results/<profile>`. `drift plan` runs nothing and says what would, table by table with its price (`--all`: call by
-call); `drift table NAME...` makes these tables alone. The same as `python -m pipelines.reproduce`, and as
-`make reproduce`.
+call); `drift table NAME...` makes these tables alone. What other code made than is here is made again, and named;
+`--trust` takes it as it is, `--force STAGE` makes a stage's artifacts again. The same as `python -m
+pipelines.reproduce`, and as `make reproduce`.
 
 Example:
     drift plan profile=paper
@@ -25,6 +26,7 @@ from pipelines import compose, effects, preflight, tables
 from pipelines.errors import ConfigError
 from pipelines.outcome import Outcome
 from pipelines.outline import show
+from pipelines.overrides import spelled
 from pipelines.partial import SUFFIX, salvaged
 from pipelines.plan import targets
 from pipelines.report.publish import publish
@@ -36,6 +38,7 @@ from pipelines.stage import Call
 
 log = logging.getLogger(__name__)
 _SWITCHES = ("--plan", "--all")
+_OPTIONS = ("--table", "--trust", "--force", "--help")
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Asked:
             if option == "--table":
                 names.append(name or next(rest, ""))
             elif word.startswith("-") and word not in _SWITCHES:
-                raise ConfigError(f"unknown option {word!r}: {closest(word, (*_SWITCHES, '--table', '--help'))}")
+                raise ConfigError(f"unknown option {word!r}: {closest(word, (*_SWITCHES, *_OPTIONS))}")
             elif word not in _SWITCHES:
                 overrides.append(word)
         if "--all" in words and "--plan" not in words:
@@ -72,7 +75,7 @@ class Asked:
 
 def main(words: Sequence[str]) -> int:
     """The command `drift reproduce`; the exit status."""
-    return guarded(lambda: reproduce(words), words, __doc__)
+    return guarded(lambda: reproduce(spelled(words)), words, __doc__)
 
 
 def plan(words: Sequence[str]) -> int:
@@ -82,12 +85,13 @@ def plan(words: Sequence[str]) -> int:
 
 def table(words: Sequence[str]) -> int:
     """The command `drift table NAME... [overrides]`: `drift reproduce --table NAME ...`."""
-    names = [word for word in words if word.isidentifier()]
 
     def run() -> int:
+        asked = spelled(words)
+        names = [word for word in asked if word.isidentifier()]
         if not names:
             raise ConfigError(f"name a table, as in `drift table table4`; known: {', '.join(tables.names())}")
-        return reproduce([f"--table={name}" for name in names] + [word for word in words if word not in names])
+        return reproduce([f"--table={name}" for name in names] + [word for word in asked if word not in names])
 
     return guarded(run, words, __doc__)
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 from evaluation.benchmarks import get_benchmark
 from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
@@ -26,7 +27,8 @@ _HOST_GB = 24  # of a process that holds a published model
 _PIXELS_A_TOKEN = 28 * 28  # of Qwen's vision towers, and near enough for the others
 _ITEM_BYTES = 1e5  # of a benchmark's table, its picture included
 _ITEM_PIXELS = 5e5  # of a benchmark's picture, where the engine asks for no more
-_UNKNOWN_EXAMPLES, _UNKNOWN_ITEMS = 4000, 1000
+_UNKNOWN_EXAMPLES, _UNKNOWN_ITEMS, _UNKNOWN_QUESTIONS = 4000, 1000, 11_000
+_LOOKING = 0.01  # seconds to open a picture and take its marks, a core
 # Tokens: of a published example beside its picture, of a question, of an answer on average, of the longest in a batch;
 # `short` are those of a perception benchmark and of suite.variant=direct.
 _EXAMPLE_TOKENS, _QUESTION_TOKENS, _ANSWER_TOKENS, _LONGEST = 800, 200, 600, 1000
@@ -47,7 +49,7 @@ _DECOMPOSING = {"tsv": 40, "star": 20, "iso_c": 10, "swudi": 25, "selective_rl":
 @cache
 def is_lab(call: Call) -> bool:
     """Whether every model that the call works on was built in a laboratory's world."""
-    if call.stage.name == "model":
+    if call.stage.name in ("model", "questions"):
         return bool(call.params.source == "lab")
     return all(is_lab(source) for source in call.inputs.values())
 
@@ -94,6 +96,34 @@ def fetching_data(call: Call, rates: Rates = STANDARD) -> Needs:
         )
     known = facts().data.get(call.params.repo)
     return _download("data", known.bytes if known else _ITEM_BYTES * _UNKNOWN_EXAMPLES, rates)
+
+
+def fetching_questions(call: Call, rates: Rates = STANDARD) -> Needs:
+    """Questions to distil from, each picture opened once."""
+    count = questions(call)
+    if call.params.source != "hub":
+        return Needs(seconds=rates.seconds("data", "cpu", Work()) + _LOOKING * count, kept=700.0 * count)
+    known = facts().data.get(call.params.repo)
+    fetched = _download("data", known.bytes if known else _ITEM_BYTES * count, rates)
+    return replace(fetched, seconds=fetched.seconds + _LOOKING * count, kept=fetched.downloaded)
+
+
+def distilling(call: Call, rates: Rates = STANDARD) -> Needs:
+    """A generator's answers to all questions."""
+    return answering(call, rates)
+
+
+def filtering(call: Call, rates: Rates = STANDARD) -> Needs:
+    """The rules, the marks of every picture, and a copy of what is left."""
+    asked = call.inputs["questions"]
+    answers = questions(asked) * (call.inputs["answers"].params.sampling.samples if "answers" in call.inputs else 1)
+    known = sum(sum(items(source).values()) for name, source in call.inputs.items() if name.startswith("benchmarks"))
+    return Needs(cores=call.params.filter.processes, seconds=2 + _LOOKING * (answers + known), kept=2 * _weight(asked))
+
+
+def mixing(call: Call, rates: Rates = STANDARD) -> Needs:
+    """A copy of the filtered set and of the pictures of as many answers."""
+    return Needs(seconds=2 + 0.001 * examples(call), kept=2 * _weight(call.inputs["questions"]))
 
 
 def fetching_answers(call: Call, rates: Rates = STANDARD) -> Needs:
@@ -235,7 +265,7 @@ def _answered(call: Call, rates: Rates, gpus: int, batch: int, sharded: int = 1)
     work = Work(steps, 2 * weights.parameters * tokens / share, steps * 2 * weights.parameters / share)
     device: Device = "gpu" if gpus else "cpu"
     seconds = rates.seconds("generate", device, work)
-    kept = 500.0 * sum(items(call.inputs["benchmarks"]).values())
+    kept = 500.0 * sum(_asked(call).values())
     if lab:
         return Needs(seconds=seconds, kept=kept)
     memory = 2 * weights.parameters / sharded / 1e9 + _ACTIVATIONS_GB
@@ -249,17 +279,24 @@ def _decoding(call: Call, batch: int) -> tuple[float, float]:
     pixels = max(settings.min_pixels or 0, _ITEM_PIXELS)
     question = _LAB_QUESTION_TOKENS if lab else _QUESTION_TOKENS + pixels / _PIXELS_A_TOKEN
     steps = tokens = 0.0
-    for name, count in items(call.inputs["benchmarks"]).items():
+    for name, count in _asked(call).items():
         answer, longest = (settings.max_new_tokens / 2, settings.max_new_tokens) if lab else _answer_tokens(call, name)
         steps += count * answer / batch if batch >= _SERVED else math.ceil(count / batch) * longest
         tokens += count * (question + answer)
     return steps, tokens
 
 
+def _asked(call: Call) -> Mapping[str, int]:
+    """How many answers an engine gives, by benchmark, or to questions."""
+    if call.stage.name == "distil":
+        return {name: n * call.params.sampling.samples for name, n in items(call.inputs["questions"]).items()}
+    return items(call.inputs["benchmarks"])
+
+
 def _answer_tokens(call: Call, benchmark: str) -> tuple[float, float]:
     """Of a published model's answer, on average and of the longest in a batch."""
     limit = call.params.engine.settings.max_new_tokens
-    if benchmark in _SHORT or call.params.variant == "direct":
+    if benchmark in _SHORT or (call.stage.name != "distil" and call.params.variant == "direct"):
         return min(_SHORT_ANSWER_TOKENS, limit), min(2 * _SHORT_ANSWER_TOKENS, limit)
     return min(_ANSWER_TOKENS, limit), min(_LONGEST, limit)
 
@@ -273,7 +310,8 @@ def judging(call: Call, rates: Rates = STANDARD) -> Needs:
     asked = [estimate(get_benchmark(name), judge, count, _ANSWER_TOKENS) for name, count in counts.items()]
     if isinstance(judge, LocalJudge):
         seconds = judge.vllm.patience / 4 + sum(each.calls for each in asked) / judge.vllm.concurrency
-        return Needs(judge.vllm.gpus, _CORES, _HOST_GB, seconds, kept=kept)
+        size = 0 if Path(judge.repo).is_dir() else of_repository(judge.repo).bytes
+        return Needs(judge.vllm.gpus, _CORES, _HOST_GB, seconds, kept=kept, downloaded=size)
     seconds = 1.5 * sum(each.calls for each in asked) / judge.concurrency
     dollars = sum(each.cost for each in asked)
     return Needs(seconds=seconds, retries=_DOWNLOAD_RETRIES, kept=kept, dollars=dollars)
@@ -290,16 +328,32 @@ def delta_bytes(call: Call) -> float:
 
 
 def examples(call: Call) -> int:
-    """SFT examples of a data call."""
+    """SFT examples of a set; of a filter those that the paper's would keep."""
     params = call.params
+    if call.stage.name == "mix":
+        filtered = params.mix.filtered or examples(call.inputs["filtered"])
+        return round(filtered * (1 + params.mix.unfiltered))
+    if call.stage.name == "filter":
+        return questions(call.inputs["questions"]) * 4 // 11
     if params.world is not None:
-        return round(params.world.sft_items * ((2 if params.unfiltered else 1) + params.direct))
+        return round(params.world.sft_items * (1 + params.direct))
     known = facts().data.get(params.repo)
     return known.examples if known else _UNKNOWN_EXAMPLES
 
 
+def questions(call: Call) -> int:
+    """Questions of a call that takes them in."""
+    params = call.params
+    if params.world is not None:
+        return int(params.world.sft_items * 11 // 4)
+    known = facts().data.get(params.repo)
+    return known.examples if known else _UNKNOWN_QUESTIONS
+
+
 def items(call: Call) -> Mapping[str, int]:
     """Rows of each of a call's benchmarks."""
+    if call.stage.name == "questions":
+        return {call.stage.name: questions(call)}
     if call.stage.name == "answers":
         return {file.benchmark: _rows(file.benchmark) for file in call.params.files if file.column}
     world = call.params.world

@@ -9,18 +9,19 @@ import logging
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from drift.files import sha256_of, write_whole
 from evaluation.toolkit.job import toolkit_commit, toolkit_python
 from pipelines import compose
 from pipelines.errors import ConfigError
-from pipelines.schema import Answers, Config, Data, ModelRef, Suite, VLMEvalKit
+from pipelines.schema import Against, Answers, Config, Data, Distil, ModelRef, Questions, Suite, VLMEvalKit
 
 log = logging.getLogger(__name__)
 LOCK = compose.CONF / "revisions.lock.json"
 LOCKED = "locked"
 INSTALLED = "installed"
+Tables = TypeVar("Tables", Data, Suite, Questions, Against)
 
 
 def resolve(config: Config, online: bool, lock: Path | None = None) -> Config:
@@ -44,7 +45,22 @@ def resolve(config: Config, online: bool, lock: Path | None = None) -> Config:
     tables: dict[str, Any] = {
         key: _with_revision(getattr(config, key), key, online, lock or LOCK) for key in ("data", "suite", "validation")
     }
+    tables["data"] = replace(tables["data"], distil=_distilled(config.data.distil, online, lock or LOCK))
     return replace(config, pair=pair, evaluator=evaluator, answers=_placed(config.answers), **tables)
+
+
+def _distilled(told: Distil | None, online: bool, lock: Path) -> Distil | None:
+    """Questions, generator and benchmarks at their commits, or as what their files are."""
+    if told is None:
+        return None
+    ref, source = ModelRef(told.generator.repo, told.generator.revision), told.generator.source
+    ref = ref if source == "lab" else _known(ref, source, online, lock)
+    return replace(
+        told,
+        questions=_with_revision(told.questions, "data.distil.questions", online, lock),
+        generator=replace(told.generator, repo=ref.repo, revision=ref.revision),
+        against=_with_revision(told.against, "data.distil.against", online, lock),
+    )
 
 
 def _placed(answers: Answers) -> Answers:
@@ -74,8 +90,8 @@ def _known(ref: ModelRef, source: str, online: bool, lock: Path) -> ModelRef:
     return replace(ref, revision=_commit(ref.repo, ref.revision, "model", online, lock))
 
 
-def _with_revision(tables: Data | Suite, key: str, online: bool, lock: Path) -> Data | Suite:
-    """SFT data or a suite with the commit of its repository, or with the digest of its folder."""
+def _with_revision(tables: Tables, key: str, online: bool, lock: Path) -> Tables:
+    """SFT data, questions or benchmarks with the commit of their repository, or with the digest of their folder."""
     if tables.source == "folder":
         if not tables.root:
             raise ConfigError(f"{key}.root is empty; give the folder: {key}.root=/path/to/folder")
@@ -83,7 +99,7 @@ def _with_revision(tables: Data | Suite, key: str, online: bool, lock: Path) -> 
         if not root.is_dir():
             raise ConfigError(f"{key}.root is {root}, which is no folder")
         return replace(tables, root=str(root), revision=_digest_of(root, _stamp(root)))
-    if isinstance(tables, Data) and tables.source == "hub":
+    if isinstance(tables, Data | Questions) and tables.source == "hub":
         return replace(tables, revision=_commit(tables.repo, tables.revision, "dataset", online, lock))
     return tables
 

@@ -1,4 +1,4 @@
-"""One checkpoint, made and scored: drift run [-m] [overrides]
+"""One checkpoint, made and scored: drift run [-m] [--trust] [--force STAGE] [overrides]
 
 Every Hydra feature is there: `--cfg job` prints the config, `--hydra-help` lists the rest. `-m` and `seeds=[0,1,2]`
 sweep and aggregate, as `drift sweep`. The same as `python -m pipelines.run`.
@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 
 from pipelines import compose, effects, plan, preflight, revisions
 from pipelines.catalogue.names import name
-from pipelines.overrides import check_names, openly, parse
+from pipelines.overrides import check_names, openly, parse, spelled
 from pipelines.scored import read_scores
 from pipelines.session import DEGRADED, guarded, scheduler
 from pipelines.store import Artifact
@@ -78,6 +78,7 @@ def run(words: Sequence[str]) -> int:
 
     A sweep by a sweeper or launcher of Hydra's that the words name stays Hydra's.
     """
+    words = spelled(words)
     overrides = [word for word in words if not word.startswith("-") and "=" in word]
     is_multirun = any(word in ("-m", "--multirun") for word in words)
     is_hydra_s = any(word.lstrip("+").startswith("hydra") for word in overrides)

@@ -8,9 +8,11 @@ scheduler is making in the same store is left to it and taken from there.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
-from pipelines.errors import DamageError, StageError, StoreError
+from pipelines.errors import DamageError, OutdatedError, StageError, StoreError
 from pipelines.executors import Executor
 from pipelines.fingerprint import fingerprint
 from pipelines.job import Job
@@ -19,14 +21,20 @@ from pipelines.outcome import Failure, Outcome, last_line
 from pipelines.progress import Running, State, Times, View, view
 from pipelines.retention import Keep, Retention, live_weights
 from pipelines.stage import Bind, Call, Runtime, ordered, with_value
+from pipelines.staleness import Freshness, Wanted
 from pipelines.store import LOG, MANIFEST, Artifact, Store
 
 log = logging.getLogger(__name__)
+About = Callable[[Call, Job, dict[str, Artifact]], Mapping[str, Any]]
 _ELSEWHERE_SECONDS = 0.5  # between two looks at what another scheduler is making
 
 
-def resolve(call: Call, done: dict[str, Artifact]) -> Job:
-    """The call with its bound parameters read and its fingerprint computed; its sources must be done."""
+def resolve(call: Call, done: dict[str, Artifact], wanted: Wanted | None = None) -> Job:
+    """The call with its bound parameters read and its fingerprint computed; its sources must be done.
+
+    Args:
+        wanted: what is asked of the artifact beyond that; anything will do without it.
+    """
     params = call.params
     for path, bind in call.binds.items():
         params = with_value(params, path, _bound_value(bind, done))
@@ -34,7 +42,7 @@ def resolve(call: Call, done: dict[str, Artifact]) -> Job:
     mark = fingerprint(
         call.stage.name, call.stage.version, params, {name: item.fingerprint for name, item in inputs.items()}
     )
-    return Job(call.stage, mark, params, inputs, call.label, call.needs)
+    return Job(call.stage, mark, params, inputs, call.label, call.needs, wanted or Wanted())
 
 
 def _bound_value(bind: Bind, done: dict[str, Artifact]) -> object:
@@ -51,6 +59,8 @@ class Scheduler:
         on_finished: told of every artifact that was made (not of hits), in the scheduling process.
         seconds: a guess at a call's wall time.
         keep: whose weights stay (`pipelines.retention`).
+        fresh: which of the artifacts that are there are taken; those of the code at hand.
+        about: what the manifest of a call's artifact says beside what the worker knows.
     """
 
     def __init__(
@@ -60,9 +70,11 @@ class Scheduler:
         on_finished: Callable[[Artifact], None],
         seconds: Callable[[Call], float] = lambda call: call.needs.seconds,
         keep: Keep = "all",
+        fresh: Freshness | None = None,
+        about: About = lambda call, job, done: {},
     ) -> None:
         self.store, self.executor, self.on_finished = Store(runtime.store), executor, on_finished
-        self.seconds, self.keep = seconds, keep
+        self.seconds, self.keep, self.fresh, self.about = seconds, keep, fresh or Freshness(self.store), about
 
     def execute(self, targets: list[Call]) -> Outcome:
         """Makes every artifact that the targets need.
@@ -93,11 +105,13 @@ class _Execution:
     def __init__(self, scheduler: Scheduler, calls: list[Call], shown: View) -> None:
         self.store, self.executor, self.on_finished = scheduler.store, scheduler.executor, scheduler.on_finished
         self.calls, self.ranks, self.shown = {call.key: call for call in calls}, ranks(calls, scheduler.seconds), shown
+        self.fresh, self.about = scheduler.fresh, scheduler.about
         self.retention = Retention(scheduler.keep, live_weights(self.executor.width), calls)
         self.waiting = {call.key: call for call in calls}
         self.ready: dict[str, Job] = {}
         self.elsewhere: set[str] = set()  # of the ready ones, those that another scheduler is making
         self.damaged: set[str] = set()  # of the ready ones, those whose worker finds a place to clear
+        self.stale: set[str] = set()  # of the ready ones, those that are there and are to be made again
         self.running: dict[str, list[str]] = {}  # fingerprint -> the keys that it will serve
         self.places: dict[str, Running] = {}  # fingerprint -> what is shown of it
         self.done: dict[str, Artifact] = {}
@@ -133,11 +147,12 @@ class _Execution:
                     found = True
                     del self.waiting[key]
                     try:
-                        self.ready[key] = resolve(call, self.done)
+                        self.ready[key] = resolve(call, self.done, self.fresh.wanted(call))
                     except StageError as error:
                         self.failures[key] = Failure(call.stage.name, call.label, f": {error}")
                     else:
                         self._take(key)
+        self.fresh.say()
 
     def _take(self, key: str) -> None:
         """Takes a ready call's artifact from the store, if it is there and what it should be.
@@ -147,6 +162,10 @@ class _Execution:
         job = self.ready[key]
         try:
             artifact = self.store.take(job.stage.name, job.fingerprint, job.inputs)
+        except OutdatedError:
+            self.stale.add(key)
+            self._want_weights(key)
+            return
         except DamageError as error:
             if key not in self.damaged:
                 log.warning("%s", error)
@@ -158,6 +177,11 @@ class _Execution:
             if artifact is None or (artifact.evicted and key in self.retention.wanted):
                 self._want_weights(key)
                 return
+            if not self.fresh.takes(artifact, job.wanted, job.stage.run):
+                self.stale.add(key)
+                self._want_weights(key)
+                return
+            self.stale.discard(key)
             self.done[key] = artifact
             self._evict(key)
             self.times.add(job.stage.name, artifact.manifest["seconds"])
@@ -209,8 +233,9 @@ class _Execution:
 
     def _submit(self, key: str, job: Job) -> None:
         """Hands a job to the executor; a refusal of this one is its own failure."""
+        self.fresh.remember(job.wanted, job.stage.run)
         try:
-            self.executor.submit(job)
+            self.executor.submit(replace(job, about=self.about(self.calls[key], job, self.done)))
         except StageError as error:
             self.failures[key] = Failure(job.stage.name, job.label, f": {error}")
         else:
@@ -223,7 +248,8 @@ class _Execution:
         """Whether another scheduler's worker makes it, or has made it since this plan last looked."""
         holder = self.store.holder(job.stage.name, job.fingerprint)
         is_made = self.store.path(job.stage.name, job.fingerprint).joinpath(MANIFEST).exists()
-        if holder is None and (key in self.damaged or key in self.retention.wanted or not is_made):
+        is_wanted = key in self.damaged or key in self.stale or key in self.retention.wanted
+        if holder is None and (is_wanted or not is_made):
             return False
         if key not in self.elsewhere and holder is not None:
             log.info("%s %s is being made by %s; it is taken from there", job.stage.name, job.label, holder)

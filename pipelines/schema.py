@@ -15,6 +15,7 @@ from drift.config import FrismConfig, MergeConfig, PriorConfig, Selection, Stren
 from drift.errors import closest
 from drift.training.config import InjectionConfig, TrainingConfig
 from evaluation.data.published import Format
+from evaluation.distil.config import FilterConfig, MixConfig, PictureLimits, Sampling
 from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
 from evaluation.judging.config import JudgeConfig
 from pipelines.errors import ConfigError
@@ -22,6 +23,7 @@ from pipelines.lab.config import WorldConfig
 
 STRICT = ConfigDict(extra="forbid")
 Source = Literal["lab", "hub", "folder"]
+Split = Literal["validation", "test", "all"]
 Seed = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
@@ -121,20 +123,80 @@ class Frism(FrismConfig):
 
 
 @dataclass(frozen=True, config=STRICT)
-class Data:
-    """The SFT examples, in sharegpt format: a lab world's, a hub repository's, or a folder's.
+class Questions:
+    """Questions with gold answers and pictures: a lab world's, or the tables of a hub repository or of a folder.
 
-    `unfiltered` adds as many rationales again that no filter has seen (Table 7), `direct` that share of as many again
-    that ask for an answer without a rationale: both only the lab can draw.
+    `files` is a pattern of their tables' names, where a folder has several kinds.
     """
 
-    name: str
     source: Source
     repo: str = ""
     revision: str = ""
     root: str = ""
-    unfiltered: bool = False
+    files: str = ""
+    limits: PictureLimits = PictureLimits()
+
+
+@dataclass(frozen=True, config=STRICT)
+class Generator:
+    """Who answers the questions: a checkpoint, or a lab's teacher, which a world's own examples train.
+
+    `examples` is how many of these a teacher is trained on, for each one of the SFT data.
+    """
+
+    source: Source
+    repo: str = ""
+    revision: str = ""
+    family: str = ""
+    examples: Count = 1
+
+
+@dataclass(frozen=True, config=STRICT)
+class Against:
+    """The benchmarks of whose items a set may have none, and where their tables come from."""
+
+    source: Source
+    benchmarks: tuple[str, ...]
+    root: str = ""
+    revision: str = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Distil:
+    """Questions, who answers them and how, and what is left of the answers."""
+
+    questions: Questions
+    generator: Generator
+    against: Against
+    sampling: Sampling = Sampling()
+    filter: FilterConfig = FilterConfig()
+
+
+@dataclass(frozen=True, config=STRICT)
+class Data:
+    """The SFT examples, in sharegpt format: a lab world's, a hub repository's, a folder's, or what a filter left.
+
+    `mix` puts answers that no filter has seen beside them (Table 7): those of `distil`, which is needed for it and
+    where the source is `distil`. `direct` adds that share of as many again that ask for an answer without a rationale,
+    which only the lab can draw.
+    """
+
+    name: str
+    source: Source | Literal["distil"]
+    repo: str = ""
+    revision: str = ""
+    root: str = ""
     direct: Annotated[float, Field(ge=0, le=1)] = 0.0
+    mix: MixConfig = MixConfig()
+    distil: Distil | None = None
+
+    @model_validator(mode="after")
+    def _has_its_answers(self) -> Self:
+        if self.distil is None and (self.source == "distil" or self.mix.unfiltered):
+            raise ValueError(
+                "unfiltered answers are a generator's: data=mixed and data=lab_mixed have one, or write data.distil"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -149,7 +211,7 @@ class Suite:
     name: str
     source: Source
     benchmarks: Annotated[Mapping[str, str], Field(min_length=1)]
-    split: Literal["validation", "test", "all"] = "test"
+    split: Split = "test"
     variant: Literal["default", "direct", "boxed"] = "default"
     root: str = ""
     revision: str = ""
@@ -289,7 +351,8 @@ class Config:
     `tables` are those that the profile makes unless others are named, none of them all that there are.
     `image_backend` and `dtype` are one word for the components that the YAML hands them to. `preflight` says what
     follows where this machine lacks what the run wants (pipelines.preflight), `keep` whose weights stay in the store
-    once nothing of the plan reads them (pipelines.retention).
+    once nothing of the plan reads them (pipelines.retention). `trust` takes what other code made, `force` names the
+    stages whose artifacts are made again (pipelines.staleness).
     """
 
     profile: Literal["smoke", "lab", "small", "paper", "published"]
@@ -321,6 +384,8 @@ class Config:
     launcher: Launcher
     preflight: Literal["refuse", "warn"]
     keep: Literal["all", "weights", "scores"]
+    trust: bool
+    force: tuple[Text, ...]
     gate: Gate
 
     @property

@@ -29,7 +29,7 @@ from evaluation.data.markdown import markdown
 from pipelines import compose, plan, revisions
 from pipelines.errors import ConfigError
 from pipelines.outcome import Outcome
-from pipelines.overrides import check_names, parted
+from pipelines.overrides import check_names, parted, spelled
 from pipelines.schema import Config
 from pipelines.scored import read_scores
 from pipelines.session import guarded, rooted, scheduler
@@ -178,7 +178,7 @@ def sensitivity(words: Sequence[str]) -> int:
 
 def main(words: Sequence[str]) -> int:
     """The command `drift sensitivity`; the exit status."""
-    return guarded(lambda: sensitivity(words), words, __doc__)
+    return guarded(lambda: sensitivity(spelled(words)), words, __doc__)
 
 
 if __name__ == "__main__":

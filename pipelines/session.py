@@ -11,17 +11,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from drift.errors import DriftError
+from drift.errors import DriftError, closest
 from drift.words import HELP
 from pipelines import compose, executors, rates
+from pipelines.catalogue.about import about
 from pipelines.environment import set_defaults
-from pipelines.errors import StoreError
+from pipelines.errors import ConfigError, StoreError
 from pipelines.fingerprint import canonical
 from pipelines.lease import Lease
 from pipelines.overrides import choices
 from pipelines.scheduler import Scheduler
 from pipelines.schema import Config
 from pipelines.stage import Runtime
+from pipelines.stages import STAGES
+from pipelines.staleness import Freshness
+from pipelines.store import Store
 from pipelines.tracking import Recorder
 
 log = logging.getLogger(__name__)
@@ -51,10 +55,22 @@ def scheduler(config: Config) -> Scheduler:
     """The scheduler of this machine, as the launcher and tracker groups say."""
     own = runtime(config)
     executor = executors.make(config.launcher, own)
+    fresh = freshness(config)
     recorder, machine = Recorder(config.tracker, own.store / RECORDINGS, config.profile), rates.load(own.store)
     _recorders.append(recorder)
     _use(own.store)
-    return Scheduler(own, executor, recorder, lambda call: call.needs_on(machine).seconds, config.keep)
+    return Scheduler(own, executor, recorder, lambda call: call.needs_on(machine).seconds, config.keep, fresh, about)
+
+
+def freshness(config: Config) -> Freshness:
+    """Which artifacts of the store are taken, as `trust` and `force` say.
+
+    Raises:
+        ConfigError: `force` names no stage.
+    """
+    if unknown := [name for name in config.force if name not in STAGES]:
+        raise ConfigError(f"force={unknown[0]}: {closest(unknown[0], STAGES)}")
+    return Freshness(Store(rooted(config.store)), config.trust, config.force)
 
 
 @cache

@@ -5,7 +5,7 @@ names its function as "module:function" and the process that runs it imports it.
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -103,6 +103,7 @@ class Call:
     """A stage applied to parameters, input calls and bound parameters (dotted field path -> Bind).
 
     `after` are calls that must have ended well before this one begins, and of which it reads nothing: no part of it.
+    `config` is the one that asked for it: recorded with what is made, and no part of it either.
     """
 
     stage: Stage
@@ -111,6 +112,7 @@ class Call:
     binds: Mapping[str, Bind] = field(default_factory=dict)
     label: str = ""
     after: tuple["Call", ...] = ()
+    config: Any = None
 
     @cached_property
     def key(self) -> str:
@@ -118,6 +120,11 @@ class Call:
         inputs = {name: call.key for name, call in self.inputs.items()}
         inputs |= {f"bind {name}": f"{bind.source.key}.{bind.value}" for name, bind in self.binds.items()}
         return fingerprint(self.stage.name, self.stage.version, self.params, inputs)
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Every text in its parameters and in those of what it is made from, by which it may name code."""
+        return frozenset(_texts(self.params)).union(*(call.words for call in self.inputs.values()))
 
     @cached_property
     def needs(self) -> Needs:
@@ -132,6 +139,20 @@ class Call:
     def sources(self) -> list["Call"]:
         """The calls that must be finished before this one."""
         return [*self.inputs.values(), *(bind.source for bind in self.binds.values()), *self.after]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif is_dataclass(value):
+        for each in vars(value).values():
+            yield from _texts(each)
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _texts(each)
 
 
 def with_value(params: Any, path: str, value: Any) -> Any:

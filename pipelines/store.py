@@ -16,41 +16,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NotRequired
-
-from pydantic import ConfigDict, TypeAdapter
-from typing_extensions import TypedDict
+from typing import Any
 
 from drift.files import is_part, write_whole
 from pipelines import integrity
-from pipelines.errors import DamageError, StoreError
+from pipelines.errors import DamageError, OutdatedError, StoreError
 from pipelines.integrity import LINKS, LOG, MANIFEST, SEAL, File, Record, content, seal_of
+from pipelines.layout import SUMMARY
 from pipelines.lease import BEAT_SECONDS, EXPIRY_SECONDS, Holder, Lease
+from pipelines.manifests import Entry, parsed
 
 __all__ = ["LOG", "MANIFEST", "Artifact", "Store"]
 log = logging.getLogger(__name__)
 _WEIGHTS = ".safetensors"
-
-
-class _File(TypedDict):
-    size: int
-    sha256: str
-    link: NotRequired[str]
-
-
-class _Manifest(TypedDict):
-    """What a manifest must have to be read; it records more."""
-
-    __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
-    stage: str
-    fingerprint: str
-    values: dict[str, Any]
-    files: dict[str, _File]
-    links: NotRequired[dict[str, str]]
-    seal: NotRequired[str]
-
-
-_MANIFEST = TypeAdapter(_Manifest)
 
 
 @dataclass(frozen=True)
@@ -71,7 +49,7 @@ class Artifact:
         return dict(self.manifest["values"])
 
     @property
-    def present(self) -> dict[str, _File]:
+    def present(self) -> dict[str, Entry]:
         """What the manifest says of the files whose bytes are there."""
         return {name: entry for name, entry in self.manifest["files"].items() if name not in self.evicted}
 
@@ -130,7 +108,8 @@ class Store:
         Args:
             inputs: what it was made from.
         Raises:
-            DamageError: bytes differ, or an input is not the one that it was made from.
+            DamageError: bytes differ.
+            OutdatedError: an input is not the one that it was made from.
             StoreError: as `find`.
         """
         seen = self._look(stage, fingerprint)
@@ -145,7 +124,7 @@ class Store:
         made_from = artifact.manifest.get(LINKS) or (known.links if known else _links(inputs))
         for name in inputs:
             if made_from.get(name) != inputs[name].content:
-                raise DamageError(f"{artifact.path} was made from another {name} than is in the store now")
+                raise OutdatedError(f"{artifact.path} was made from another {name} than is in the store now")
         now = Record(seal_of(artifact.manifest), made_from, integrity.marks_of(found))
         if now != known:
             now.write(self.record(artifact.path))
@@ -167,9 +146,11 @@ class Store:
             _check_record(*seen, known)
 
     def claim(self, stage: str, fingerprint: str, inputs: Mapping[str, Artifact]) -> Artifact | None:
-        """The artifact, or None and a free place for it, what is damaged set aside; the caller holds its lease."""
+        """The artifact, or None where it is to be made, what is damaged set aside; the caller holds its lease."""
         try:
             return self.take(stage, fingerprint, inputs)
+        except OutdatedError:
+            return None  # it stays until another takes its place
         except DamageError as error:
             self._set_aside(self.path(stage, fingerprint), error.args[0])
             return None
@@ -200,7 +181,7 @@ class Store:
             yield partial
 
     def commit(self, partial: Path, manifest: dict[str, Any]) -> Artifact:
-        """Seals the partial folder: the manifest last, then one rename."""
+        """Seals the partial folder: the manifest last, then one rename; what was there before is gone then."""
         for path in partial.rglob(".*.part"):
             if is_part(path.name):
                 path.unlink()
@@ -208,16 +189,19 @@ class Store:
         files = {name: integrity.entry_of(partial, name, found[name]) for name in sorted(found)}
         path = self.path(manifest["stage"], manifest["fingerprint"])
         path.parent.mkdir(parents=True, exist_ok=True)
-        before = self._evicted(path)
-        if before and (path / MANIFEST).exists():
-            manifest = manifest | {"remade": _compared(path, before, files)}
-            shutil.rmtree(path)
+        is_replaced = (path / MANIFEST).exists()
+        if is_replaced:
+            manifest = manifest | {"remade": _compared(path, self._evicted(path), files)}
         manifest = integrity.sealed(json.loads(json.dumps(manifest | {"files": files}, allow_nan=False)))
         write_whole(partial / MANIFEST, json.dumps(manifest, indent=2, allow_nan=False))
-        if os.path.lexists(path):
-            self._set_aside(path, f"{path} had no {MANIFEST}")
-        os.rename(partial, path)
-        self._eviction(path).unlink(missing_ok=True)
+        if is_replaced:
+            self._replace(path, partial)
+        else:
+            if os.path.lexists(path):
+                self._set_aside(path, f"{path} had no {MANIFEST}")
+            os.rename(partial, path)
+        for known in (self._eviction(path), self.trust(path), self._of(partial)):
+            known.unlink(missing_ok=True)
         artifact = Artifact(path, manifest)
         Record(manifest[SEAL], manifest.get(LINKS, {}), integrity.marks_of(found)).write(self.record(path))
         return artifact
@@ -234,8 +218,38 @@ class Store:
     def remove(self, path: Path) -> None:
         """Removes an artifact, or what is left of one, with what is known of it."""
         shutil.rmtree(path)
-        for known in (self.record(path), self._eviction(path)):
+        for known in (self.record(path), self._eviction(path), self.trust(path)):
             known.unlink(missing_ok=True)
+
+    def trust(self, path: Path) -> Path:
+        """Where it is kept of which code an artifact counts, beside the one that made it (`pipelines.staleness`)."""
+        return self.root / ".trusted" / f"{path.parent.name}-{path.name}.json"
+
+    def begin(self, stage: str, fingerprint: str, code: str) -> Path:
+        """The folder to make an artifact in; what other code has left there is no start (`code`: empty for any)."""
+        partial = self.partial(stage, fingerprint)
+        of = self._of(partial)
+        if code and of.exists() and of.read_text() != code:
+            shutil.rmtree(partial, ignore_errors=True)
+            log.info("%s was begun by other code, and is begun anew", partial.name)
+        partial.mkdir(parents=True, exist_ok=True)
+        if code:
+            write_whole(of, code)
+        return partial
+
+    @staticmethod
+    def _of(partial: Path) -> Path:
+        """Where it is kept which code is making an artifact."""
+        return partial.with_suffix(".code")
+
+    @staticmethod
+    def _replace(path: Path, partial: Path) -> None:
+        """Puts an artifact in another's place; killed in between, the place is free and the artifact is made again."""
+        before = partial.with_suffix(".before")
+        shutil.rmtree(before, ignore_errors=True)
+        os.rename(path, before)
+        os.rename(partial, path)
+        shutil.rmtree(before)
 
     def _eviction(self, path: Path) -> Path:
         """Where it is kept which files of an artifact were given up."""
@@ -270,7 +284,7 @@ class Store:
         Raises:
             DamageError: the manifest is not what was written.
         """
-        return Artifact(path, _parsed((path / MANIFEST).read_bytes(), path))
+        return Artifact(path, parsed((path / MANIFEST).read_bytes(), path))
 
     def open(self, path: Path) -> tuple[Artifact, dict[str, File]] | None:
         """Whatever artifact lies in a place, with its files; None where nothing was finished there.
@@ -285,7 +299,7 @@ class Store:
             )
         try:
             text = (path / MANIFEST).read_bytes()
-            artifact = Artifact(path, _parsed(text, path), self._evicted(path))
+            artifact = Artifact(path, parsed(text, path), self._evicted(path))
             found = {name: file for name, file in integrity.inventory(path).items() if name not in artifact.evicted}
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -331,9 +345,11 @@ def _check_all(artifact: Artifact) -> None:
 
 
 def _compared(path: Path, evicted: frozenset[str], files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Whether weights that were given up came out again with the same bytes."""
-    was = _parsed((path / MANIFEST).read_bytes(), path)["files"]
-    differing = sorted(name for name in evicted if files.get(name, {}).get("sha256") != was[name]["sha256"])
+    """Whether what was made again has the bytes that it had: the weights that were given up, or else every file."""
+    was = parsed((path / MANIFEST).read_bytes(), path)["files"]
+    compared = evicted or (was.keys() | files.keys()) - {SUMMARY}
+    known: tuple[Mapping[str, Mapping[str, Any]], ...] = (was, files)
+    differing = sorted(name for name in compared if len({each.get(name, {}).get("sha256") for each in known}) > 1)
     if differing:
         log.warning(
             "%s was made again and is not what it was: %s differ; what was made from it is made again too",
@@ -341,23 +357,3 @@ def _compared(path: Path, evicted: frozenset[str], files: Mapping[str, Mapping[s
             ", ".join(differing),
         )
     return {"same": not differing, "differing": differing}
-
-
-def _parsed(text: bytes, path: Path) -> dict[str, Any]:
-    """The manifest of the artifact that lies in this place.
-
-    Raises:
-        DamageError: it is not JSON, lacks a key, has a value of another type, was edited, or is another artifact's.
-    """
-    try:
-        manifest = json.loads(text)
-        _MANIFEST.validate_python(manifest)
-    except (ValueError, RecursionError) as error:  # of JSON, of Unicode and of pydantic alike
-        why = " ".join(str(error).split())
-        raise DamageError(f"{path / MANIFEST} is damaged: {why}") from None
-    found, expected = f"{manifest['stage']} {manifest['fingerprint'][:20]}", f"{path.parent.name} {path.name}"
-    if found != expected:
-        raise DamageError(f"{path / MANIFEST} is of {found}, expected {expected}")
-    if manifest.get(SEAL, seal_of(manifest)) != seal_of(manifest):
-        raise DamageError(f"{path / MANIFEST} was changed since it was sealed")
-    return manifest

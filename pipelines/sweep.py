@@ -28,7 +28,7 @@ from pipelines import compose, plan, preflight, revisions, tables
 from pipelines.catalogue.names import name
 from pipelines.catalogue.query import is_number
 from pipelines.errors import ConfigError
-from pipelines.overrides import check_names, parted
+from pipelines.overrides import check_names, parted, spelled
 from pipelines.schema import Config
 from pipelines.scored import read_scores
 from pipelines.session import guarded, rooted, scheduler
@@ -212,7 +212,7 @@ def _checkpoint(score: Call) -> Call:
 
 def main(words: Sequence[str]) -> int:
     """The command `drift sweep`; the exit status."""
-    return guarded(lambda: sweep(words), words, __doc__)
+    return guarded(lambda: sweep(spelled(words)), words, __doc__)
 
 
 if __name__ == "__main__":

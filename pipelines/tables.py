@@ -44,7 +44,7 @@ _PLANNED: Mapping[str, Callable[[Config], Call | None]] = {
 Configured = tuple[Table, Row, Config]
 _TABLE = TypeAdapter(Table)
 # What a variant's name leaves out: where it is kept and how it is recorded; and what a folder's name can't hold.
-_NAMELESS = ("profile", "store", "results", "tracker", "answers")
+_NAMELESS = ("profile", "store", "results", "tracker", "answers", "trust", "force")
 _UNSAFE = re.compile(r"[^\w.,=+\[\]-]")
 _LONGEST_NAME = 150
 _DEFAULT_PAIR = "qwen2_5_vl_r1"
@@ -141,6 +141,7 @@ def over(profile: Config, tables: Sequence[Table], rows: Sequence[Configured]) -
     cells: list[Cell] = []
     for table, row, config in rows:
         inputs.update({f"gate-{gate.key[:12]}": gate for gate in plan.gates(config)})
+        inputs.update({f"data-{config.data.name}-{seed}": call for seed, call in _funnels(config).items()})
         cells += [_cell(table, row, replace(config, seed=seed), inputs) for seed in config.seeds]
     params = stages.ReportParams(
         profile=profile.profile,
@@ -151,6 +152,13 @@ def over(profile: Config, tables: Sequence[Table], rows: Sequence[Configured]) -
         variant=(),
     )
     return Call(stages.REPORT, params, inputs, label=", ".join(t.name for t in tables))
+
+
+def _funnels(config: Config) -> dict[int, Call]:
+    """By seed, what a filter left of the answers that a trained row's data is made of."""
+    if config.data.distil is None or config.method.stage != "train":
+        return {}
+    return {seed: plan.distilled(replace(config, seed=seed)) for seed in config.seeds}
 
 
 def planned(table: Table, config: Config) -> dict[str, Call]:

@@ -33,6 +33,7 @@ from pipelines.fingerprint import canonical
 from pipelines.integrity import LINKS
 from pipelines.job import Job
 from pipelines.stage import Runtime
+from pipelines.staleness import behind
 from pipelines.store import LOG, Artifact, Store
 
 log = logging.getLogger(__name__)
@@ -71,9 +72,9 @@ def work(job: Job, runtime: Runtime) -> int:
         with store.holding(job.stage.name, job.fingerprint):
             error_file.unlink(missing_ok=True)
             found = store.claim(job.stage.name, job.fingerprint, job.inputs)
-            if found is None or found.evicted:
-                partial = store.partial(job.stage.name, job.fingerprint)
-                partial.mkdir(exist_ok=True)
+            if found is None or found.evicted or job.wanted.word(found, store) in ("stale", "forced"):
+                begun_by = "" if job.wanted.trusts else job.wanted.digest
+                partial = store.begin(job.stage.name, job.fingerprint, begun_by)
                 _redirect_output(partial / LOG)
                 run(job, runtime, partial)
     except DriftError as error:
@@ -97,6 +98,7 @@ def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
     started, clock = datetime.now(UTC), time.perf_counter()
     inputs = {name: artifact.path for name, artifact in job.inputs.items()}
     values = job.stage.function()(job.params, runtime, inputs, partial)
+    code = job.wanted.sealed(job.stage.run)
     manifest = {
         "stage": job.stage.name,
         "version": job.stage.version,
@@ -106,6 +108,9 @@ def run(job: Job, runtime: Runtime, partial: Path) -> Artifact:
         "inputs": {name: artifact.fingerprint for name, artifact in job.inputs.items()},
         LINKS: {name: artifact.content for name, artifact in job.inputs.items()},
         "values": canonical(values),
+        **code,
+        **behind(job.stage.name, code, job.inputs.values()),
+        **job.about,
         "started": started.isoformat(timespec="milliseconds"),
         "seconds": round(time.perf_counter() - clock, 2),
         "cpu_seconds": round(sum(os.times()[:4]), 2),
@@ -125,14 +130,19 @@ def environment() -> dict[str, Any]:
 @cache
 def software() -> dict[str, Any]:
     """The code's commit and the packages' versions, read once for all forks of a process (`pipelines.warm`)."""
-    root = Path(__file__).resolve().parent.parent
-    git = ["git", "-C", str(root)]
-    sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=False).stdout
     return {
-        "git": {"sha": sha or None, "dirty": bool(dirty.strip())},
+        "git": revision(Path(__file__).resolve().parent.parent),
         "packages": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
     }
+
+
+def revision(root: Path) -> dict[str, Any]:
+    """A checkout's commit, and whether there are changes beside it: results are none, a run that ends writes them."""
+    git = ["git", "-C", str(root)]
+    sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    status = [*git, "status", "--porcelain", "--", ".", ":(exclude)results"]
+    dirty = subprocess.run(status, capture_output=True, text=True, check=False).stdout
+    return {"sha": sha or None, "dirty": bool(dirty.strip())}
 
 
 def _cpu_model() -> str:

@@ -7,7 +7,7 @@
 set -eu
 folder=${2:-/tmp/slurm-cluster}
 port=${SLURM_PORT:-26817}
-NAMES="127.0.0.1 n1 n2 # tests/slurm_cluster.sh"
+NAMES="127.0.0.1 n1 n2 # for $folder"
 
 install_slurm() {
     command -v slurmctld >/dev/null && command -v slurmd >/dev/null && command -v sbatch >/dev/null && return
@@ -54,11 +54,11 @@ CONF
 
 # As on any cluster, a node's name leads to it: torchrun's agents meet there.
 name_nodes() {
-    grep -q "$NAMES" /etc/hosts || echo "$NAMES" >>/etc/hosts
+    grep -qxF "$NAMES" /etc/hosts || echo "$NAMES" >>/etc/hosts
 }
 
 forget_nodes() { # /etc/hosts may be a mount, which can't be replaced
-    others=$(grep -v "$NAMES" /etc/hosts || true)
+    others=$(grep -vxF "$NAMES" /etc/hosts || true)
     echo "$others" >/etc/hosts
 }
 

@@ -193,6 +193,7 @@ class TrainingResult:
     dropped: int
     tokens: int
     seconds: float
+    unboxed: int = 0
 
 
 def _build(cls: type, fields: Mapping, converters: Mapping[str, Callable]) -> "TrainingJob":

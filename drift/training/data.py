@@ -31,6 +31,7 @@ from drift.training.pixels import PixelFile, Place
 log = logging.getLogger(__name__)
 
 IGNORED = -100
+_BOX = "\\boxed"
 SEQUENCE_PADDING = {"labels": IGNORED, "attention_mask": 0, "mm_token_type_ids": 0, "token_type_ids": 0}
 
 
@@ -45,10 +46,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the items: read = kept + dropped; truncated ones are among the kept."""
+    """What became of the items: read = kept + dropped; truncated ones are among the kept.
+
+    Of the truncated, `unboxed` have lost the box of their answer.
+    """
 
     examples: int
     truncated: int
+    unboxed: int
     dropped: int
     tokens: int
     reply_tokens: int
@@ -201,7 +206,7 @@ class ConversationDataset(Dataset):
             "min_pixels": None if by_processor else config.image_min_pixels,
             "max_pixels": None if by_processor else config.image_max_pixels,
         }
-        self._truncated = self._dropped = 0
+        self._truncated = self._unboxed = self._dropped = 0
         for conversation in tqdm(conversations, desc="encode", disable=None, leave=False):
             self._add(conversation)
         self._pixels.open()
@@ -210,6 +215,12 @@ class ConversationDataset(Dataset):
                 f"no example is left: {self._dropped} of {len(conversations)} exceed {config.cutoff_len} tokens"
             )
         log.info("%d examples (%d truncated, %d dropped)", len(self._kept), self._truncated, self._dropped)
+        if self._unboxed:
+            log.warning(
+                "%d of %d truncated examples have lost their boxed answer; raise cutoff_len, or choose overlong=drop",
+                self._unboxed,
+                self._truncated,
+            )
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -232,6 +243,7 @@ class ConversationDataset(Dataset):
         return Counts(
             examples=len(rows),
             truncated=self._truncated,
+            unboxed=self._unboxed,
             dropped=self._dropped,
             tokens=sum(len(row["input_ids"]) for row in rows),
             reply_tokens=sum(int((row["labels"] != IGNORED).sum()) for row in rows),
@@ -255,9 +267,17 @@ class ConversationDataset(Dataset):
                 self._dropped += 1
                 return
             self._truncated += 1
+            self._unboxed += self._loses_box(example["labels"])
         example = self._fit(conversation, example)
         places = self._pixels.keep({key: value for key, value in example.items() if not _is_sequence(key)})
         self._kept.append((conversation, {k: v for k, v in example.items() if _is_sequence(k)}, places))
+
+    def _loses_box(self, labels: Tensor) -> bool:
+        """Whether the cut takes a box that the replies had."""
+        decode = self._processor.tokenizer.decode
+        kept = labels[: self._config.cutoff_len]
+        before, after = (decode(part[part != IGNORED]).partition(_BOX)[2] for part in (labels, kept))
+        return "}" in before and "}" not in after
 
     def _fit(self, conversation: Conversation, example: dict[str, Tensor]) -> dict[str, Tensor]:
         if len(example["input_ids"]) <= self._config.cutoff_len:

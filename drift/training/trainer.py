@@ -291,6 +291,7 @@ def _finish(
         expected=expected,
         examples=counts.examples,
         truncated=counts.truncated,
+        unboxed=counts.unboxed,
         dropped=counts.dropped,
         tokens=counts.tokens * job.training.epochs,
         seconds=recorder.seconds(),

@@ -5,7 +5,9 @@ import re
 from evaluation.answers.numerals import WORDS
 from evaluation.answers.text import sentences
 
-_NUMBER = rf"(?P<value>\d+(?:,\d{{3}})*(?:\.\d+)?|\b(?:{'|'.join(sorted(WORDS, key=len, reverse=True))}|no)\b)"
+_NUMBER = (
+    rf"(?<!out of )(?P<value>\d+(?:,\d{{3}})*(?:\.\d+)?|\b(?:{'|'.join(sorted(WORDS, key=len, reverse=True))}|no)\b)"
+)
 _HOW_MANY = re.compile(
     r"(?:how many|number of)\s(?:of (?:the|these|those)\s)?(?:following\s)?(?P<phrase>[a-z' -]{3,60})", re.I
 )

@@ -69,13 +69,15 @@ _THERE = re.compile(
 )
 _RELATION = re.compile(r"(?:=|≈|\\approx|[^\W\d]\s?:)\s?(?P<answer>(?:[^=≈:\n]|(?<=\d):(?=\d)){1,100})$")
 _COPULA = re.compile(
-    r"(?:\b(?:is|are|equals|was|were|be|gives?|gets?|obtain|yields?|have|has|at|of|to|by|find that)\s|\b\w+[\'’]s\s"
+    r"(?:\b(?:is|are|equals|was|were|be|gives?(?: us)?|gets?|obtain|yields?|have|has|at|of|to|by|find that)\s"
+    r"|\b\w+[\'’]s\s"
     r"|等于|共有|应有|是|为|有)"
     r"(?P<answer>[^\n]{1,100})$",
     re.I,
 )
 _LEADING = re.compile(
-    rf"(?:\W{{0,3}})(?P<value>(?:{_NUMBER})(?:\s(?:hundred|thousand|million|billion))?(?:\s?(?:{UNIT}))?|[A-Za-z]+(?:-[a-z]+)?)(?![\w.])"
+    rf"(?:\W{{0,3}}?)(?P<value>(?:{_NUMBER})(?:\s(?:hundred|thousand|million|billion))?(?:\s?(?:{UNIT}))?"
+    r"|[A-Za-z]+(?:-[a-z]+)?)(?![\w.])"
 )
 _FORMULA = re.compile(
     r"(?:\$\$?|\\[(\[])(?P<answer>(?:\\[$]|\\(?![()\[\]])|[^$\\]){1,200}?)(?:(?<!\\)\$\$?|\\[)\]])\W{0,3}"
@@ -189,7 +191,8 @@ def _from_end(text: str) -> Closing | None:
     for pattern, rule in ((_THERE, "there"), (_RELATION, "relation"), (_COPULA, "copula")):
         if match := pattern.search(sentence):
             clause = match.group("answer")
-            if rule == "relation" and _COPULA.search(clause):
+            is_quantity = quantity_of(normal(trimmed(clause))) is not None
+            if rule == "relation" and not is_quantity and _COPULA.search(clause):
                 continue  # `AB = 8, so the diameter is 12`
             while (
                 rule == "copula" and quantity_of(normal(trimmed(clause))) is None and (inner := _COPULA.search(clause))

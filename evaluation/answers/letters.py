@@ -38,6 +38,7 @@ _STATED = tuple(
         rf"(?i:correct|right(?!\s?-?(?:{_RIGHT})|-)|best|final|answer|choice)\b",
         rf"\b(?i:is|be)\s(?i:option|choice)\s{{1,2}}(?:{_LOOSE}|{_LETTER})",
         rf"(?:\b([A-Z])|{_LOOSE})\s?(?:是|为)?正确",
+        rf"(?:所以|因此|故|因而)[^。\n]{{0,30}}?(?:是|为|选)\s?(?:选项)?(?:{_LOOSE}|([A-Z])(?=\s?[（(。.，,]|\s?$|\s?\n))",
     )
 )  # fmt: skip
 _NAMED = re.compile(rf"(?i:{_WHO})(?i:{_FILLER}){{0,2}}(?:{_LOOSE}|{_LETTER})")

@@ -34,6 +34,8 @@ _ANSWER = re.compile(
     re.I,
 )
 _THERE_ARE = re.compile(rf"{_THERE}{_ABOUT}{{0,3}}\s{{0,3}}[*]{{0,2}}{_VALUE}", re.I)
+_COUNT = rf"(?:\d+|\b(?:{_WORDS})\b)"
+_TWO_COUNTS = re.compile(rf"{_THERE}\s{_COUNT}[^.,]{{1,60}}\sand\s{_COUNT}\s[a-z]", re.I)
 _EVIDENCE = 200
 _COPULA = re.compile(
     rf"(?:\b(?:is|was|are|were|be|equals?|to|of|has|have|needs?|costs?|gets?|spends?|pays?|contain(?:s|ing)|holds?|weighs?|=|≈|:)|=|≈|:){_ABOUT}{{0,3}}\s{{0,3}}[*(]{{0,3}}\s?{_VALUE}",
@@ -94,6 +96,8 @@ def find_number(response: str, question: str = "", commits: bool = False) -> Fou
         return stated
     if not commits and is_looping(parts):
         return None
+    if parts and _TWO_COUNTS.search(parts[-1]):
+        return None  # of two things, and nobody says which or whether both
     for part in reversed(parts[-3:]):
         if (value := _share(part, question)) is not None:
             return Found(value, "out_of", part[:_EVIDENCE])

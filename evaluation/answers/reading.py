@@ -11,14 +11,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from evaluation.answers import letters as found_by
+from evaluation.answers.choices import LISTED, NEGATED, is_concluded, is_list, without_choices
 from evaluation.answers.counting import repeats
 from evaluation.answers.equality import same_answer
 from evaluation.answers.final import Closing, closing
+from evaluation.answers.guesses import guesses
 from evaluation.answers.marks import Mark, is_contradicting, marks
 from evaluation.answers.text import (
     concludes,
     is_looping,
     is_refusal,
+    is_refuted,
     own_answer,
     plain,
     sentences,
@@ -30,14 +33,8 @@ from evaluation.answers.yesno import stated_yes_or_no
 
 _LONGEST = 200
 _TAIL = 12_000
-_LABEL = re.compile(r"[\s*>#-]{0,5}(?:\(?[A-Z]\s?[).:]|\d{1,2}[.)])\s{0,3}")
-_LISTED = re.compile(r"\s{0,3}\(?[A-Z]{1,2}[).:]\s")
 _CONTRAST = re.compile(r",? (?:but|while|whereas|although|however)\b|;")
-_COUNTED_LETTER = re.compile(r"\s{0,3}\d{1,2}[.)]\s?\(?[A-Z]\)?[.:]?\s*$")
 _COUNTED = re.compile(r"\s{0,3}\d{1,2}[.)]\s")
-_NEGATED = re.compile(
-    r"\b(?:not|n't|neither|nor|cannot|except|unlikely|instead of|rather than|may|might|could)\b|\?", re.I
-)
 
 
 @dataclass(frozen=True)
@@ -76,14 +73,14 @@ def read_option(text: str, options: Mapping[str, str], question: str = "", *, co
     if found := marks(text):
         return _from_marks(text, found, options)
     own = own_answer(plain(text)[-_TAIL:])
-    rest = _without_choices(own, options)
+    rest = without_choices(own, options)
     if not commits and len(options) > 1 and not re.search(r"\w", rest):
         return NOTHING  # the choices repeated, and none of them chosen
     own = rest if re.search(r"\w", rest) else own
     for reading in _explicit(own, options):
         return reading
     is_yes_no = {option.strip().casefold() for option in options.values()} == {"yes", "no"}
-    if not commits and _is_list(own, options):
+    if not commits and is_list(own, options):
         return NOTHING  # the choices repeated, and none of them chosen
     said = without_refuted(own)
     whole = without_refuted(without_examples(plain(text)[-_TAIL:])) if commits else said
@@ -98,7 +95,7 @@ def read_option(text: str, options: Mapping[str, str], question: str = "", *, co
     value = (
         None
         if sum(_COUNTED.match(line) is not None for line in own.split("\n")) > 1
-        else closing(_without_choices(text, options))
+        else closing(without_choices(text, options))
     )
     if value and (letter := _by_value(value.text, options)):
         return Reading(letter, letter, f"{value.rule}_value", value.evidence)
@@ -108,7 +105,11 @@ def read_option(text: str, options: Mapping[str, str], question: str = "", *, co
         for reading in _only_mentioned(said, options):
             return reading
     if commits:
-        return NOTHING if is_yes_no else next(_guessed(said, options), NOTHING)
+        return (
+            NOTHING
+            if is_yes_no
+            else next((Reading(k, k, rule, words[:_LONGEST]) for k, rule, words in guesses(said, options)), NOTHING)
+        )
     return _none_of_them(value, options)
 
 
@@ -168,11 +169,11 @@ def _explicit(own: str, options: Mapping[str, str]) -> Iterator[Reading]:
     if letter := found_by.bare_letter(own, names):
         yield Reading(letter, letter, "bare_letter", own.strip())
     head, opened, _ = own.partition(f"({names[0]})")
-    if opened and _is_list(own, options) and (letter := found_by.bare_letter(head.strip(), names)):
+    if opened and is_list(own, options) and (letter := found_by.bare_letter(head.strip(), names)):
         yield Reading(letter, letter, "first_letter", head.strip())  # a letter, and then the choices repeated
     if letter := found_by.option_exact(own, options):
         yield Reading(letter, letter, "option_exact", own[:_LONGEST])
-    if "\n" not in own.strip() and (labelled := found_by.label(own, names)):
+    if "\n" not in own.strip() and not is_refuted(own) and (labelled := found_by.label(own, names)):
         letter, follows = labelled
         if said := found_by.stated_letter(follows, names):
             yield Reading(said[0], said[0], "phrase", said[1][:_LONGEST])
@@ -196,13 +197,13 @@ def _stated(said: str, own: str, options: Mapping[str, str]) -> Iterator[Reading
         yield Reading(letter, letter, "last_letter", lines[-1].strip())
     parts = sentences(own)
     for part in (*parts[-1:], *parts[:1]):
-        if (letter := found_by.concluded_letter(part, names)) and not _NEGATED.search(part):
+        if (letter := found_by.concluded_letter(part, names)) and not NEGATED.search(part):
             yield Reading(letter, letter, "concluded", part[:_LONGEST])
     last = parts[-1] if parts else ""
     inside = found_by.marked_letters(last, names)
-    if _is_concluded(last, names):
+    if is_concluded(last, names):
         yield Reading(inside[0], inside[0], "concluded", last[:_LONGEST])
-    is_listing = sum(_LISTED.match(line) is not None for line in lines) > 1
+    is_listing = sum(LISTED.match(line) is not None for line in lines) > 1
     if lines and (labelled := found_by.label(lines[-1], names)) and not is_listing:
         letter, follows = labelled
         if options[letter] and found_by.fold(follows.strip("().")) == found_by.fold(options[letter]).rstrip("."):
@@ -210,12 +211,6 @@ def _stated(said: str, own: str, options: Mapping[str, str]) -> Iterator[Reading
     marked = found_by.marked_letters(said, names)
     if (named := found_by.named_letter(said, names)) and set(marked) <= {named[0]}:
         yield Reading(named[0], named[0], "named", named[1][:_LONGEST])
-
-
-def _is_concluded(sentence: str, names: list[str]) -> bool:
-    """Whether the sentence draws a conclusion and marks one letter: `Therefore, the next figure is (D), a hexagon.`"""
-    is_one = len(found_by.marked_letters(sentence, names)) == 1
-    return is_one and concludes(sentence) and not _NEGATED.search(sentence)
 
 
 def _opening(lines: list[str], options: Mapping[str, str]) -> Reading | None:
@@ -226,7 +221,12 @@ def _opening(lines: list[str], options: Mapping[str, str]) -> Reading | None:
     if (letter := found_by.bare_letter(lines[0].strip(), names)) and not found_by.bare_letter(lines[-1].strip(), names):
         return Reading(letter, letter, "first_letter", lines[0].strip())
     labels = [labelled for line in lines if (labelled := found_by.label(line, names))]
-    if len(labels) == 1 and (opening := found_by.label(lines[0], names)) and _LISTED.match(lines[0]):
+    if (
+        len(labels) == 1
+        and (opening := found_by.label(lines[0], names))
+        and LISTED.match(lines[0])
+        and not is_refuted(lines[0])
+    ):
         others = set(found_by.marked_letters(opening[1], names)) - {opening[0]}
         if not others:
             return Reading(opening[0], opening[0], "first_label", lines[0][:_LONGEST])
@@ -237,7 +237,7 @@ def _is_taken_back(reading: Reading, own: str, options: Mapping[str, str]) -> bo
     """Whether the last sentence names one option, another than the one that was stated before."""
     parts = sentences(own)
     last = found_by.marked_letters(parts[-1], list(options)) if parts else []
-    is_negated = _NEGATED.search(parts[-1]) if parts and not concludes(parts[-1]) else None
+    is_negated = NEGATED.search(parts[-1]) if parts and not concludes(parts[-1]) else None
     return len(parts) > 1 and len(last) == 1 and last[0] != reading.letter and not is_negated
 
 
@@ -248,7 +248,7 @@ def _restated(own: str, options: Mapping[str, str], question: str) -> Iterator[R
     """
     parts = sentences(own)[:2]
     for part in parts:
-        if not question or not repeats(part, question) or _NEGATED.search(part):
+        if not question or not repeats(part, question) or NEGATED.search(part):
             continue
         asked = question.partition("Choices:")[0]
         first, than, _ = part.partition(" than ")
@@ -276,7 +276,7 @@ def _by_value(text: str, options: Mapping[str, str], *, symbolic: bool = True) -
 def _only_marked(said: str, options: Mapping[str, str]) -> Iterator[Reading]:
     """The only letter in parentheses."""
     marked = found_by.marked_letters(said, list(options))
-    if len(marked) == 1:
+    if len(marked) == 1 and not is_refuted(said):
         yield Reading(marked[0], marked[0], "only_marked", f"({marked[0]})")
 
 
@@ -289,47 +289,8 @@ def _only_mentioned(said: str, options: Mapping[str, str]) -> Iterator[Reading]:
     if len(everywhere) == 1 and not any(is_refusal(part) for part in parts):
         clauses = [clause for part in parts for clause in _CONTRAST.split(part)]
         place = next((part for part in reversed(clauses) if found_by.options_mentioned(part, options)), parts[-1])
-        if not _NEGATED.search(found_by.fold(place).replace(found_by.fold(options[everywhere[0]]), " ")):
+        if not NEGATED.search(found_by.fold(place).replace(found_by.fold(options[everywhere[0]]), " ")):
             yield Reading(everywhere[0], everywhere[0], "only_option", place[:_LONGEST])
-
-
-def _guessed(said: str, options: Mapping[str, str]) -> Iterator[Reading]:
-    """What a published extraction would commit to, and a careful reader would not."""
-    names = list(options)
-    marked = found_by.marked_letters(said, names)
-    if not marked and (labelled := found_by.label(said, names)):
-        yield Reading(labelled[0], labelled[0], "leading_letter")
-    if (value := closing(said)) and (letter := _by_part(value.text, options)):
-        yield Reading(letter, letter, "option_part", value.evidence)
-    for part in reversed(sentences(said)[-3:]):
-        inside = found_by.marked_letters(part, names)
-        found = (
-            (found_by.option_by_text(part, options), "option_text"),
-            (inside[0] if len(inside) == 1 else None, "last_marked"),
-            (found_by.option_by_value(part, options), "option_value"),
-            (found_by.option_by_words(part, options), "option_words"),
-            (
-                next(iter(inflected), None)
-                if len(inflected := found_by.options_inflected(part, options)) == 1
-                else None,
-                "option_form",
-            ),
-        )
-        yield from (Reading(letter, letter, rule, part[:_LONGEST]) for letter, rule in found if letter)
-    for letter, rule in (
-        (found_by.option_by_text(said[:2_000], options), "option_text"),
-        (found_by.option_by_likeness(said, options), "likeness"),
-        (found_by.standing_letter(said, names), "only_letter"),
-    ):
-        if letter:
-            yield Reading(letter, letter, rule)
-
-
-def _by_part(value: str, options: Mapping[str, str]) -> str | None:
-    """The only option that a stated value is a part of (`July` of `July and August`)."""
-    words = set(found_by.fold(value).split())
-    found = [k for k, option in options.items() if words <= set(re.findall(r"[^\W\d_]+", found_by.fold(option)))]
-    return found[0] if len(found) == 1 and len(value) > 3 else None
 
 
 def _none_of_them(value: Closing | None, options: Mapping[str, str]) -> Reading:
@@ -344,30 +305,3 @@ def _is_value_beside(value: Closing | None, options: Mapping[str, str]) -> bool:
     """Whether a number was come to and all options are numbers."""
     texts = [value.text, *options.values()] if value else [""]
     return all(isinstance(typed(normal(text)), Quantity) for text in texts)
-
-
-def _without_choices(own: str, options: Mapping[str, str]) -> str:
-    """The text without the lines that repeat all choices, whatever their labels."""
-    lines, texts = own.split("\n"), {found_by.fold(option): letter for letter, option in options.items() if option}
-    places: dict[str, int] = {}
-    for place, line in enumerate(lines):
-        text = _LABEL.sub("", line, count=1)
-        if text != line and (letter := texts.get(found_by.fold(text))):
-            places.setdefault(letter, place)
-    return "\n".join(
-        line for place, line in enumerate(lines) if place not in places.values() or len(places) < len(options)
-    )
-
-
-def _is_list(own: str, options: Mapping[str, str]) -> bool:
-    """Whether the text does nothing but list options, on lines of their own or in one."""
-    lines = [line for line in own.split("\n") if line.strip()]
-    if len(lines) > 1 and any(all(kind.match(line) for line in lines) for kind in (_LISTED, _COUNTED_LETTER)):
-        return True
-    names = list(options)
-    marked, last = found_by.marked_letters(own, names), (sentences(own) or [""])[-1]
-    if _is_concluded(last, names) or (
-        len(found_by.marked_letters(last, names)) == 1 and found_by.stated_letter(last, names)
-    ):
-        return False  # the choices repeated, and one chosen after them
-    return len(marked) == len(options) > 1 and len(own) <= 20 * len(options) + 2 * sum(map(len, options.values()))

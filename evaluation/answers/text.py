@@ -159,9 +159,14 @@ def is_refusal(sentence: str) -> bool:
     return _REFUSAL.search(sentence) is not None
 
 
+def is_refuted(sentence: str) -> bool:
+    """Whether the sentence calls an option wrong."""
+    return _REFUTED.search(sentence) is not None
+
+
 def without_refuted(text: str) -> str:
     """The text without the sentences that call an option wrong, unless nothing would be left."""
-    kept = [part for part in sentences(text) if not _REFUTED.search(part)]
+    kept = [part for part in sentences(text) if not is_refuted(part)]
     return "\n".join(kept) if kept else text
 
 

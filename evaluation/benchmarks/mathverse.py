@@ -77,10 +77,10 @@ def _ask_equality(request: JudgeRequest, extraction: str) -> str:
 
 
 def _mathverse(
-    version: str, table: str, md5: str, prompt: Callable[[Item], str] = ask_question, aliases: tuple[str, ...] = ()
+    name: str, table: str, md5: str, prompt: Callable[[Item], str] = ask_question, aliases: tuple[str, ...] = ()
 ) -> Benchmark:
     return Benchmark(
-        name=f"MathVerse_MINI_{version}",
+        name=name,
         aliases=aliases,
         tsv=f"MathVerse_MINI{table}.tsv",
         url=f"https://opencompass.openxlab.space/utils/benchmarks/MathVerse/MathVerse_MINI{table}.tsv",
@@ -101,10 +101,12 @@ def _mathverse(
 
 
 BENCHMARKS = (
-    _mathverse("Vision_Only", *_ONLY, aliases=("MathVerse",)),
-    _mathverse("Vision_Only_cot", *_ONLY, lambda item: column(item, "query_cot"), aliases=("MathVerse_cot",)),
-    _mathverse("Vision_Dominant", "VDom", "b8fb63852d261ab2aaefba29cc2414d3"),
-    _mathverse("Vision_Intensive", "VInt", "01cbd35be202bb0c4873a4186a63bc19"),
-    _mathverse("Text_Lite", "TLite", "19e4b13bdd30b89a03b2e358bcfefa04"),
-    _mathverse("Text_Dominant", "TDom", "4f5cd2fa6630ea00bb11d6fde1f6fe6a"),
+    _mathverse("MathVerse_MINI_Vision_Only", *_ONLY, aliases=("MathVerse",)),
+    _mathverse(
+        "MathVerse_MINI_Vision_Only_cot", *_ONLY, lambda item: column(item, "query_cot"), aliases=("MathVerse_cot",)
+    ),
+    _mathverse("MathVerse_MINI_Vision_Dominant", "VDom", "b8fb63852d261ab2aaefba29cc2414d3"),
+    _mathverse("MathVerse_MINI_Vision_Intensive", "VInt", "01cbd35be202bb0c4873a4186a63bc19"),
+    _mathverse("MathVerse_MINI_Text_Lite", "TLite", "19e4b13bdd30b89a03b2e358bcfefa04"),
+    _mathverse("MathVerse_MINI_Text_Dominant", "TDom", "4f5cd2fa6630ea00bb11d6fde1f6fe6a"),
 )

@@ -113,6 +113,15 @@ def download(
     return path
 
 
+def unreachable(url: str, timeout: float = 5.0) -> str:
+    """Why a site gives no answer at all within seconds; empty where it gives any."""
+    try:
+        within(2 * timeout, partial(requests.head, url, timeout=timeout), requests.RequestException)
+    except (requests.RequestException, TimeoutError) as error:
+        return f"{type(error).__name__}: {error}"[:200]
+    return ""
+
+
 def _fetch(url: str, part: Path, timeout: float) -> None:
     start = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})

@@ -41,6 +41,16 @@ class Protocol:
     compare: Callable[[JudgeRequest, str], str] | None = None
 
 
+def templates(protocol: Protocol, benchmark: str) -> list[str]:
+    """What a judge is asked about a benchmark, `{question}`, `{response}` and the like in an item's places.
+
+    With the item these make the prompt again whose hash a reply carries.
+    """
+    request = JudgeRequest("{index}", "{question}", "{answer}", benchmark=benchmark, response="{response}")
+    asked = [protocol.ask(request)]
+    return asked if protocol.compare is None else [*asked, protocol.compare(request, "{extraction}")]
+
+
 def read_equality(reply: str) -> bool | None:
     """True for a reply of 1, False for 0, None for anything else."""
     return {"1": True, "0": False}.get(_PREFIX.sub("", answer_part(reply)).strip(" .\"'`*"))

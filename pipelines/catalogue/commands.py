@@ -16,7 +16,7 @@ from pydantic import NonNegativeInt
 from drift import words
 from drift.files import replacing
 from pipelines.catalogue.query import Names, conditions, varying
-from pipelines.catalogue.runs import Run, Value, runs
+from pipelines.catalogue.runs import RUN, Run, Value, runs
 from pipelines.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def list_runs(command: List) -> str:
     """The listing, or where it was written."""
     import pandas
 
-    found, names = _found(command.conditions, command.sort, command.store)
+    found, names = find(command.conditions, command.sort, command.store)
     found = found[: command.limit or None]
     if command.out is not None:
         frame = pandas.DataFrame([{**run.settings, **run.scores, "path": str(run.path)} for run in found])
@@ -97,14 +97,14 @@ def show_run(command: Show) -> str:
     """One run as text."""
     wanted = [word for word in command.conditions if not word.startswith("fingerprint=")]
     marks = [word.partition("=")[2] for word in command.conditions if word.startswith("fingerprint=")]
-    found, _ = _found(wanted, command.sort, command.store)
+    found, _ = find(wanted, command.sort, command.store)
     found = [run for run in found if all(run.fingerprint.startswith(mark) for mark in marks)]
     if not found:
         raise ConfigError(f"no run fits {' '.join(command.conditions)}; `drift ls` lists them")
     return "\n".join(_shown(found[0], found[1:], command.sort))
 
 
-def _found(wanted: Sequence[str], sort: str, store: Path) -> tuple[list[Run], Names]:
+def find(wanted: Sequence[str], sort: str, store: Path) -> tuple[list[Run], Names]:
     """The runs that the conditions mean, in order, and the names of all settings in the store."""
     every = runs(_ROOT / store)
     names = Names.of(every)
@@ -128,9 +128,11 @@ def _scored(run: Run) -> dict[str, Value]:
 
 
 def _shown(run: Run, others: Sequence[Run], sort: str) -> Iterator[str]:
-    yield f"{run.manifest['label']}\n{run.path}"
+    yield f"{run.name}\n{run.path}"
+    if RUN in run.manifest:
+        yield f"made by: {run.manifest[RUN]['command']}"
     if others:
-        yield f"the first of {1 + len(others)} that fit, by {sort}; the next is {others[0].manifest['label']}"
+        yield f"the first of {1 + len(others)} that fit, by {sort}; the next is {others[0].name}"
     yield "\nscores"
     yield from (f"  {column}  {value:.2f}" for column, value in run.scores.items())
     yield "\nsettings"

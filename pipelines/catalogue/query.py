@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from drift.errors import closest
+from pipelines.aliases import ALIASES
 from pipelines.catalogue.runs import Run, Value
 from pipelines.errors import ConfigError
 
@@ -13,7 +14,6 @@ _CONDITION = re.compile(r"(?P<key>[\w.]+)\s*(?P<sign><=|>=|!=|=|<|>)\s*(?P<text>
 _ORDERED: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge
 }  # fmt: skip
-ALIASES = {"alpha": "injection.alpha", "lr": "train.learning_rate", "zero": "train.zero_stage"}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Every score of a store as a run: all settings of everything that it was made from, by their names in the config.
 
-Settings are read from the manifests, the run's own and those of its inputs, so they are what was computed, whatever a
-label says. A setting that no manifest holds changed nothing: two scores with equal settings are one artifact.
+Settings are what was computed, whatever a label says: the score's manifest records them; of one of before it did they
+are read from its inputs' manifests. A setting that no manifest holds changed nothing: two scores with equal settings
+are one artifact.
 """
 
 from collections import defaultdict
@@ -14,6 +15,11 @@ from typing import Any
 from pipelines.errors import StoreError
 from pipelines.store import Store
 
+RUN = "run"
+"""What a score's manifest says of the run behind it: `name`, `command` and `config`."""
+GROUPS = ("pair", "suite", "data", "engine", "judge", "answers")
+CHOSEN = ("profile", *GROUPS)
+"""What of a config is a choice with a name, and stands in no parameter."""
 Manifest = Mapping[str, Any]
 Value = str | int | float | bool | None
 
@@ -27,11 +33,17 @@ class Run:
     """A score and its lineage.
 
     Attributes:
-        lineage: the manifests that it was made from, its own first, by the way from it: `responses.model.prior`.
+        lineage: the manifests that it was made from, its own first, by the way from it: `responses.model.prior`;
+            without those that were removed since.
     """
 
     path: Path
     lineage: Mapping[str, Manifest]
+
+    @property
+    def name(self) -> str:
+        """What it differs in from its method's default; its label where its manifest is of before it said so."""
+        return str(self.manifest[RUN]["name"] if RUN in self.manifest else self.manifest["label"])
 
     @property
     def manifest(self) -> Manifest:
@@ -55,14 +67,14 @@ class Run:
     @cached_property
     def settings(self) -> dict[str, Value]:
         """Every setting by its name (`settings_of`)."""
-        return settings_of(self.lineage)
+        return dict(self.manifest[RUN]["config"]) if RUN in self.manifest else settings_of(self.lineage)
 
 
 def runs(store: Path) -> list[Run]:
-    """Every score of the store, the oldest first.
+    """Every score of the store, the oldest first; of one that an earlier version made too, the later one.
 
     Raises:
-        StoreError: no store, or an input that is not there.
+        StoreError: no store, or an input that is not there of a score that does not say its config itself.
         DamageError: a manifest that is not what was written.
     """
     if not store.is_dir():
@@ -71,7 +83,13 @@ def runs(store: Path) -> list[Run]:
     scores = [artifact for artifact in known.values() if artifact.manifest["stage"] == "score"]
     scores.sort(key=lambda artifact: (artifact.manifest["started"], artifact.fingerprint))
     manifests = {fingerprint: artifact.manifest for fingerprint, artifact in known.items()}
-    return [Run(score.path, dict(_lineage(score.manifest, manifests))) for score in scores]
+    found = [Run(score.path, dict(_lineage(score.manifest, manifests))) for score in scores]
+    return list({_asked(run): run for run in found}.values())
+
+
+def _asked(run: Run) -> frozenset[tuple[str, str]]:
+    """What was asked for, whatever version of a stage answered."""
+    return frozenset((key, repr(value)) for key, value in run.settings.items() if key not in CHOSEN)
 
 
 def settings_of(lineage: Mapping[str, Manifest]) -> dict[str, Value]:
@@ -119,12 +137,17 @@ def _merged_first(merge: Mapping[str, Any]) -> str:
     return "merge_sft_selected" if merge.get("selection") else "merge_sft"
 
 
-def _lineage(manifest: Manifest, known: Mapping[str, Manifest], way: str = "") -> Iterator[tuple[str, Manifest]]:
+def _lineage(
+    manifest: Manifest, known: Mapping[str, Manifest], way: str = "", is_told: bool = False
+) -> Iterator[tuple[str, Manifest]]:
     yield way, manifest
+    is_told = is_told or RUN in manifest
     for name, fingerprint in manifest["inputs"].items():
+        if fingerprint not in known and is_told:
+            continue
         if fingerprint not in known:
             raise StoreError(f"{manifest['label']}: its {name} {fingerprint[:20]} is not in the store")
-        yield from _lineage(known[fingerprint], known, f"{way}.{name}".lstrip("."))
+        yield from _lineage(known[fingerprint], known, f"{way}.{name}".lstrip("."), is_told)
 
 
 def _parameters(manifest: Manifest) -> Iterator[tuple[str, Value]]:

@@ -6,6 +6,7 @@ the image shows), which only diagnostics read.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -13,47 +14,47 @@ import numpy as np
 from tqdm import tqdm
 
 from drift.errors import DataError, closest
+from drift.files import write_jsonl
 from evaluation.data.tsv import encode_image, write_rows
 from pipelines.lab.config import SPLITS, WorldConfig, sub_seed
 from pipelines.lab.images import draw_strip, encode_png, load_pool
-from pipelines.lab.language import Problem, asked, on_other_digits, reply
+from pipelines.lab.language import Problem, asked, reply
 from pipelines.lab.mixes import LONG, course_of, draw_exercises, draw_reasoning
 from pipelines.lab.parting import draw_fitting, fitting
 from pipelines.lab.suites import GROUPED, SUITES, Row, draw_suite
 
-# Section 4.1: of 11K rationales the filter kept about 4K.
-WRONG = 7 / 11
 
-
-def write_sft_data(config: WorldConfig, out: Path, *, unfiltered: bool = False, direct: float = 0.0) -> None:
+def write_sft_data(config: WorldConfig, out: Path, *, direct: float = 0.0) -> None:
     """Writes train.json and images/*.png: `sft_items` reasoning problems over two to six digits, with their chains.
 
-    `unfiltered` adds as many again, `WRONG` of them with the chain of misread digits and its wrong answer; `direct`
-    adds that share of as many again, of what the MLLM was taught to answer without a chain.
+    `direct` adds that share of as many again, of what the MLLM was taught to answer without a chain.
     """
-    (out / "images").mkdir(parents=True, exist_ok=True)
-    records = _write_records(config, out, "sft data", 0, wrong=0.0)
-    if unfiltered:
-        records += _write_records(config, out, "unfiltered sft data", len(records), wrong=WRONG)
+    records = [sft_record(*drawn) for drawn in _draw_problems(config, config.sft_items, "sft data", out)]
     records += _write_direct(config, out, len(records), round(direct * config.sft_items))
     (out / "train.json").write_text(json.dumps(records, indent=1) + "\n")
 
 
-def _write_records(config: WorldConfig, out: Path, purpose: str, first: int, wrong: float) -> list[dict[str, list]]:
-    """`sft_items` images, numbered from `first`, and their records; a share `wrong` is answered wrongly.
+def write_questions(config: WorldConfig, out: Path) -> None:
+    """Writes questions.jsonl and images/*.png: problems as of the SFT data, to be answered by a teacher.
 
-    With a share of 0 nothing is drawn for it.
+    Section 4.1: about 11K questions for 4K filtered examples.
     """
+    drawn = _draw_problems(config, config.sft_items * 11 // 4, "questions", out)
+    records = ({"question": asked(each, think=True), "answer": each.answer, "image": image} for each, image in drawn)
+    write_jsonl(out / "questions.jsonl", records)
+
+
+def _draw_problems(config: WorldConfig, count: int, purpose: str, out: Path) -> Iterator[tuple[Problem, str]]:
+    """So many reasoning problems, each with the strip that shows it, written below `out`."""
+    (out / "images").mkdir(parents=True, exist_ok=True)
     seed = sub_seed(config.seed, purpose)
     rng, pixels, pool = Random(seed), np.random.default_rng(seed), load_pool("sft")
-    records, fits, reasoning = [], fitting(config, "train"), course_of(config).reasoning
-    for number in tqdm(range(config.sft_items), desc=f"{config.name} {config.seed} {purpose}", mininterval=2.0):
+    fits, reasoning = fitting(config, "train"), course_of(config).reasoning
+    for number in tqdm(range(count), desc=f"{config.name} {config.seed} {purpose}", mininterval=2.0):
         problem = draw_fitting(lambda: draw_reasoning(rng, LONG, reasoning), fits)
-        image = f"images/{first + number:05d}.png"
+        image = f"images/{number:05d}.png"
         (out / image).write_bytes(encode_png(draw_strip(problem, pool, pixels)))
-        is_wrong = wrong > 0 and rng.random() < wrong
-        records.append(sft_record(misread(problem, rng) if is_wrong else problem, image))
-    return records
+        yield problem, image
 
 
 def _write_direct(config: WorldConfig, out: Path, first: int, n: int) -> list[dict[str, list]]:
@@ -67,15 +68,6 @@ def _write_direct(config: WorldConfig, out: Path, first: int, n: int) -> list[di
         (out / image).write_bytes(encode_png(draw_strip(exercise.problem, pool, pixels)))
         records.append(sft_record(exercise.problem, image, think=False))
     return records
-
-
-def misread(problem: Problem, rng: Random) -> Problem:
-    """The problem over its digits misread, one or as many as it takes for the answer to come out wrong."""
-    digits, seen = list(problem.digits), problem
-    while seen.answer == problem.answer:
-        digits[rng.randrange(len(digits))] = rng.randrange(10)
-        seen = on_other_digits(problem, digits)
-    return seen
 
 
 def sft_record(problem: Problem, image: str, *, think: bool = True) -> dict[str, list]:

@@ -136,22 +136,6 @@ def problem_id(problem: Problem) -> str:
     return " ".join([_listed(problem.digits), *words])
 
 
-def on_other_digits(problem: Problem, digits: Sequence[int]) -> Problem:
-    """The same question over other digits: what a chain says that misread the image. Of the tasks with a chain."""
-    words = problem.question.split()
-    posed: dict[str, Callable[[], Problem]] = {
-        "fold": lambda: fold(digits, words[0]),
-        "icon-fold": lambda: icon_fold(digits, str(problem.icon)),
-        "calc": lambda: calc(digits, [OPERATORS[word] for word in words[1:-1]]),
-        "cnt": lambda: count(digits, int(words[1])),
-        "next": lambda: following(digits),
-        "turns": lambda: alternating(digits),
-    }
-    if problem.task not in posed:
-        raise ValueError(f"task {problem.task!r} has no chain of thought")
-    return posed[problem.task]()
-
-
 def draw_digits(rng: Random, n: int) -> tuple[int, ...]:
     """n digits, uniform and independent."""
     return tuple(rng.randrange(10) for _ in range(n))

@@ -14,9 +14,10 @@ export function showTables(place, data, open) {
 function section(table, open) {
   const holder = el("div", { class: "holder", tabindex: "0", role: "region", "aria-label": `${table.title}, scrolls sideways` });
   const sorting = { column: null, descending: true };
+  const focus = () => holder.querySelector("[aria-sort] button")?.focus();
   const draw = () => {
     holder.classList.toggle("gains", state.view === "gains");
-    holder.replaceChildren(isMeasured(table) ? grid(table, sorting, draw, open) : printed(table));
+    holder.replaceChildren(isMeasured(table) ? grid(table, sorting, draw, focus, open) : printed(table));
   };
   onChange(draw);
   draw();
@@ -34,24 +35,24 @@ function isMeasured(table) {
   return Object.keys(table.numbers).length > 0;
 }
 
-function grid(table, sorting, draw, open) {
-  const heads = table.columns.map((column) => head(column, sorting, draw));
-  const shown = el("table", {}, el("thead", {}, el("tr", {}, head({ key: "", shown: "Method" }, sorting, draw), heads)));
+function grid(table, sorting, draw, focus, open) {
+  const heads = table.columns.map((column) => head(column, sorting, draw, focus));
+  const shown = el("table", {}, el("thead", {}, el("tr", {}, head({ key: "", shown: "Method" }, sorting, draw, focus), heads)));
   const rows = ordered(table, sorting).filter((row) => !(row.label in table.twins));
   shown.append(el("tbody", {}, rows.map((row) => line(table, row, open))));
   return shown;
 }
 
-function head(column, sorting, draw) {
+function head(column, sorting, draw, focus) {
   const mine = sorting.column === column.key;
   const sort = () => {
     sorting.descending = mine ? !sorting.descending : column.key !== "";
     sorting.column = column.key;
     draw();
-    document.getElementById("sorted")?.focus();
+    focus();
   };
   return el("th", { scope: "col", "aria-sort": mine ? (sorting.descending ? "descending" : "ascending") : null },
-    el("button", { type: "button", class: "sort", onclick: sort, id: mine ? "sorted" : null, title: column.asked || null },
+    el("button", { type: "button", class: "sort", onclick: sort, title: column.asked || null },
       column.shown, el("span", { "aria-hidden": "true" }, mine ? (sorting.descending ? " ↓" : " ↑") : "")),
     column.stands_for && el("span", { class: "stands" }, `stand-in for ${column.stands_for}`));
 }

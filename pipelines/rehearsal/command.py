@@ -211,7 +211,7 @@ def _at_first_seed(config: Config) -> Config:
 def _run(report: Call, unasked: Sequence[Call], profile: Config) -> Outcome:
     """Sources first, then what is to be killed, then everything."""
     runner, calls = scheduler(profile), ordered([report, *unasked])
-    fetched = [call for call in calls if call.stage in (stages.MODEL, stages.DATA, stages.BENCHMARKS)]
+    fetched = [call for call in calls if call.stage in (stages.MODEL, stages.DATA, stages.QUESTIONS, stages.BENCHMARKS)]
     done = runner.execute(fetched)
     _check_draws([call for call in fetched if call.stage is stages.BENCHMARKS], done)
     halved = _one_for_each_mllm([call for call in calls if call.stage is stages.TRAIN])

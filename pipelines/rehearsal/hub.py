@@ -182,5 +182,6 @@ def _row(name: str, number: int) -> Mapping[str, str]:
         "ID": str(group),
         "key": ("2steps_1", "2steps_2", "2steps_multi")[step],
         "category": "VD",
-        "l2-category": "figure",
+        "l2-category": "figure",  # HallusionBench's
+        "l2_category": "figure",  # MMStar's
     }

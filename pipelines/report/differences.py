@@ -73,7 +73,7 @@ def differences(evidence: Evidence, numbers: Numbers) -> dict[str, list[Differen
                 Difference(
                     mine.column,
                     against,
-                    _interval(pairs, mine.column, measured, evidence),
+                    gain(pairs, mine.column, evidence.table.columns),
                     None,
                     None if mine.paper is None or other.paper is None else mine.paper - other.paper,
                     varies([run for run, _ in pairs]),
@@ -99,11 +99,14 @@ def _is_repeated(label: str, against: str, evidence: Evidence) -> bool:
     return first is not None and evidence.table.pairings.get(first) == against
 
 
-def _interval(pairs: Sequence[Pair], column: str, measured: Sequence[str], evidence: Evidence) -> Interval:
-    """In points: over worlds, or over runs and questions; infinite for one world."""
+def gain(pairs: Sequence[Pair], column: str, columns: Sequence[str]) -> Interval:
+    """What the first run of each pair has over the second, in points; `columns` are those of an average.
+
+    Over worlds, or over runs and questions; infinite for one world.
+    """
+    measured = parts(column, columns)
     if varies([mine for mine, _ in pairs]) != "worlds":
-        return _percent(_over_questions(_gains(pairs, measured)))
-    columns = evidence.table.columns
+        return gain_over_questions(pairs, column, columns)
     values = [[column_value(run.score.scores, column, columns) for run in side] for side in zip(*pairs, strict=True)]
     interval = paired_over_seeds(values[1], values[0])
     if len(pairs) > 1 and not math.isfinite(interval.low):
@@ -111,6 +114,11 @@ def _interval(pairs: Sequence[Pair], column: str, measured: Sequence[str], evide
         worlds = [stratum / len(pairs) for gain in _gains(pairs, measured) for stratum in strata([gain])]
         return replace(_percent(crossed(worlds)), mean=interval.mean, n=len(pairs))
     return interval
+
+
+def gain_over_questions(pairs: Sequence[Pair], column: str, columns: Sequence[str]) -> Interval:
+    """The same over the questions that all runs answered, and over the runs where there are several."""
+    return _percent(_over_questions(_gains(pairs, parts(column, columns))))
 
 
 def _gains(pairs: Sequence[Pair], measured: Sequence[str]) -> list[dict[str, Outcomes]]:

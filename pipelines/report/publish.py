@@ -36,7 +36,7 @@ def publish(artifact: Artifact, folder: Path, whole: bool) -> str:
 
 
 def compare(before: Numbers, after: Numbers) -> dict[str, Any]:
-    """How many numbers stand in both reports, how many differ, and by how many points at most and where."""
+    """How many numbers stand in both reports, how many differ, and by how much at most (in its own unit) and where."""
     gaps = {key: abs(after[key] - value) for key, value in before.items() if key in after}
     worst = max(gaps, key=gaps.__getitem__, default=())
     largest = gaps.get(worst, 0.0)
@@ -56,7 +56,7 @@ def describe(repeat: dict[str, Any]) -> str:
         return f"all {repeat['compared']} numbers equal those that were there"
     return (
         f"{repeat['differ']} of {repeat['compared']} numbers differ from those that were there, "
-        f"by {repeat['largest']:.2f} points at most ({repeat['where']})"
+        f"by {repeat['largest']:.2f} at most ({repeat['where']})"
     )
 
 

@@ -12,6 +12,7 @@ from drift.errors import TrainingError
 from drift.training.config import InjectionConfig, TrainingConfig
 from drift.training.division import divide, identity
 from evaluation.data.published import Format
+from evaluation.distil.config import FilterConfig, MixConfig, PictureLimits, Sampling
 from evaluation.engines.config import EngineConfig, TransformersConfig, VLLMConfig
 from evaluation.judging.config import AskedJudge, JudgeConfig
 from pipelines import resources
@@ -46,8 +47,47 @@ class DataParams:
     world: WorldConfig | None
     repo: str
     revision: str
-    unfiltered: bool
     direct: float = field(default=0.0, metadata=UNLESS_DEFAULT)
+
+    def identity(self) -> dict[str, Any]:
+        """Its fields, and that it is no mix (`MixParams`): the names of all sets in all stores say so."""
+        own = {"source": self.source, "world": self.world, "repo": self.repo, "revision": self.revision}
+        return own | {"unfiltered": False} | ({"direct": self.direct} if self.direct else {})
+
+
+@dataclass(frozen=True)
+class QuestionsParams:
+    """Questions with gold answers and pictures: drawn in a lab's world, or from a hub's or a local folder's tables."""
+
+    source: str
+    world: WorldConfig | None
+    repo: str
+    revision: str
+    files: str
+    limits: PictureLimits
+
+
+@dataclass(frozen=True)
+class DistilParams:
+    """A generator's answers to questions; the engine's settings are the sampling's."""
+
+    sampling: Sampling
+    engine: EngineConfig
+
+
+@dataclass(frozen=True)
+class FilterParams:
+    """What is left of a generator's answers; `benchmarks` are those of whose items there may be none."""
+
+    filter: FilterConfig
+    benchmarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MixParams:
+    """A filtered set with answers that no filter has seen."""
+
+    mix: MixConfig
 
 
 @dataclass(frozen=True)
@@ -248,6 +288,10 @@ class PartialParams:
 MODEL = Stage("model", 1, "pipelines.stages.models:make_model", 70, resources.fetching_model)
 ANSWERS = Stage("answers", 1, "pipelines.stages.published:take_answers", 3, resources.fetching_answers)
 DATA = Stage("data", 1, "pipelines.stages.data:make_data", 3, resources.fetching_data)
+QUESTIONS = Stage("questions", 1, "pipelines.stages.distil:take_questions", 3, resources.fetching_questions)
+DISTIL = Stage("distil", 1, "pipelines.stages.distil:ask_generator", 10, resources.distilling)
+FILTER = Stage("filter", 1, "pipelines.stages.distil:filter_answers", 10, resources.filtering)
+MIX = Stage("mix", 1, "pipelines.stages.distil:mix_sets", 3, resources.mixing)
 BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks", 3, resources.fetching_tables)
 PRIOR = Stage("prior", 1, "pipelines.stages.weights:extract_prior", 1, resources.extracting)
 GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1, resources.measuring)
@@ -256,7 +300,7 @@ FRISM = Stage("frism", 1, "pipelines.stages.weights:learn_gates", 20, resources.
 TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13, resources.training)
 GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2, resources.answering)
 AGREEMENT = Stage("agreement", 1, "pipelines.stages.agreement:check_agreement", 2, resources.agreeing)
-JUDGE = Stage("judge", 1, "pipelines.stages.judge:judge_responses", 600, resources.judging)
+JUDGE = Stage("judge", 2, "pipelines.stages.judge:judge_responses", 600, resources.judging)
 SCORE = Stage("score", 4, "pipelines.stages.evaluate:score_responses", 0.2, resources.judging)
 SECOND_OPINION = Stage(
     "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
@@ -266,8 +310,7 @@ GATE = Stage("gate", 1, "pipelines.stages.gate:check_baseline", 0.1)
 REPORT = Stage("report", 5, "pipelines.stages.report:report", 5)
 PARTIAL = Stage("partial", 3, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
-    MODEL, DATA, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, FRISM, TRAIN, AGREEMENT, GENERATE, JUDGE, SCORE,
-    SECOND_OPINION, CHOOSE, GATE, REPORT,
-    PARTIAL,
+    MODEL, DATA, QUESTIONS, DISTIL, FILTER, MIX, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, FRISM, TRAIN,
+    AGREEMENT, GENERATE, JUDGE, SCORE, SECOND_OPINION, CHOOSE, GATE, REPORT, PARTIAL,
 )  # fmt: skip
 STAGES = {stage.name: stage for stage in _ALL}

@@ -27,7 +27,7 @@ def make_data(params: DataParams, runtime: Runtime, inputs: Mapping[str, Path], 
     if params.world is not None:
         from pipelines.lab.data import write_sft_data
 
-        write_sft_data(params.world, out, unfiltered=params.unfiltered, direct=params.direct)
+        write_sft_data(params.world, out, direct=params.direct)
     elif params.source == "folder":
         link_all(Path(params.repo), out)
         if not (out / TRAIN_FILE).exists():

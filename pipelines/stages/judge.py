@@ -5,6 +5,7 @@ its agreement with the rules is what its other verdicts are worth.
 """
 
 import hashlib
+import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,16 +13,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from drift.files import read_jsonl, write_jsonl
+from drift.files import read_jsonl, write_jsonl, write_whole
 from evaluation.benchmarks import Benchmark, get_benchmark, protocol_of
 from evaluation.data.tsv import Item, load_items
 from evaluation.judging.config import LocalJudge
 from evaluation.judging.http import HttpJudge
 from evaluation.judging.judge import JudgeReply
+from evaluation.judging.prompts import templates
 from evaluation.judging.scoring import open_to_judge, request_of, score_by_rules
 from evaluation.judging.verdicts import Verdict
 from pipelines.errors import StageError
-from pipelines.layout import PUBLISHED, REPLIES
+from pipelines.layout import AUDITED, PROMPTS, PUBLISHED, REPLIES
 from pipelines.stage import Runtime
 from pipelines.stages import JudgeParams
 from pipelines.stages.outside import snapshot
@@ -30,7 +32,7 @@ _FILES = ("*.json", "*.safetensors", "*.txt")
 
 
 def judge_responses(params: JudgeParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
-    """A JSONL of replies per benchmark; values: usage, and how often the judge agrees with rules and publisher.
+    """A JSONL of replies per benchmark, and what was asked; values: usage, agreement with rules and publisher.
 
     Raises:
         StageError: the judge stopped answering; its replies so far are kept, and the next run asks for the rest. A
@@ -45,7 +47,7 @@ def judge_responses(params: JudgeParams, runtime: Runtime, inputs: Mapping[str, 
             lines = read_jsonl(inputs["responses"] / f"{name}.jsonl", "responses")
             responses = {line["index"]: line["response"] for line in lines}
             verdicts = score_by_rules(benchmark, items, responses, params.judge.mode)
-            replies, found[name] = _judged(benchmark, items, responses, verdicts, judge, params.judge.audit)
+            replies, audited, found[name] = _judged(benchmark, items, responses, verdicts, judge, params.judge.audit)
             if judge.is_lost:
                 last = next(reply.raw for reply in replies.values() if reply.verdict is None)
                 raise StageError(
@@ -53,7 +55,13 @@ def judge_responses(params: JudgeParams, runtime: Runtime, inputs: Mapping[str, 
                     "only for the rest"
                 )
             found[name] |= _with_publisher(replies, inputs["responses"] / f"{name}{PUBLISHED}")
-            write_jsonl(out / f"{name}{REPLIES}", ({"index": k, **asdict(reply)} for k, reply in replies.items()))
+            for file, said in ((REPLIES, replies), (AUDITED, audited)):
+                write_jsonl(out / f"{name}{file}", ({"index": k, **asdict(reply)} for k, reply in said.items()))
+            asked = {
+                "protocol": benchmark.pinned(params.judge.mode).name,
+                "prompts": templates(benchmark.protocol, name),
+            }
+            write_whole(out / f"{name}{PROMPTS}", json.dumps(asked, indent=1, ensure_ascii=False) + "\n")
         return {"judge": judge.model, "judge_usage": asdict(judge.usage()), "agreement": found}
 
 
@@ -64,11 +72,11 @@ def _judged(
     verdicts: Sequence[Verdict],
     judge: HttpJudge,
     audit: int,
-) -> tuple[dict[str, JudgeReply], dict[str, Any]]:
-    """The replies by index on what is open, and what a sample of the rest says of the judge."""
+) -> tuple[dict[str, JudgeReply], dict[str, JudgeReply], dict[str, Any]]:
+    """The replies by index on what is open and on a sample of the rest, and what this sample says of the judge."""
     places = open_to_judge(benchmark, verdicts)
     if not places:
-        return {}, {"asked": 0, "audited": 0}
+        return {}, {}, {"asked": 0, "audited": 0}
     decided = sorted({*range(len(items))} - {*places} - {k for k, verdict in enumerate(verdicts) if verdict.is_missing})
     sample = random.Random(benchmark.name).sample(decided, min(audit, len(decided)))
     requests = [request_of(benchmark, items[k], responses, verdicts[k]) for k in [*places, *sample]]
@@ -77,7 +85,8 @@ def _judged(
     answered = [(rule, verdict) for rule, verdict in audited if verdict is not None]
     agreed = sum(rule == verdict for rule, verdict in answered)
     record = {"asked": len(places), "audited": len(answered), "agrees_with_rules": _percent(agreed, len(answered))}
-    return {items[k].index: reply for k, reply in zip(places, said, strict=False)}, record
+    replies = {request.index: reply for request, reply in zip(requests, said, strict=True)}
+    return dict(list(replies.items())[: len(places)]), dict(list(replies.items())[len(places) :]), record
 
 
 def _with_publisher(replies: Mapping[str, JudgeReply], path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pipelines.layout import PUBLISHED
 from pipelines.stage import Runtime
 from pipelines.stages import AnswerFile, AnswersParams
 
-_SITE = "https://raw.githubusercontent.com"
+SITE = "https://raw.githubusercontent.com"
 
 
 def take_answers(params: AnswersParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -49,17 +49,26 @@ def _write(answers: Sequence[Answer], benchmark: Benchmark, out: Path) -> None:
     write_jsonl(out / f"{benchmark.name}{PUBLISHED}", ruled)
 
 
+def fetched(params: AnswersParams, store: Path) -> list[Path]:
+    """Where the files lie once they have been fetched into a store."""
+    return [_place(params, file, store / ".cache") for file in params.files]
+
+
+def _place(params: AnswersParams, file: AnswerFile, cache: Path) -> Path:
+    return cache / "answers" / f"{params.repository}@{params.commit}" / file.path
+
+
 def _file(params: AnswersParams, file: AnswerFile, runtime: Runtime) -> Path:
     """The file as it is pinned; one that was fetched and is another is not kept."""
     origin = f"{params.repository}@{params.commit}"
     if params.source == "folder":
         path = Path(params.root) / file.path
     else:
-        path = runtime.cache / "answers" / origin / file.path
+        path = _place(params, file, runtime.cache)
         if not path.exists() and runtime.offline:
             raise StageError(f"{file.path} of {origin} is not in {path.parent}; say answers.root=FOLDER")
         if not path.exists():
-            download(f"{_SITE}/{params.repository}/{params.commit}/{quote(file.path)}", path, md5=None)
+            download(f"{SITE}/{params.repository}/{params.commit}/{quote(file.path)}", path, md5=None)
     if (sha256 := sha256_of(path)) != file.sha256:
         if params.source != "folder":
             path.unlink()

@@ -7,20 +7,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipelines.layout import APPENDIX, FIGURES, HEADLINE, OUTLINE, PROTOCOLS, TABLES
+from pipelines.layout import APPENDIX, DATA, FIGURES, HEADLINE, OUTLINE, PROTOCOLS, TABLES
 from pipelines.report.bundle import Harvest, harvest, write_bundle
 from pipelines.report.differences import Difference, differences
 from pipelines.report.figures import curves
 from pipelines.report.findings import findings, sentences
 from pipelines.report.forest import draw
 from pipelines.report.forest import forest as headlined
+from pipelines.report.funnels import write_funnels
 from pipelines.report.granularity import audit, summary
 from pipelines.report.kinds import KINDS
 from pipelines.report.names import columns
 from pipelines.report.numbers import Evidence, Numbers
 from pipelines.report.outline import outline
 from pipelines.report.page import Section, appendix, page
-from pipelines.report.provenance import provenance
+from pipelines.report.provenance import made_by, provenance
 from pipelines.report.render import gain_frame, long_frame, to_latex, value_frame
 from pipelines.report.sources import Source
 from pipelines.report.spec import Table
@@ -56,7 +57,9 @@ def report(params: ReportParams, runtime: Runtime, inputs: Mapping[str, Path], o
             draw(headline, out / FIGURES / HEADLINE)
     write_bundle(tables, found, out)
     _write_texts(params, tables, sections, differences_drawn, found, out)
-    traced = provenance(tables) | _gates(sources)
+    traced = provenance(tables) | _gates(sources) | write_funnels(sources, out / DATA)
+    with (out / APPENDIX).open("a", encoding="utf-8") as text:
+        text.write(f"\n{made_by(traced)}\n")
     (out / "provenance.json").write_text(json.dumps(traced, indent=1) + "\n", encoding="utf-8")
     return {"numbers": sum(len(row) for section in sections for row in section.numbers.values())}
 

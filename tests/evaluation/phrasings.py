@@ -32,7 +32,18 @@ OPTION = (
     "The best answer is {L}, because the others do not fit.", "{L}\n\nThe reason is that the others do not fit.",
     "({L}) {t}\n\nThis follows from the picture.", "The answer is ${L}$.", "The answer is $\\text{{{L}}}$.",
     "The answer is \\(\\boxed{{{L}}}\\).", "\\text{{Answer: }} {L}", "The final answer is: $\\boxed{{{L}}}$",
-    "The answer is ({L}), {t}.",
+    "The answer is ({L}), {t}.", "**Answer:** \\(\\boxed{{{L}}}\\)", "So the correct option is ({L}) {t}.",
+    "The answer is {L}: {t}", "<|begin_of_box|>{L}<|end_of_box|>",
+    "Therefore, the correct answer is option ({L}): {t}.",
+    "\\[\n\\boxed{{\\text{{{L}}}}}\n\\]", "**Final Answer:** {L}. {t}", "Thus, the answer is:\n\n**{L}**",
+    "Based on the figure, the correct choice is **{L}**.", "The correct answer is:\n\n**{L}. {t}**",
+    "Hence, the correct answer is $\\boxed{{\\text{{{L}}}}}$.", "Correct Answer: {L}", "Answer: Option {L}",
+    "Answer: {L}) {t}", "The answer is {L}\n\nExplanation: it follows from the figure.", "{L}<|im_end|>", "{L}</s>",
+    "So, the final answer is: **{L}**", "### Final Answer: {L}", "最终答案是 {L}", "正确答案：{L}",
+    "所以，答案选 {L}。",
+    "In conclusion, the correct option is {L}.", "Answer is {L}", "The answer must be {L}.", "<answer>\n{L}\n</answer>",
+    "<think>\nSo it is {w}.\n</think>\n\nThe answer is \\(\\boxed{{{L}}}\\).", "I believe the answer is ({L}).",
+    "Therefore, the figure shows that it is ({L}), {t}.", "The right choice is option {L}.",
 )  # fmt: skip
 
 VALUE = (
@@ -58,6 +69,12 @@ VALUE = (
     "The answer is\n\n{a}", "The answer: {a}", "Answer - {a}", "Result: {a}",
     "After checking {w} and others, the answer is {a}.", "So the answer is $\\displaystyle {a}$.",
     "The answer is $\\mathbf{{{a}}}$.", "The answer is $\\left.{a}\\right.$", "Final answer:\n\n{a}",
+    "**Answer:** \\(\\boxed{{{a}}}\\)", "<|begin_of_box|>{a}<|end_of_box|>", "**Final Answer:** \\boxed{{{a}}}",
+    "### Final Answer: {a}", "Correct answer: {a}", "最终答案是 {a}", "正确答案：{a}", "Answer is {a}", "{a}<|im_end|>",
+    "{a}</s>", "The final answer is: **{a}**", "Thus, the final answer is \\(\\boxed{{{a}}}\\).",
+    "<answer>\n{a}\n</answer>", "<think>\nIt may be {w}.\n</think>\n\nThe answer is \\(\\boxed{{{a}}}\\).",
+    "Thus, the answer is:\n\n**{a}**",
+    "In conclusion, the answer is ${a}$.", "I believe the answer is {a}.",
 )  # fmt: skip
 # Of numbers alone.
 NUMBER = (
@@ -68,7 +85,8 @@ NUMBER = (
     "\\boxed{{{a}\\mathrm{{~cm}}}}", "\\boxed{{{a}\\,\\text{{cm}}^2}}", "The length is {a} cm.",
     "The answer is {a} units.", "The answer is ${a}$ square units.", "= {a}", "The area is ${a}\\text{{ cm}}^2$.",
     "The distance is about {a} meters.", "\\boxed{{x = {a}}}", "Therefore, there are {a}.", "a + b = {a}",
-    "\\[ x = {a} \\]", "共有 {a} 个", "一共有{a}个。",
+    "\\[ x = {a} \\]", "共有 {a} 个", "一共有{a}个。", "Therefore, x = {a}.", "Hence, the value is {a}.",
+    "So there are {a} of them in the picture.", "Thus, the total is ${a}$.", "This gives us {a}.",
 )  # fmt: skip
 # `{a}` is Yes or No, `{l}` the same in lower case, `{w}` and `{v}` the other.
 YES_NO = (

@@ -1,5 +1,6 @@
 """judge=openai as typed and as a stage: verdicts, unjudged items, one payment for each reply, tokens and cost."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +8,10 @@ from pathlib import Path
 import pytest
 from local_http import Server, serve
 
+from drift.files import read_jsonl
 from evaluation import score
 from evaluation.benchmarks import get_benchmark
-from evaluation.data.tsv import write_rows
+from evaluation.data.tsv import load_items, write_rows
 from evaluation.judging.config import OpenAIJudge
 from evaluation.judging.cost import estimate
 from pipelines import compose
@@ -209,11 +211,25 @@ def test_decided_items_are_audited_and_what_is_said_of_them_changes_no_verdict(f
         values = judge_responses(params, Runtime(folder, cache=folder / ".cache"), inputs, folder)
     found = values["agreement"][NAME]
     assert (found["asked"], found["audited"]) == (8, 2)
+    assert len(read_jsonl(folder / f"{NAME}.audited.jsonl", "replies")) == 2
     assert found["agrees_with_rules"] == 50  # of the right box it says 9, which is wrong, and so is the wrong box
     assert found["agrees_with_publisher"] == pytest.approx(100 * 7 / 8)
     scored = ScoreParams({"MathVista": NAME}, params.judge)
     score_responses(scored, Runtime(folder), inputs | {"judged": folder}, folder)
     assert by_kind(folder / f"{NAME}.verdicts.jsonl")["boxed right"] == {(True, "boxed")}
+
+
+def test_a_verdict_can_be_asked_for_again_from_the_artifact(folder: Path) -> None:
+    with serve(Server("7")) as url:
+        _, out = stage(folder, url, "official", "a")
+    [template] = json.loads((out / f"{NAME}.prompts.json").read_text())["prompts"]
+    items = {item.index: item for item in load_items(folder / f"{NAME}.tsv", get_benchmark(NAME), with_images=False)}
+    said = {line["index"]: line["response"] for line in read_jsonl(folder / f"{NAME}.jsonl", "responses")}
+    for reply in read_jsonl(out / f"{NAME}.replies.jsonl", "replies"):
+        prompt = template.replace("{question}", items[reply["index"]].question).replace(
+            "{response}", said[reply["index"]]
+        )
+        assert hashlib.sha256(prompt.encode()).hexdigest() == reply["prompt_sha256"]
 
 
 def test_a_protocol_that_asks_nobody_makes_no_call_and_names_no_judge(folder: Path) -> None:

@@ -120,6 +120,81 @@ def test_guesses_are_no_readings(text, letter):
     assert read_option(text, OPTIONS).letter == letter
 
 
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("The answer is (B).\n\nThe other options are:\n* Option (A) is too short.", "B"),
+        ("The correct answer is (D), 15 cm, where angle A is the right angle.", "D"),
+        ("Let's look.\n\nTherefore, the length is (C), which is the longest but one.", "C"),
+        ("A) 2 cm\nB) 8 cm\nC) 12 cm\nD) 15 cm", None),
+        ("1. 2 cm\n2. 8 cm\n3. 12 cm\n4. 15 cm", None),
+        ("1. A\n2. B\n3. C", None),
+        ("The choices are:\nA) 2 cm\nB) 8 cm\nC) 12 cm\nD) 15 cm\n\nIt measures 12 cm.", "C"),
+        ("(A) 2 cm (B) 8 cm (C) 12 cm (D) 15 cm\n\nThe correct answer is (D) 15 cm.", "D"),
+        ("(B) 8 cm is not an option.", None),
+        ("The correct answer is (B). So x = \\boxed{82}.", "B"),
+        ("If AB = 8 cm and OB = 2 cm, the length is 12 cm.", "C"),
+        ("It comes to 3:1, as they say.", None),
+        ("A:  The correct option letter is D.", "D"),
+        ("\x93B\x94 (A) 2 cm, (B) 8 cm, (C) 12 cm, (D) 15 cm", "B"),
+    ],
+)
+def test_what_is_said_beside_the_answer_is_not_taken_for_it(text, letter):
+    assert read_option(text, OPTIONS).letter == letter
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "value"),
+    [
+        (
+            "How many objects are left?",
+            "There are 5 objects in total.\nAfter that, there are 4 objects left:\nCube.",
+            4,
+        ),
+        ("There are (_) dots in each group.", "The model has 9 dots in 3 groups, with 3 dots in each group.", 3),
+        ("What is the ratio of A to B?", "The ratio of A to B is 3:1.", 3),
+        ("What is the fraction of women?", "Three out of four are women.", 0.75),
+        ("How many women are there?", "Three out of four are women.", 3),
+        ("How many were born?", "The image shows 3 people.\nTherefore, the number of people born is 2.", 2),
+        ("Which number is missing?", "The missing number is 4.\n\n1, 2, 3, __, 5", 4),
+        ("How accurate?", "It is 80% accurate.\n\nName | Value\n--- | ---\nWheat | 100\nNiece | 20\n", 80),
+        ("How many things?", "There are two large objects and three small ones.", None),
+    ],
+)
+def test_a_number_is_read_for_its_question(question, text, value):
+    found = find_number(text, question)
+    assert (found and found.value) == value
+
+
+@pytest.mark.parametrize(
+    ("gold", "response", "is_right"),
+    [
+        (
+            "Area $=121 \\pi \\mathrm{cm}^{2}$",
+            "The area of the circle is \\( \\pi \\cdot 11^2 \\) square centimeters.",
+            True,
+        ),
+        ("$x^{2}+y^{2}=49$", "The equation of the circle is (x^2 + y^2) = 49.", True),
+        ("$x^{2}+y^{2}=49$", "The equation of the circle is (x^2 + y^2) = 7.", False),
+        ("48 \\mathrm{cm}^3", "The volume is 2cm x 8cm x 3cm = 48 cubic centimeters (cm³).", True),
+        ("28", "The new course is 35° - 7° = 28° south of east.", True),
+        ("1:64", "So the ratio of A to B is 1:64.", True),
+        ("64", "So the ratio of A to B is 1:64.", False),
+        ("0", "The average rate of change is 0. The graph shows that it stays constant at 6 for each year.", True),
+    ],
+)
+def test_free_answers_of_mathverse(gold, response, is_right):
+    item = Item("1", "Question: What is the average rate of change?", gold)
+    [verdict] = score(get_benchmark("MathVerse"), [item], {"1": response}, "semantic")
+    assert verdict.correct is is_right
+
+
+def test_a_gold_answer_in_words_is_the_choice_that_it_spells():
+    item = Item("1", "True or false?\nChoice:\nA. False\nB. True", "False")
+    verdicts = [score(get_benchmark("MathVerse"), [item], {"1": said}, "semantic")[0].correct for said in ("A", "B")]
+    assert verdicts == [True, False]
+
+
 def test_an_echo_of_the_question_says_neither_yes_nor_no():
     item = Item("VD_x_1_0_1_0", "Is it longer?", "Yes")
     echo = score(
@@ -304,12 +379,16 @@ MUTATIONS = [
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_hundred_thousand_mutated_responses_get_verdicts_in_time():
-    rng = random.Random(5)
+def test_a_hundred_thousand_mutated_responses_get_verdicts_in_time_and_none_is_run(tmp_path):
+    rng, sentinel = random.Random(5), tmp_path / "run"
     bases = [
         "The answer is \\boxed{\\frac{1}{2}}.",
         "<think>x</think>The correct answer is (B) 8 cm.",
         "There are 14 in total. x=3y",
+        f"The answer is __import__('pathlib').Path('{sentinel}').touch()",
+        f"\\boxed{{open('{sentinel}', 'w')}}",
+        "[1, 2, 3]. The ratio is 3:1, which is 3 out of four.",
+        "The equation is (x-1)^2 + y^2 = 7^2.",
     ]
     names, slowest = sorted(BENCHMARKS), 0.0
     options, free = Item("a_b_1_0_1_1", "Which? (A) 2 (B) 3", "B", OPTIONS), Item("a_b_1_0_1_1", "How many?", "12")
@@ -329,4 +408,6 @@ def test_a_hundred_thousand_mutated_responses_get_verdicts_in_time():
         )
         slowest = max(slowest, time.process_time() - start)
         assert verdict.correct in (True, False)
+    print(f"100,000 mutated responses: the slowest took {slowest:.3f} s")
     assert slowest < 2
+    assert not sentinel.exists()

@@ -65,14 +65,15 @@ def test_a_plan_is_a_short_tree_and_every_call_where_asked_for(tmp_path: Path) -
     words = ("--plan", "--table", "table1", "profile=paper", f"store={tmp_path / 'store'}")
     tree, whole = (command("pipelines.reproduce", *words, *more).stdout.splitlines() for more in ((), ("--all",)))
     assert tree[0] == "table1  Table 1. Merging a text expert into four MLLMs: 8 rows, 3 seeds"
-    assert tree[1] == "├ model 8, benchmarks 1, merge 4, agreement 4, generate 8, score 8, gate 4"
-    assert tree[2] == "├ 0 in the store, 37 to run, 0 that wait for a chosen value"
+    assert tree[1] == "├ model 8, benchmarks 1, merge 4, agreement 4, generate 8, judge 8, score 16, gate 4"
+    assert tree[2] == "├ 0 in the store, 53 to run, 0 that wait for a chosen value"
     assert tree[3].startswith("└ alone: ")
     assert "GPU h; about" in tree[3]
     assert any("HuggingFaceM4/idefics2-8b (apache-2.0" in line and "33.6 GB" in line for line in tree)
+    assert any("Qwen/Qwen2.5-7B-Instruct" in line and line.endswith("judges)") for line in tree)
     assert len(tree) < 25
-    assert sum(line.startswith("run ") for line in whole) == 38
-    assert tree[-1] == whole[-1] == "0 in the store, 38 to run, 0 that wait for a chosen value"
+    assert sum(line.startswith("run ") for line in whole) == 54
+    assert tree[-1] == whole[-1] == "0 in the store, 54 to run, 0 that wait for a chosen value"
     refused = command("pipelines.reproduce", "--all")
     assert "--all lists every call of a plan: drift plan --all" in refused.stderr
 

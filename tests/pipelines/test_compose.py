@@ -1,5 +1,6 @@
 """Configs are typed, complete, and refused with all their faults at once and the closest known names."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -111,3 +112,18 @@ def test_a_word_that_reads_the_environment_is_composed_every_time(
     monkeypatch.setenv("WHERE", "there")
     assert compose.load(["results=${oc.env:WHERE}"]).results == "there"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("lr=5e-4", "unknown key 'lr': did you mean train.learning_rate=5e-4?"),
+        ("alpha=-0.3", "did you mean injection.alpha=-0.3?"),
+        ("epochs=3", "did you mean train.epochs=3?"),
+        ("density=0.5", "did you mean merge.hyperparameters.density=0.5?"),
+        ("alhpa=1", "did you mean injection.alpha=1"),
+    ],
+)
+def test_a_short_name_is_answered_with_the_key_as_it_can_be_typed(word: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(meant)):
+        compose.load([word])

@@ -17,7 +17,7 @@ from PIL import Image
 from drift.errors import DataError, DriftError
 from pipelines import compose
 from pipelines.lab.config import sub_seed
-from pipelines.lab.data import WRONG, misread, write_benchmarks, write_sft_data
+from pipelines.lab.data import write_benchmarks, write_questions, write_sft_data
 from pipelines.lab.images import (
     POOLS,
     cell_classes,
@@ -26,7 +26,7 @@ from pipelines.lab.images import (
     load_pool,
     pool_indices,
 )
-from pipelines.lab.language import Problem, asked, count, fold, icon_fold, reply
+from pipelines.lab.language import asked, fold, icon_fold
 from pipelines.lab.mixes import LONG, draw_reasoning
 from pipelines.lab.suites import GROUPED, SUITES, draw_group, draw_suite
 
@@ -161,31 +161,15 @@ def test_a_smoke_world_is_never_taken_for_the_lab() -> None:
     assert (LAB.name, SMOKE.name) == ("lab", "smoke")
 
 
-def test_unfiltered_rationales_come_after_the_filtered_ones_and_seven_in_eleven_are_wrong(tmp_path: Path) -> None:
-    world = dataclasses.replace(LAB, sft_items=300)
-    write_sft_data(world, tmp_path / "filtered")
-    write_sft_data(world, tmp_path / "mixed", unfiltered=True)
-    filtered, mixed = (json.loads((tmp_path / name / "train.json").read_text()) for name in ("filtered", "mixed"))
-    assert mixed[:300] == filtered
-    assert all((tmp_path / "mixed" / record["images"][0]).exists() for record in mixed)
-    rng = Random(sub_seed(world.seed, "unfiltered sft data"))
-    wrong = 0
-    for record in mixed[300:]:
+def test_questions_for_a_teacher_are_other_draws_of_the_same_problems_eleven_for_each_four_examples(
+    tmp_path: Path,
+) -> None:
+    world = dataclasses.replace(LAB, sft_items=40)
+    write_questions(world, tmp_path)
+    records = [json.loads(line) for line in (tmp_path / "questions.jsonl").read_text().splitlines()]
+    rng = Random(sub_seed(world.seed, "questions"))
+    assert len(records) == 110
+    for record in records:
         problem = draw_reasoning(rng, LONG)
-        posed, answered = (message["content"] for message in record["messages"])
-        assert posed == f"<image>{asked(problem, think=True)}"
-        if rng.random() < WRONG:
-            problem, right = misread(problem, rng), problem
-            assert problem.answer != right.answer
-            wrong += 1
-        assert answered == reply(problem, think=True)
-    assert abs(wrong / 300 - 7 / 11) < 0.1
-
-
-@pytest.mark.parametrize("problem", [fold((0, 0, 0, 0, 0, 0), "min"), icon_fold((9, 9, 9), "max"), count((1, 1), 2)])
-def test_a_misread_answer_is_wrong_where_no_single_digit_changes_it(problem: Problem) -> None:
-    for seed in range(20):
-        seen = misread(problem, Random(seed))
-        assert (seen.question, seen.task, seen.icon) == (problem.question, problem.task, problem.icon)
-        assert seen.answer != problem.answer
-        assert len(seen.digits) == len(problem.digits)
+        assert (record["question"], record["answer"]) == (asked(problem, think=True), problem.answer)
+        assert (tmp_path / record["image"]).exists()

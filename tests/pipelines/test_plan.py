@@ -252,11 +252,13 @@ def test_a_choice_does_not_depend_on_what_the_row_is_tested_on_or_on_unfiltered_
     assert len(chosen) == 1
 
 
-def test_only_a_lab_world_draws_unfiltered_rationales() -> None:
-    with pytest.raises(ConfigError, match="only a lab world draws unfiltered rationales"):
-        compose.load(["profile=paper", "data.unfiltered=true"])
-    with pytest.raises(ConfigError, match=r"only a lab world can, and data\.source is hub"):
-        plan.data(compose.load(["profile=paper", "+data.unfiltered=true"]))
+def test_only_data_with_a_generator_has_unfiltered_answers() -> None:
+    with pytest.raises(
+        ConfigError, match="unfiltered answers go beside filtered ones in data=mixed and data=lab_mixed"
+    ):
+        compose.load(["profile=paper", "data.mix.unfiltered=1"])
+    with pytest.raises(ConfigError, match="unfiltered answers are a generator's"):
+        compose.load(["profile=paper", "+data.mix.unfiltered=1"])
 
 
 def test_a_table_may_have_another_suite_at_another_scale() -> None:

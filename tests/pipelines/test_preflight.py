@@ -4,6 +4,7 @@ import logging
 import shutil
 import subprocess
 import sys
+import time
 from collections import namedtuple
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError
@@ -106,6 +107,22 @@ def test_a_server_a_chosen_cpu_and_a_lab_world_need_no_gpu(
     check(words, tmp_path)
 
 
+def test_published_answers_that_cant_be_had_are_named_in_seconds(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine.setattr("pipelines.stages.published.SITE", "http://127.0.0.1:9")  # a port where nobody answers
+    words, start = ["profile=published", "answers=mathvista", "answers.chosen=bard"], time.monotonic()
+    with pytest.raises(PreflightError, match=r"published answers of lupantech/MathVista .*say answers\.root=FOLDER"):
+        check(words, tmp_path)
+    assert time.monotonic() - start < 30
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_judge_of_ones_own_wants_a_gpu_too(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gpus(machine, 0)
+    server = ["profile=paper", "method=baseline", "engine=openai", "engine.url=http://h:1/v1"]
+    with pytest.raises(PreflightError, match=r"judge \(.*\) wants 1 of the CUDA devices.* judge=openai asks a server"):
+        check(server, tmp_path)
+
+
 def test_a_build_of_torch_without_cuda_is_named(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
     machine.setattr(preflight, "_cuda_devices", lambda: (0, "2.13.0+cpu"))
     with pytest.raises(PreflightError, match=r"torch 2\.13\.0\+cpu, a build without CUDA, sees 0"):
@@ -147,20 +164,21 @@ def test_room_is_asked_for_what_is_downloaded_kept_and_written_while_training(
     machine: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """SFT of the pair: 33.5 GB of downloads, a prior of 13, a training of 16.6, and two checkpoints of 116."""
+    words = [*PAPER, "judge=rules"]
     disk(machine, 295e9)
     with pytest.raises(PreflightError, match=r"up to 295\.\d GB are wanted in .* 33\.5 GB to download; .*save_steps=0"):
-        check(PAPER, tmp_path)
+        check(words, tmp_path)
     disk(machine, 296e9)
-    check(PAPER, tmp_path)
+    check(words, tmp_path)
     disk(machine, 64e9)
-    check([*PAPER, "train.save_steps=0"], tmp_path)
+    check([*words, "train.save_steps=0"], tmp_path)
     config = compose.load(PAPER)
     assert config.pair.mllm.revision != "locked"
     (tmp_path / "hub" / "models--Qwen--Qwen2.5-VL-7B-Instruct" / "snapshots" / config.pair.mllm.revision).mkdir(
         parents=True
     )
     disk(machine, 48e9)
-    check([*PAPER, "train.save_steps=0"], tmp_path)
+    check([*words, "train.save_steps=0"], tmp_path)
 
 
 def test_a_gpu_that_is_too_small_is_refused_with_what_to_do(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -220,7 +238,7 @@ def test_downloads_lie_in_the_store_unless_the_user_says_where(monkeypatch: pyte
 
 
 def test_what_the_store_holds_is_not_asked_for(machine: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    words = [*PAPER, f"store={tmp_path / 'store'}"]
+    words = [*PAPER, "judge=rules", f"store={tmp_path / 'store'}"]
     config = compose.load(words)
     store, done = Store(tmp_path / "store"), dict[str, Artifact]()
     gpus(machine, 0)
@@ -247,7 +265,11 @@ def test_warn_says_it_and_goes_on(
     gpus(machine, 0)
     with caplog.at_level(logging.WARNING):
         check([*PAPER, "preflight=warn"], tmp_path)
-    assert [record.message[:17] for record in caplog.records] == ["preflight: train ", "preflight: genera"]
+    assert [record.message[:17] for record in caplog.records] == [
+        "preflight: train ",
+        "preflight: genera",
+        "preflight: judge ",
+    ]
 
 
 def test_tables_of_published_pairs_are_refused_before_anything_runs_and_still_planned(

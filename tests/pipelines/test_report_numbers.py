@@ -224,7 +224,7 @@ def test_a_repeat_says_how_many_numbers_moved_and_where_the_most() -> None:
 
     assert describe(compare(report(1, 2, 3), report(1, 2, 3))) == "all 3 numbers equal those that were there"
     moved = describe(compare(report(1, 2, 3), report(1, 2.5, 1)))
-    assert moved == "2 of 3 numbers differ from those that were there, by 2.00 points at most (t / SFT / b2)"
+    assert moved == "2 of 3 numbers differ from those that were there, by 2.00 at most (t / SFT / b2)"
     assert "no earlier results" in describe(compare(report(), report(1)))
 
 

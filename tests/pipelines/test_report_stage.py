@@ -112,6 +112,7 @@ def artifact(call: Call, root: Path, place: int) -> Path:
         "git": {"sha": "b" if stage == "merge" else "a", "dirty": False},
         "packages": {"torch": "2"},
         "hardware": {"cpu": "x"},
+        "code_behind": {"model": ["c0de"], stage: [f"c0de of {stage}"]},
     }
     (path / "manifest.json").write_text(json.dumps(manifest))
     if stage == "benchmarks":
@@ -175,13 +176,13 @@ def test_each_kind_of_table_plans_prints_and_draws_what_it_is_made_of(made: Path
     }
     assert roles == {
         "toy": {"score", "items", "responses", "checkpoint", "choice"},
-        "toy_cost": {"checkpoint"},
+        "toy_cost": {"score", "items", "checkpoint"},
         "toy_settings": {"score", "items", "responses", "checkpoint"},
         "toy_geometry": {"geometry"},
         "toy_distance": {"geometry", "score", "items", "responses", "checkpoint"},
     }
     assert {path.stem for path in (made / "figures").glob("*.png")} == {
-        "toy_loss", "toy_layers", "toy_geometry", "toy_distance",
+        "toy_loss", "toy_layers", "toy_geometry", "toy_distance", "figure1", "differences",
     }  # fmt: skip
     page = (made / "report.md").read_text() + (made / "appendix.md").read_text()
     for shown in ("How the rows answered", "What distance costs", "density = 0.2", "-0.3 (mean score at -0.3: 41.0)"):
@@ -204,6 +205,13 @@ def test_provenance_leads_from_a_cell_to_what_made_it_and_says_each_thing_once(m
     trained = found["cells"]["toy"]["SFT"]["0"]["checkpoint"]
     assert trained == found["cells"]["toy_cost"]["SFT"]["0"]["checkpoint"]
     assert trained == f"train/{found['artifacts'][trained]['fingerprint'][:20]}"
+
+
+def test_the_results_say_which_code_made_them(made: Path) -> None:
+    code = json.loads((made / "provenance.json").read_text())["code"]
+    assert (code["model"], code["merge"]) == (["c0de", "c0de of model"], ["c0de of merge"])
+    last = (made / "appendix.md").read_text().splitlines()[-1]
+    assert last.startswith("Made by commits a, b; the digests of the code that each stage reached (")
 
 
 def test_every_number_follows_from_its_provenance_also_in_the_committed_results(made: Path, tmp_path: Path) -> None:

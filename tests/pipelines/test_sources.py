@@ -224,7 +224,7 @@ def test_a_local_folder_is_linked_not_copied_and_must_hold_the_examples(tmp_path
     source = tmp_path / "mine"
     (source / "images").mkdir(parents=True)
     (source / "images" / "a.png").write_bytes(b"png")
-    params = DataParams("folder", None, str(source), "digest", unfiltered=False)
+    params = DataParams("folder", None, str(source), "digest")
     with pytest.raises(DataError, match=r"has no train\.json"):
         make_data(params, Runtime(tmp_path), {}, tmp_path / "first")
     (source / "train.json").write_text("[{}, {}]")

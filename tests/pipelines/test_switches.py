@@ -167,7 +167,7 @@ def test_an_engine_has_its_own_keys_and_no_others() -> None:
     [
         ("+world.seed=7", "seed=7 draws another world"),
         ("pair.mllm.repo=/my/model", "pair.source=hub or folder"),
-        ("data.unfiltered=true method=ties", "for a method that trains"),
+        ("data.mix.unfiltered=2.0 data=lab_mixed method=ties", "for a method that trains"),
         ("prior.seed=5", "only the random and shuffled ones draw"),
         ("seeds=[0,1]", "-m seed=0,1,2 makes three"),
         ("launcher.kind=deepspeed", "launcher.processes=2"),

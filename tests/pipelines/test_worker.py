@@ -17,6 +17,7 @@ from pipelines.fingerprint import canonical, fingerprint
 from pipelines.scheduler import resolve
 from pipelines.stage import Runtime, ordered
 from pipelines.store import Store
+from pipelines.worker import revision
 
 
 def start(path: Path) -> subprocess.CompletedProcess[str]:
@@ -74,3 +75,16 @@ def test_the_parameters_of_every_call_come_back_as_they_went(profile: str, table
         back = adapters[name].validate_python(json.loads(json.dumps(canonical(call.params))))
         assert fingerprint("x", 1, back, {}) == fingerprint("x", 1, call.params, {}), name
     assert {"model", "generate", "score", "report"} <= set(adapters)
+
+
+def test_results_that_a_run_wrote_do_not_make_the_code_dirty(tmp_path: Path) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for name in ("code.py", "results/lab/report.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("first")
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], check=True)
+    (tmp_path / "results" / "lab" / "report.md").write_text("made again")
+    assert revision(tmp_path)["dirty"] is False
+    (tmp_path / "code.py").write_text("changed")
+    assert revision(tmp_path)["dirty"] is True
