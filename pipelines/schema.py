@@ -301,10 +301,15 @@ class NoTracker:
 
 @dataclass(frozen=True, config=STRICT)
 class Wandb:
-    """wandb, writing to this disk or to its server."""
+    """wandb, writing into `folder` on this disk, and sent from there to its server where it is `online`.
+
+    An evaluated checkpoint's run shows `items` of each benchmark, with picture, response and verdict.
+    """
 
     mode: Literal["offline", "online"]
     project: Text
+    folder: Text
+    items: Annotated[int, Field(ge=0, le=200)]
 
 
 @dataclass(frozen=True, config=STRICT)

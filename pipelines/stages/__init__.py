@@ -310,7 +310,7 @@ GATE = Stage("gate", 1, "pipelines.stages.gate:check_baseline", 0.1)
 REPORT = Stage("report", 5, "pipelines.stages.report:report", 5)
 PARTIAL = Stage("partial", 3, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
-    MODEL, DATA, QUESTIONS, DISTIL, FILTER, MIX, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, FRISM, TRAIN,
-    AGREEMENT, GENERATE, JUDGE, SCORE, SECOND_OPINION, CHOOSE, GATE, REPORT, PARTIAL,
+    MODEL, DATA, QUESTIONS, DISTIL, FILTER, MIX, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, FRISM, TRAIN, AGREEMENT,
+    GENERATE, JUDGE, SCORE, SECOND_OPINION, CHOOSE, GATE, REPORT, PARTIAL,
 )  # fmt: skip
 STAGES = {stage.name: stage for stage in _ALL}
