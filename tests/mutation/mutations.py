@@ -39,13 +39,16 @@ RANGES = "tests/pipelines/test_ranges.py -k learning_rate"
 MUTATIONS = (
     # The method.
     Mutation("drift/scaling.py", ".clamp(-1.0, 1.0)", "", SCALING),
-    Mutation("drift/scaling.py", "(1.0 + cosine(", "(1.0 - cosine(", SCALING),
-    Mutation("drift/scaling.py", "delta_norm)) / 2.0", "delta_norm))", SCALING),
+    Mutation("drift/scaling.py", "(1.0 + cosine(grad_norm, dot", "(1.0 - cosine(grad_norm, dot", SCALING),
+    Mutation(
+        "drift/scaling.py", "cosine(grad_norm, dot, delta_norm)) / 2.0", "cosine(grad_norm, dot, delta_norm))", SCALING
+    ),
+    Mutation("drift/scaling.py", "cosine(grad_norm, -dot", "cosine(grad_norm, dot", SCALING),
     Mutation("drift/scaling.py", "return _ratio(grad_norm, delta_norm)", "return grad_norm", SCALING),
     Mutation(
         "drift/scaling.py", '"linear": lambda progress: 1.0 - progress', '"linear": lambda progress: 1.0', SCALING
     ),
-    Mutation("drift/scaling.py", "min(step / total_steps, 1.0)", "step / total_steps", SCALING),
+    Mutation("drift/scaling.py", "total_steps), 1.0))", "total_steps), 9.0))", SCALING),
     Mutation("drift/merging/primitives.py", "alpha=weights[1]", "alpha=weights[0]", METHODS),
     Mutation("drift/merging/primitives.py", 'f"{seed}/{model}/{name}"', 'f"{model}/{name}"', METHODS),
     Mutation("drift/merging/primitives.py", 'f"{seed}/{model}/{name}"', 'f"{seed}/{name}"', METHODS),
@@ -76,7 +79,9 @@ MUTATIONS = (
     Mutation(
         "drift/injection/bias.py", "[torch.dot(g, g), torch.dot(g, d)]", "[torch.dot(g, d), torch.dot(g, g)]", INJECTION
     ),
-    Mutation("drift/injection/bias.py", "gradient.add_(delta, alpha=c)", "gradient.add_(delta, alpha=-c)", INJECTION),
+    Mutation(
+        "drift/injection/bias.py", "delta[start:stop], alpha=factor", "delta[start:stop], alpha=-factor", INJECTION
+    ),
     # Files and checkpoints.
     Mutation("drift/safetensors_io.py", "if end != size:", "if end > size:", "tests/security/test_hostile.py"),
     Mutation("drift/safetensors_io.py", "if last - first != spec.nbytes:", "if False:", CHECKPOINTS),
@@ -141,7 +146,7 @@ MUTATIONS = (
     Mutation("pipelines/integrity.py", "{stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}", "{stat.st_ino}", STORE),
     Mutation("pipelines/integrity.py", "if name != SUMMARY}", "}", STORE),
     Mutation(
-        "pipelines/store.py", "if manifest.get(SEAL, seal_of(manifest)) != seal_of(manifest):", "if False:", STORE
+        "pipelines/manifests.py", "if manifest.get(SEAL, seal_of(manifest)) != seal_of(manifest):", "if False:", STORE
     ),
     Mutation("pipelines/store.py", "if made_from.get(name) != inputs[name].content:", "if False:", STORE),
     Mutation("pipelines/store.py", "if is_part(path.name):", "if False:", STORE),
