@@ -96,6 +96,18 @@ def test_the_projector_trains_only_when_asked(world):
     assert all(".merger." in name for name in moved)
 
 
+def test_each_step_says_how_far_every_group_went_and_at_what_pace(drifted):
+    job, _ = drifted
+    table = json.loads((job.out / "injection.json").read_text())["layers"]
+    for group in {row["group"] for row in table}:
+        rows = [(row["w_eff"], row["delta_norm"] ** 2) for row in table if row["group"] == group]
+        expected = sum(share * squared for share, squared in rows) / sum(squared for _, squared in rows)
+        assert lines(job)[-1][f"w_eff/{group}"] == pytest.approx(expected, rel=1e-6)
+    pace = [json.loads(line) for line in (job.out / "pace.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in pace] == [line["step"] for line in lines(job)]
+    assert all(line["tokens_per_second"] > 0 and line["memory_gb"] > 0 for line in pace)
+
+
 def test_drift_moves_along_the_prior_and_says_so(world, drifted, plain):
     job, result = drifted
     assert (result.covered, result.expected) == (20, 20)
