@@ -12,8 +12,8 @@ ARGS ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup reproduce plan study claims report table export timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs bench-data \
-	rehearse gpu-check setup-mergekit setup-clusters setup-vllm setup-vlmevalkit clean
+.PHONY: help setup reproduce plan study claims report table export watch sync dashboards timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs bench-data \
+	rehearse gpu-check setup-mergekit setup-clusters setup-inspect setup-vllm setup-vlmevalkit clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -47,6 +47,15 @@ table: setup  ## one table: TABLE=table4
 
 export: setup  ## the profile's results, provenance and verdicts as one tar.gz; no weights, no benchmark's text
 	$(BIN)/drift export profile=$(PROFILE) $(ARGS)
+
+watch: setup  ## the training that runs, live in this terminal (wandb leet)
+	$(BIN)/drift track --watch $(ARGS)
+
+sync: setup  ## send what was recorded on this disk to wandb's server; goes on where it stopped
+	$(BIN)/drift track --sync $(ARGS)
+
+dashboards: setup  ## the saved views and the report as code; ARGS="entity=NAME" saves them on the server
+	$(BIN)/drift track --dashboards $(ARGS)
 
 timeline: setup  ## when each stage of the last run ran and where: results/<profile>/timeline.png
 	$(BIN)/python -m pipelines.timeline profile=$(PROFILE) $(ARGS)
@@ -97,15 +106,19 @@ bench-score: setup  ## verdicts a second
 # mergekit wants packages that ours does not; torch and transformers are ours, so that both compute with the same kernels.
 setup-mergekit: .venv-mergekit/.ready  ## mergekit 0.1.5 in .venv-mergekit, for the parity tests and bench-merge
 
+setup-inspect: .venv-inspect/.ready  ## inspect_ai in .venv-inspect, to open what `drift export --inspect` writes
+
 setup-clusters: .venv-clusters/.ready  ## submitit and Ray in .venv-clusters, for the tests and faults under SLURM and Ray
 
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
-.venv-mergekit/.ready .venv-clusters/.ready: .venv-%/.ready: constraints-%.txt | setup
-	$(BIN)/python -m venv .venv-$*
-	$(BIN)/python $(PURELIB) > "$$(.venv-$*/bin/python $(PURELIB))/project.pth"
-	.venv-$*/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-$*.txt
-	touch $@
+.venv-mergekit/.ready .venv-clusters/.ready .venv-inspect/.ready: .venv-%/.ready: constraints-%.txt | setup
+	@echo "making .venv-$*: what constraints-$*.txt pins, beside what is in .venv; what pip says is in .venv-$*/setup.log"
+	@$(BIN)/python -m venv .venv-$*
+	@$(BIN)/python $(PURELIB) > "$$(.venv-$*/bin/python $(PURELIB))/project.pth"
+	@.venv-$*/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-$*.txt \
+		> .venv-$*/setup.log 2>&1 || { tail -n 20 .venv-$*/setup.log >&2; exit 1; }
+	@touch $@
 
 setup-vllm:  ## vLLM 0.30.0 in .venv-vllm, for engine=vllm; on a machine with GPUs
 	@PYTHON="$(PYTHON)" .ci/setup-vllm

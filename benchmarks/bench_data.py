@@ -140,7 +140,7 @@ def one_word(text: str) -> str:
 
 def other_numbers(text: str) -> str:
     """Every digit another one, and more white space."""
-    return "  ".join("".join(str((int(c) + 3) % 10) if c.isdigit() else c for c in text).split())
+    return "  ".join("".join(str((int(c) + 3) % 10) if c.isdecimal() else c for c in text).split())
 
 
 def measure_words(root: Path) -> Iterator[dict[str, object]]:

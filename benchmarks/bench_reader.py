@@ -12,6 +12,7 @@ import csv
 import gzip
 import json
 import os
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluation.answers.letters import fold
 from evaluation.benchmarks import get_benchmark
+from evaluation.benchmarks.logicvista import question_options
 from evaluation.data.markdown import markdown
 from evaluation.data.tsv import Item, parse_choices
 from evaluation.judging.scoring import score
@@ -43,6 +46,10 @@ class Answers:
     responses: dict[str, str]
     correct: dict[str, bool]
     extracted: dict[str, str]
+
+    def item(self, index: str) -> Item:
+        """The item of an index."""
+        return next(item for item in self.items if item.index == index)
 
     def verdicts(self, mode: str) -> list[Verdict]:
         """Our verdicts in `mode`, scored once."""
@@ -155,28 +162,48 @@ def judged_item(record: dict[str, Any]) -> Item:
     return Item(str(record["index"]), record["question"], str(record["answer"]), options, fields=fields)
 
 
+def is_in_text(item: Item, response: str, extraction: str) -> bool:
+    """Whether the option that a publisher's extraction names stands in the response, by its letter or its text."""
+    options = item.options or question_options(item.question)
+    named = [letter for letter in re.findall(r"[A-Z]", extraction.upper()) if letter in options]
+    if (not item.options and item.fields.get("answer_type")) or len(extraction) > 4 or len(named) != 1:
+        return True  # a value, a text or several letters
+    letter, text = named[0], fold(options[named[0]])
+    is_lettered = re.search(
+        rf"(?<![A-Za-z]){letter}(?![A-Za-z])", response, 0 if response != response.lower() else re.I
+    )
+    return is_lettered is not None or (bool(text) and text in fold(response))
+
+
 def rules_table(files: Sequence[Answers], mode: str) -> list[dict[str, object]]:
-    """A row for each source and rule: decided, and right in percent by verdict and by extraction."""
-    cells: dict[tuple[str, str], list[tuple[bool, bool | None]]] = defaultdict(list)
+    """A row for each source and rule: decided, and right in percent by verdict and by extraction.
+
+    A published extraction may name an option of which the response has neither letter nor text; `where it stands in the
+    text` leaves such verdicts out.
+    """
+    cells: dict[tuple[str, str], list[tuple[bool, bool | None, bool]]] = defaultdict(list)
     for answers in files:
         for verdict in answers.verdicts(mode):
             key = verdict.index
             same = verdict.correct == answers.correct[key]
             read = answers.extracted.get(key)
             rule = "unmatched" if verdict.unmatched else verdict.rule
+            is_theirs = not read or is_in_text(answers.item(key), answers.responses[key], read)
             cells[answers.source.split()[0], rule].append(
-                (same, _same_text(verdict.extraction, read) if read else None)
+                (same, _same_text(verdict.extraction, read) if read else None, same or is_theirs)
             )
     rows = []
     for (source, rule), outcomes in sorted(cells.items()):
-        texts = [text for _, text in outcomes if text is not None]
-        verdicts = [same for same, _ in outcomes]
+        texts = [text for _, text, _ in outcomes if text is not None]
+        verdicts = [same for same, _, _ in outcomes]
+        shown = [same for same, _, is_shown in outcomes if is_shown]
         rows.append(
             {
                 "source": source,
                 "rule": rule,
                 "decided": len(verdicts),
                 "verdict": f"{100 * sum(verdicts) / len(verdicts):.1f}",
+                "verdict, where it stands in the text": f"{100 * sum(shown) / max(1, len(shown)):.1f}",
                 "extraction": f"{100 * sum(texts) / len(texts):.1f}" if texts else "",
             }
         )
@@ -184,7 +211,7 @@ def rules_table(files: Sequence[Answers], mode: str) -> list[dict[str, object]]:
 
 
 def files_table(files: Sequence[Answers], mode: str) -> list[dict[str, object]]:
-    """A row for each file: agreement with the published verdicts."""
+    """A row for each file: agreement with the published verdicts, in `mode`, and the most that could be had."""
     rows = []
     for answers in files:
         verdicts = answers.verdicts(mode)
@@ -197,11 +224,21 @@ def files_table(files: Sequence[Answers], mode: str) -> list[dict[str, object]]:
                 "file": answers.name,
                 "n": len(verdicts),
                 "agreement": f"{100 * same / len(verdicts):.2f}",
+                "ceiling": f"{100 * (1 - _contradicted(answers, verdicts) / len(verdicts)):.2f}",
                 "decided": len(decided),
                 "agreement of decided": f"{100 * agreed / max(1, len(decided)):.2f}",
             }
         )
     return rows
+
+
+def _contradicted(answers: Answers, verdicts: Sequence[Verdict]) -> int:
+    """Disagreements in which the published extraction names what the response does not hold."""
+    different = [v.index for v in verdicts if v.correct != answers.correct[v.index]]
+    read = {key: answers.extracted.get(key, "") for key in different}
+    return sum(
+        bool(said) and not is_in_text(answers.item(key), answers.responses[key], said) for key, said in read.items()
+    )
 
 
 def bias_table(files: Sequence[Answers], mode: str) -> list[dict[str, object]]:

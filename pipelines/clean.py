@@ -1,6 +1,6 @@
 """Removes the store of artifacts, unless a run is using it: python -m pipelines.clean [overrides]
 
-What was recorded for a tracker stays, and so do the tables in results/. The same as `make clean`.
+What was recorded for a tracker lies elsewhere and stays, and so do the tables in results/. The same as `make clean`.
 """
 
 import logging
@@ -13,13 +13,13 @@ from pathlib import Path
 from pipelines import compose
 from pipelines.errors import StoreError
 from pipelines.lease import Lease
-from pipelines.session import RECORDINGS, guarded, rooted
+from pipelines.session import guarded, rooted
 
 log = logging.getLogger(__name__)
 
 
 def clean(store: Path) -> None:
-    """Removes all of a store but its recordings.
+    """Removes all of a store.
 
     Raises:
         StoreError: somebody is using it; says who.
@@ -32,7 +32,7 @@ def clean(store: Path) -> None:
     away = store / f".removing-{os.getpid()}"  # at once, so that a run which starts now finds nothing half gone
     away.mkdir()
     for path in store.iterdir():
-        if path.name not in (RECORDINGS, away.name):
+        if path != away:
             path.rename(away / path.name)
     shutil.rmtree(away)
 

@@ -63,6 +63,7 @@ _TABLE = (
     Command("verify", "pipelines.verify:main", "Every byte of the store read and compared.", CHECKOUT),
     Command("calibrate", "pipelines.calibrate:main", "The plan's prices by what this store has measured.", CHECKOUT),
     Command("gc", "pipelines.gc:main", "What nothing refers to any more, out of the store.", CHECKOUT),
+    Command("track", "pipelines.track:main", "What was recorded, watched and sent.", CHECKOUT),
     Command("page", "pipelines.page.command:main", "A profile's page, from its results alone.", CHECKOUT),
     Command("readme", "pipelines.page.readme:main", "README's results, from results/lab.", CHECKOUT),
     Command("export", "pipelines.export:main", "A profile's results as one file to share.", CHECKOUT),

@@ -1,13 +1,18 @@
 """A profile's results as one file to share: drift export [out=FILE.tar.gz] [answers=yes] [overrides]
+Or every item in a form that other viewers open: drift export --inspect|--lm-eval [out=FOLDER] [table=NAME] [overrides]
 
 Packs results/<profile> (tables, figures, page, provenance), the composed config, and of every artifact behind a cell
 its manifest (parameters, inputs, hashes) and its verdicts by item id. No weights, and nothing of a benchmark but ids:
 its licence is its own. `answers=yes` adds what was read from each response, the gold answer and the judge's words. The
 same results give the same bytes.
 
+`--inspect` writes a log for each benchmark of each score behind the cells, which `inspect view --log-dir FOLDER` opens;
+`--lm-eval` writes lm-evaluation-harness's samples. Both hold questions, and the first pictures: mind their licences.
+
 Example:
     drift export
     drift export profile=paper out=drift-paper.tar.gz
+    drift export --inspect table=table3
 """
 
 import gzip
@@ -22,8 +27,9 @@ from typing import Any
 
 import yaml
 
+from drift.errors import closest
 from drift.files import write_whole
-from pipelines import compose
+from pipelines import compose, item_logs
 from pipelines.errors import ConfigError, StoreError
 from pipelines.fingerprint import canonical
 from pipelines.session import guarded, rooted
@@ -50,6 +56,9 @@ def export(words: Sequence[str]) -> int:
         ConfigError: an override that is none, or `answers` that is neither yes nor no.
         StoreError: there are no results, or an artifact behind them is not in the store.
     """
+    forms = [word for word in words if word.startswith("--")]
+    if forms:
+        return _logs(forms, [word for word in words if word not in forms])
     own = {word.partition("=")[0]: word.partition("=")[2] for word in words if word.startswith((_OUT, _ANSWERS))}
     config, _ = compose.load_fitting([], [word for word in words if not word.startswith((_OUT, _ANSWERS))])
     answers = own.get("answers", "no")
@@ -62,6 +71,22 @@ def export(words: Sequence[str]) -> int:
     content = pack(files, {"profile": config.profile, "answers": answers})
     write_whole(out, content)
     log.info("%d files, %.1f MB: %s", len(files), len(content) / 1e6, out)
+    return 0
+
+
+def _logs(forms: Sequence[str], words: Sequence[str]) -> int:
+    """Writes items in another form.
+
+    Raises:
+        ConfigError: a form that there is none of, or two.
+    """
+    if len(forms) > 1 or forms[0] not in item_logs.WRITERS:
+        raise ConfigError(f"{' '.join(forms)}: {closest(forms[0], item_logs.WRITERS)}")
+    own = {key: value for key, _, value in (word.partition("=") for word in words) if key in ("out", "table")}
+    config, _ = compose.load_fitting([], [word for word in words if word.partition("=")[0] not in own])
+    results, name = rooted(config.results), forms[0].removeprefix("--")
+    out = rooted(own.get("out", f"{results.name}-{name}"))
+    item_logs.write(forms[0], results, rooted(config.store), out, own.get("table", ""))
     return 0
 
 

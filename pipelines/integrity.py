@@ -22,13 +22,13 @@ from typing import Any
 
 from drift.files import is_part, sha256_of, write_whole
 from pipelines.errors import DamageError, StoreError
-from pipelines.layout import SUMMARY
+from pipelines.layout import PACE, SUMMARY
 
 MANIFEST = "manifest.json"
 LOG = "log.txt"
 SEAL = "seal"
 LINKS = "links"
-_SECONDS = "seconds"  # the value that no two runs share; the same time stands in SUMMARY
+_SECONDS = "seconds"  # the value that no two runs share; the same time stands in SUMMARY, others in PACE
 _CANT_WRITE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC)
 
 
@@ -86,7 +86,7 @@ def seal_of(manifest: Mapping[str, Any]) -> str:
 def content(manifest: Mapping[str, Any]) -> str:
     """sha256 of what an artifact holds: equal for one that was made again and came out the same."""
     values = {name: value for name, value in manifest["values"].items() if name != _SECONDS}
-    files = {name: entry["sha256"] for name, entry in manifest["files"].items() if name != SUMMARY}
+    files = {name: entry["sha256"] for name, entry in manifest["files"].items() if name not in (PACE, SUMMARY)}
     return _digest({"fingerprint": manifest["fingerprint"], "values": values, "files": files})
 
 

@@ -2,6 +2,7 @@
 
 CHECKPOINT = "model"
 SUMMARY = f"{CHECKPOINT}/summary.json"
+PACE = f"{CHECKPOINT}/pace.jsonl"
 TRAIN_FILE = "train.json"
 PRIOR = "prior"
 GEOMETRY = "geometry.json"

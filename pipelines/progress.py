@@ -1,4 +1,4 @@
-"""How far a plan is, and what a person sees of it: one screen on a terminal, a line a finished stage elsewhere.
+"""How far a plan is, and what a person sees of it: one screen on a terminal, a line a minute elsewhere.
 
 What is left is estimated from measured times, of this run and of what the store held, and from what a call says that it
 needs where its stage has none.
@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +16,12 @@ from typing import Any, Protocol
 
 from pipelines.layout import CHECKPOINT
 from pipelines.stages import TrainParams
+from pipelines.store import Artifact
 
 log = logging.getLogger(__name__)
 METRICS = "metrics.jsonl"
 _TAIL_BYTES = 4096
+_FINDINGS = 3
 _STATES = ("running", "queued", "done", "failed")
 
 
@@ -97,24 +99,30 @@ class View(Protocol):
     def show(self, state: State) -> None:
         """The state as it is now."""
 
-    def finished(self, line: str) -> None:
-        """A stage was made."""
+    def finished(self, found: str) -> None:
+        """A stage was made, and what it found; empty where that is nothing to look at."""
 
     def close(self) -> None:
         """The plan has ended."""
 
 
 class Lines:
-    """A line a finished stage, for a log or a pipe."""
+    """A line a minute, for a log or a pipe; of a plan that is done before, nothing."""
 
     seconds = 60.0
 
-    def show(self, state: State) -> None:
-        """Nothing: a log is no screen."""
+    def __init__(self) -> None:
+        self._said, self._found = time.monotonic(), ""
 
-    def finished(self, line: str) -> None:
-        """Logs it."""
-        log.info("%s", line)
+    def show(self, state: State) -> None:
+        """Logs how far it is, what runs and what was found last."""
+        if time.monotonic() - self._said >= self.seconds:
+            self._said = time.monotonic()
+            log.info("%s", line(state, self._found))
+
+    def finished(self, found: str) -> None:
+        """Keeps it for the next line."""
+        self._found = found or self._found
 
     def close(self) -> None:
         """Nothing is open."""
@@ -131,6 +139,7 @@ class Screen:
 
         self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
         self._is_open = False
+        self._found: deque[str] = deque(maxlen=_FINDINGS)
 
     def show(self, state: State) -> None:
         """Draws it; a plan of which nothing is to run never opens a screen."""
@@ -139,10 +148,12 @@ class Screen:
                 return
             self._is_open = True
             self._live.start()
-        self._live.update(screen(state, self._live.console.height), refresh=True)
+        self._live.update(screen(state, self._live.console.height, list(self._found)), refresh=True)
 
-    def finished(self, line: str) -> None:
-        """Nothing: the table shows it."""
+    def finished(self, found: str) -> None:
+        """Shows it below what runs."""
+        if found:
+            self._found.append(found)
 
     def close(self) -> None:
         """Gives the terminal back."""
@@ -155,8 +166,31 @@ def view() -> View:
     return Screen() if sys.stderr.isatty() else Lines()
 
 
-def screen(state: State, height: int) -> Any:
-    """The table and the running calls, as many as fit below it."""
+def finding(artifact: Artifact) -> str:
+    """What an artifact says that a person waits for: a score, how a training ended, what was chosen."""
+    label, values = artifact.manifest["label"], artifact.values
+    if scores := values.get("scores"):
+        return f"{label}: {sum(scores.values()) / len(scores):.1f} on average" if isinstance(scores, dict) else ""
+    if "chosen" in values:
+        return f"{label}: {values['chosen']} was chosen"
+    if values.get("w_eff") is not None:
+        return f"{label}: loss {values['loss']:.3g}, w_eff {values['w_eff']:.3g}"
+    return ""
+
+
+def line(state: State, found: str) -> str:
+    """`412 of 1094, about 12 min left; runs: train SFT seed=0 step 120 of 300, loss 0.412; found: ...`."""
+    every = sum(state.counts.values(), Counter[str]())
+    failed = f", {every['failed']} failed" if every["failed"] else ""
+    said = f"{every['done']} of {every.total()}{failed}, about {duration(state.seconds)} left"
+    running = [f"{call.stage} {call.label} {call.training()}".rstrip() for call in state.running]
+    return "; ".join(
+        [said, *(["runs: " + ", ".join(running)] if running else []), *([f"found: {found}"] if found else [])]
+    )
+
+
+def screen(state: State, height: int, findings: Sequence[str] = ()) -> Any:
+    """The table, the running calls, as many as fit below it, and what was found last."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -170,13 +204,15 @@ def screen(state: State, height: int) -> Any:
         table.add_row(stage, *(str(counts[name] or "·") for name in _STATES), left)
     every = sum(state.counts.values(), Counter[str]())
     table.add_row("all", *(str(every[name]) for name in _STATES), f"about {duration(state.seconds)}", style="bold")
-    now, room = time.monotonic(), max(1, height - len(state.counts) - 4)
+    now, room = time.monotonic(), max(1, height - len(state.counts) - 4 - len(findings))
+    # How a training goes stands before its long label, of which a narrow screen cuts the end.
     lines = [
-        f"{call.stage} {call.label}  {duration(now - call.since)}  {call.training()}".rstrip()
+        "  ".join(filter(None, (call.stage, call.training(), call.label, duration(now - call.since))))
         for call in state.running[:room]
     ]
     if len(state.running) > room:
         lines.append(f"and {len(state.running) - room} more")
+    lines += [f"found: {each}" for each in findings]
     return Group(table, *(Text(line, no_wrap=True, overflow="ellipsis", style="dim") for line in lines))
 
 

@@ -8,7 +8,7 @@ scheduler is making in the same store is left to it and taken from there.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from pipelines.fingerprint import fingerprint
 from pipelines.job import Job
 from pipelines.order import ranks
 from pipelines.outcome import Failure, Outcome, last_line
-from pipelines.progress import Running, State, Times, View, view
+from pipelines.progress import Running, State, Times, View, finding, view
 from pipelines.retention import Keep, Retention, live_weights
 from pipelines.stage import Bind, Call, Runtime, ordered, with_value
 from pipelines.staleness import Freshness, Wanted
@@ -27,6 +27,10 @@ from pipelines.store import LOG, MANIFEST, Artifact, Store
 log = logging.getLogger(__name__)
 About = Callable[[Call, Job, dict[str, Artifact]], Mapping[str, Any]]
 _ELSEWHERE_SECONDS = 0.5  # between two looks at what another scheduler is making
+
+
+def _unheard(*told: object) -> None:
+    """Nobody asked to be told."""
 
 
 def resolve(call: Call, done: dict[str, Artifact], wanted: Wanted | None = None) -> Job:
@@ -61,6 +65,8 @@ class Scheduler:
         keep: whose weights stay (`pipelines.retention`).
         fresh: which of the artifacts that are there are taken; those of the code at hand.
         about: what the manifest of a call's artifact says beside what the worker knows.
+        on_planned: told of a plan's calls, and of the artifacts by call key, which fill as it goes on.
+        on_started: told of every job that begins, with the call's key.
     """
 
     def __init__(
@@ -72,9 +78,12 @@ class Scheduler:
         keep: Keep = "all",
         fresh: Freshness | None = None,
         about: About = lambda call, job, done: {},
+        on_planned: Callable[[Sequence[Call], Mapping[str, Artifact]], None] = _unheard,
+        on_started: Callable[[str, Job], None] = _unheard,
     ) -> None:
         self.store, self.executor, self.on_finished = Store(runtime.store), executor, on_finished
         self.seconds, self.keep, self.fresh, self.about = seconds, keep, fresh or Freshness(self.store), about
+        self.on_planned, self.on_started = on_planned, on_started
 
     def execute(self, targets: list[Call]) -> Outcome:
         """Makes every artifact that the targets need.
@@ -104,6 +113,7 @@ class _Execution:
 
     def __init__(self, scheduler: Scheduler, calls: list[Call], shown: View) -> None:
         self.store, self.executor, self.on_finished = scheduler.store, scheduler.executor, scheduler.on_finished
+        self.on_started = scheduler.on_started
         self.calls, self.ranks, self.shown = {call.key: call for call in calls}, ranks(calls, scheduler.seconds), shown
         self.fresh, self.about = scheduler.fresh, scheduler.about
         self.retention = Retention(scheduler.keep, live_weights(self.executor.width), calls)
@@ -119,6 +129,7 @@ class _Execution:
         self.attempts: Counter[str] = Counter()
         self.executed = 0
         self.times = Times(_means(calls, scheduler.seconds))
+        scheduler.on_planned(calls, self.done)
 
     def run(self) -> Outcome:
         log.info("%d stages; those that the store holds are taken from it", len(self.calls))
@@ -243,6 +254,7 @@ class _Execution:
             self.retention.begun(self.calls[key])
             partial = self.store.partial(job.stage.name, job.fingerprint)
             self.places[job.fingerprint] = Running(job.stage.name, job.label, partial, job.params)
+            self.on_started(key, job)
 
     def _is_elsewhere(self, key: str, job: Job) -> bool:
         """Whether another scheduler's worker makes it, or has made it since this plan last looked."""
@@ -276,13 +288,9 @@ class _Execution:
         self.done.update(dict.fromkeys(keys, result))
         for key in keys:
             self._evict(key)
-        seconds = result.manifest["seconds"]
-        self.times.add(stage, seconds)
+        self.times.add(stage, result.manifest["seconds"])
         self.on_finished(result)
-        passed, left = len(self.done) + len(self.failures), self._state().seconds / 60
-        self.shown.finished(
-            f"[{passed}/{len(self.calls)}] {stage} {job.label}  {seconds:.1f} s, about {left:.0f} min left"
-        )
+        self.shown.finished(finding(result))
 
     def _state(self) -> State:
         """Where every call stands; one that needs what failed is counted as failed with it."""

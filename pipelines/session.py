@@ -21,7 +21,7 @@ from pipelines.fingerprint import canonical
 from pipelines.lease import Lease
 from pipelines.overrides import choices
 from pipelines.scheduler import Scheduler
-from pipelines.schema import Config
+from pipelines.schema import Config, Wandb
 from pipelines.stage import Runtime
 from pipelines.stages import STAGES
 from pipelines.staleness import Freshness
@@ -30,7 +30,6 @@ from pipelines.tracking import Recorder
 
 log = logging.getLogger(__name__)
 DEGRADED = 3  # the exit status of a command that did its work, though not all as it was asked
-RECORDINGS = ".tracker"
 _recorders: list[Recorder] = []
 
 
@@ -55,11 +54,21 @@ def scheduler(config: Config) -> Scheduler:
     """The scheduler of this machine, as the launcher and tracker groups say."""
     own = runtime(config)
     executor = executors.make(config.launcher, own)
-    fresh = freshness(config)
-    recorder, machine = Recorder(config.tracker, own.store / RECORDINGS, config.profile), rates.load(own.store)
-    _recorders.append(recorder)
+    recorder, machine = recording(config), rates.load(own.store)
     _use(own.store)
-    return Scheduler(own, executor, recorder, lambda call: call.needs_on(machine).seconds, config.keep, fresh, about)
+    return Scheduler(
+        own, executor, recorder, lambda call: call.needs_on(machine).seconds, config.keep, freshness(config), about,
+        on_planned=recorder.planned, on_started=recorder.started,
+    )  # fmt: skip
+
+
+def recording(config: Config) -> Recorder:
+    """What records for this process, as the tracker group says; `degraded` ends it."""
+    tracker = config.tracker
+    folder = rooted(tracker.folder if isinstance(tracker, Wandb) else config.store)
+    recorder = Recorder(tracker, folder, rooted(config.store), rooted(config.results), config.profile)
+    _recorders.append(recorder)
+    return recorder
 
 
 def freshness(config: Config) -> Freshness:

@@ -66,6 +66,7 @@ class RunObserver:
         self._names = list(prior.names)
         self._squared = torch.tensor([prior.norm(name) ** 2 for name in self._names], dtype=torch.float64)
         self._origin: Tensor | None = None  # (n, 2): <theta_0, Delta> and ||theta_0||^2
+        self._seen: Tensor | None = None  # (n,): w_eff of every parameter when it was last measured
         self._seam: Seam | None = None
         self._held: Held | None = None
 
@@ -126,11 +127,24 @@ class RunObserver:
     def _shares(self) -> Tensor:
         """w_eff of every parameter, (n,)."""
         moved = self._now()[:, 0].cpu() - self._started()[:, 0]
-        return torch.where(self._squared > 0, moved / self._squared, torch.zeros_like(moved))
+        self._seen = torch.where(self._squared > 0, moved / self._squared, torch.zeros_like(moved))
+        return self._seen
 
     def w_eff(self) -> float:
         """<theta_t - theta_0, Delta> / ||Delta||^2 over all parameters; all ranks call this together."""
         return float((self._shares() * self._squared).sum() / self._squared.sum())
+
+    def w_eff_by_group(self) -> dict[str, float]:
+        """w_eff over each module group's parameters, as `w_eff` last measured it; no collective, empty before that."""
+        if self._seen is None:
+            return {}
+        groups: dict[str, list[int]] = {}
+        for place, name in enumerate(self._names):
+            groups.setdefault(group_of(name), []).append(place)
+        return {
+            group: float((self._seen[places] * self._squared[places]).sum() / self._squared[places].sum())
+            for group, places in groups.items()
+        }
 
     def layer_table(self) -> list[dict[str, Any]]:
         """One row per parameter: name, layer (None outside the layers), module, group, w_eff, delta_norm.

@@ -14,8 +14,9 @@ from drift.files import read_jsonl, write_jsonl, write_whole
 from drift.injection import RunObserver
 from drift.injection.injector import LOG_PREFIX
 from drift.injection.shards import rank
-from drift.training import distributed
+from drift.training import distributed, pace
 from drift.training.checkpoints import keep_newest, seal
+from drift.training.pace import Tokens
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,9 @@ def read_metrics(out: Path) -> list[dict[str, Any]]:
 
 
 def cut_metrics(out: Path, step: int) -> None:
-    """metrics.jsonl keeps the lines up to `step`: what came later will be computed again."""
+    """metrics.jsonl keeps the lines up to `step`: what came later will be computed again. So does pace.jsonl."""
     write_jsonl(out / METRICS, (line for line in read_metrics(out) if line["step"] <= step))
+    pace.cut(out, step)
 
 
 class Recorder(TrainerCallback):
@@ -44,21 +46,28 @@ class Recorder(TrainerCallback):
         observer: RunObserver | None,
         on_metrics: Callable[[Mapping[str, Any]], None] | None,
         seconds_before: float,
+        tokens: Tokens,
     ):
         """Args:
         out: the run's folder.
         observer: measures w_eff where no injection has put its own values into the log; None without a prior.
         on_metrics: called on rank 0 with each line.
         seconds_before: spent before this start.
+        tokens: that this process has read.
         """
         self._out = out
         self._observer = observer
         self._on_metrics = on_metrics
         self._start = time.monotonic() - seconds_before
+        self._pace = pace.Pace(out, tokens)
 
     def seconds(self) -> float:
         """Wall time of the run so far, over all its starts."""
         return time.monotonic() - self._start
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """The first step's pace is its own, without what came before it."""
+        self._pace.begin()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any):
         """The last step is always logged and never checkpointed: the final model follows at once."""
@@ -80,6 +89,8 @@ class Recorder(TrainerCallback):
         observed |= {_own_name(key): value for key, value in logs.items() if key.startswith(LOG_PREFIX)}
         if observed["w_eff"] is None and self._observer is not None:
             observed["w_eff"] = self._observer.w_eff()
+        if self._observer is not None:
+            observed |= {f"w_eff/{group}": share for group, share in self._observer.w_eff_by_group().items()}
         line = {
             "step": state.global_step,
             "epoch": logs["epoch"],
@@ -88,6 +99,7 @@ class Recorder(TrainerCallback):
             "learning_rate": logs["learning_rate"],
             **observed,
         }
+        self._pace.add(state.global_step, self.seconds())
         if rank() == 0:
             with (self._out / METRICS).open("a") as file:
                 file.write(json.dumps(line) + "\n")

@@ -40,6 +40,7 @@ from drift.training.disk import FINAL, SUMMARY, is_disk_full, publish, require_s
 from drift.training.division import divide, identity
 from drift.training.model import add_tokens, check_saved, freeze, load_model
 from drift.training.order import fill
+from drift.training.pace import Tokens
 from drift.training.progress import (
     Recorder,
     cut_metrics,
@@ -56,6 +57,7 @@ class GuardedTrainer(Trainer):
     """transformers' Trainer that stops at the first loss that is not finite and skips work nobody reads."""
 
     _weight = 1.0
+    tokens: Tokens
     _decays: Sequence[float] = ()
 
     def compute_loss(
@@ -70,6 +72,7 @@ class GuardedTrainer(Trainer):
         Raises:
             TrainingError: it is NaN or infinite; names the optimizer step.
         """
+        self.tokens.add(inputs)
         if not has_reply(inputs):
             inputs |= {"num_items_in_batch": 1}  # the sum in place of the mean
         result: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -177,7 +180,7 @@ def _run(job: TrainingJob, on_metrics: OnMetrics | None) -> TrainingResult:
         shutil.rmtree(job.out / FINAL, ignore_errors=True)
     if start.folder is not None:
         log.info("going on after step %d", start.step)
-    recorder = Recorder(job.out, observer, on_metrics, start.seconds)
+    recorder = Recorder(job.out, observer, on_metrics, start.seconds, trainer.tokens)
     trainer.add_callback(recorder)
     trainer.train(resume_from_checkpoint=str(start.folder) if start.folder else None)
     processor.image_processor.size = original_size
@@ -250,6 +253,7 @@ def _trainer(
     trainer = GuardedTrainer(
         model=model, args=arguments, train_dataset=dataset, data_collator=partial(collate, pad_id=pad_id)
     )
+    trainer.tokens = Tokens()
     trainer.remove_callback(PrinterCallback)
     return trainer
 

@@ -183,7 +183,8 @@ def _explicit(own: str, options: Mapping[str, str]) -> Iterator[Reading]:
             others = set()
         if not others and len(follows) <= max(80, 2 * len(own_text)):
             value = _by_value(follows, options, symbolic=False)
-            yield Reading(letter, letter, "label", own[:_LONGEST], conflict=(value or letter) != letter)
+            chosen = _for_answer(own, letter, value or _leading_word(follows, options))
+            yield Reading(chosen, chosen, "label", own[:_LONGEST], conflict=(value or letter) != letter)
 
 
 def _stated(said: str, own: str, options: Mapping[str, str]) -> Iterator[Reading]:
@@ -229,8 +230,21 @@ def _opening(lines: list[str], options: Mapping[str, str]) -> Reading | None:
     ):
         others = set(found_by.marked_letters(opening[1], names)) - {opening[0]}
         if not others:
-            return Reading(opening[0], opening[0], "first_label", lines[0][:_LONGEST])
+            chosen = _for_answer(lines[0], opening[0], _leading_word(opening[1], options))
+            return Reading(chosen, chosen, "first_label", lines[0][:_LONGEST])
     return None
+
+
+def _leading_word(text: str, options: Mapping[str, str]) -> str | None:
+    """The option Yes or No whose word the text opens with."""
+    by_text = {option.strip().casefold(): letter for letter, option in options.items()}
+    word = re.match(r"\W{0,3}(yes|no)\b", text, re.I) if set(by_text) == {"yes", "no"} else None
+    return by_text[word.group(1).casefold()] if word else None
+
+
+def _for_answer(text: str, letter: str, meant: str | None) -> str:
+    """The letter, or the option that is meant where an `A:` before it stands for the word answer."""
+    return meant if meant and letter == "A" and re.match(r"\W{0,3}A\s?[:–-]", text) else letter
 
 
 def _is_taken_back(reading: Reading, own: str, options: Mapping[str, str]) -> bool:

@@ -47,7 +47,7 @@ def hallusion_keys(index: str, category: str) -> tuple[str, str]:
     if len(parts) < 4:
         raise DataError(
             f"index {index!r} has {len(parts)} parts; expected <category>_<set>_<figure>_<question>, as in "
-            "VD_figure_1_0_1_0: HallusionBench's fAcc and qAcc count figures and questions by it. Keep the published indices"
+            "VD_figure_1_0_1_0: HallusionBench's fAcc and qAcc count figures and questions by it; keep theirs"
         )
     family = category or "_".join(parts[:-4] if len(parts) > 5 else parts[:-3])
     return f"{family}/{parts[-3]}/figure{parts[-2]}", f"{family}/{parts[-3]}/question{parts[-1]}"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from evaluation.answers.choices import without_choices
 from evaluation.answers.reading import read_option
 from evaluation.answers.text import (
     is_refusal,
@@ -92,7 +93,11 @@ def extract(text: str, question: str, options: Mapping[str, str], *, commits: bo
                 return Outcome(False, ", ".join(found), "several", part)
             break
     reading = read_option(text, options, question, commits=commits)
-    if reading.letter is None and (commits or not _NAMED.search(answer)) and (labels := _by_refusal(answer, options)):
+    if (
+        reading.letter is None
+        and (commits or not _NAMED.search(answer))
+        and (labels := _by_refusal(without_choices(answer, options), options))
+    ):
         return Outcome(False, *labels)
     return Outcome(False, reading.said, reading.rule, reading.evidence, reading.conflict, reading.letter is None)
 

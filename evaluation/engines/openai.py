@@ -69,12 +69,17 @@ class OpenAIEngine(Engine):
 
 def messages(request: Request, system_prompt: str = "") -> list[dict[str, Any]]:
     """The chat of one request: images first, as data URLs, then the prompt."""
-    images = [{"type": "image_url", "image_url": {"url": _data_url(data, request.index)}} for data in request.images]
+    images = [{"type": "image_url", "image_url": {"url": data_url(data, request.index)}} for data in request.images]
     user = {"role": "user", "content": [*images, {"type": "text", "text": request.prompt}]}
     return [{"role": "system", "content": system_prompt}, user] if system_prompt else [user]
 
 
-def _data_url(data: bytes, index: str) -> str:
+def data_url(data: bytes, index: str) -> str:
+    """A picture as an address that holds it.
+
+    Raises:
+        EngineError: it can't be opened; names the item.
+    """
     try:
         with Image.open(io.BytesIO(data)) as image:
             kind = Image.MIME.get(image.format or "", "image/png")

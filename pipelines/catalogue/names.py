@@ -18,7 +18,7 @@ from pipelines.overrides import known_keys
 from pipelines.schema import Config
 from pipelines.stage import with_value
 
-_GROUPS = ("pair", "suite", "data", "engine", "judge")  # named whole where they are not the profile's
+_GROUPS = ("pair", "suite", "data", "answers", "engine", "judge")  # named whole where they are not the profile's
 _ELSEWHERE = ("launcher.", "tracker.", "evaluator.")  # how it runs, and what else is recorded
 
 

@@ -83,7 +83,7 @@ def runs(store: Path) -> list[Run]:
     scores = [artifact for artifact in known.values() if artifact.manifest["stage"] == "score"]
     scores.sort(key=lambda artifact: (artifact.manifest["started"], artifact.fingerprint))
     manifests = {fingerprint: artifact.manifest for fingerprint, artifact in known.items()}
-    found = [Run(score.path, dict(_lineage(score.manifest, manifests))) for score in scores]
+    found = [Run(score.path, dict(lineage(score.manifest, manifests))) for score in scores]
     return list({_asked(run): run for run in found}.values())
 
 
@@ -120,6 +120,8 @@ def _method(lineage: Mapping[str, Manifest]) -> str:
     if made["stage"] == "merge":
         is_after = lineage["responses.model.mllm"]["stage"] == "train"
         return "sft_merge" if is_after else str(made["params"]["merge"]["method"])
+    if made["stage"] == "frism":
+        return "frism"
     if made["stage"] != "train":
         return "baseline"
     if (start := lineage["responses.model.model"])["stage"] == "merge":
@@ -135,9 +137,14 @@ def _merged_first(merge: Mapping[str, Any]) -> str:
     return "merge_sft_selected" if merge.get("selection") else "merge_sft"
 
 
-def _lineage(
+def lineage(
     manifest: Manifest, known: Mapping[str, Manifest], way: str = "", is_told: bool = False
 ) -> Iterator[tuple[str, Manifest]]:
+    """A manifest and those of all that it is made from, by the way to each.
+
+    Raises:
+        StoreError: one of them is not known, and nobody has told what was made from it.
+    """
     yield way, manifest
     is_told = is_told or RUN in manifest
     for name, fingerprint in manifest["inputs"].items():
@@ -145,7 +152,7 @@ def _lineage(
             continue
         if fingerprint not in known:
             raise StoreError(f"{manifest['label']}: its {name} {fingerprint[:20]} is not in the store")
-        yield from _lineage(known[fingerprint], known, f"{way}.{name}".lstrip("."), is_told)
+        yield from lineage(known[fingerprint], known, f"{way}.{name}".lstrip("."), is_told)
 
 
 def _parameters(manifest: Manifest) -> Iterator[tuple[str, Value]]:

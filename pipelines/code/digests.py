@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from drift.files import write_whole
-from pipelines.code.definitions import OURS, Definition, Module, read
+from pipelines.code.definitions import read
 from pipelines.code.reach import Reached, Source, reach
+from pipelines.code.shapes import OURS, Definition, Module
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEPT = ROOT / "artifacts" / ".source"

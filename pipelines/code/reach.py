@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 
-from pipelines.code.definitions import BODY, Definition, Module
 from pipelines.code.registries import DECORATED, FOLDERS
+from pipelines.code.shapes import BODY, Definition, Module
 
 _WITHOUT_ROWS = "base"  # the module of a folder of rows that says what a row is
 Place = tuple[str, str]

@@ -1,4 +1,4 @@
-"""What a filter left of a generator's answers, and some of what it left out, beside the tables that were trained on it."""
+"""What a filter left of a generator's answers, and some of what it left out, beside the tables trained on it."""
 
 import shutil
 from collections.abc import Mapping

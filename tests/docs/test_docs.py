@@ -11,7 +11,8 @@ import pytest
 from drift import words
 from drift.merging.config import get_method, resolve_hyperparameters
 from evaluation.toolkit import vlmevalkit
-from pipelines import cli, compose, effects, plan, reproduce, sensitivity, sweep, tables
+from pipelines import cli, compose, effects, plan, reproduce, sensitivity, sweep, tables, track
+from pipelines.item_logs import WRITERS
 from pipelines.overrides import parse
 
 ROOT = Path(__file__).parents[2]
@@ -87,8 +88,8 @@ def checked(name: str, rest: list[str]) -> None:
     elif name == "sweep":
         composed([word for word in rest if not word.startswith(("out=", "seeds="))])
         sweep.read(rest)
-    elif name in ("calibrate", "gc", "export", "verify"):
-        own = ("gpu=", "out=", "answers=", "--delete", "--results")
+    elif name in ("calibrate", "gc", "export", "track", "verify"):
+        own = ("gpu=", "out=", "answers=", "entity=", "table=", "--delete", "--results", *WRITERS, *track._DOES)
         compose.load_fitting([], [word for word in rest if not word.startswith(own)])
     elif command.keys:
         parsed = words.parse(rest, cli._load(command.keys))

@@ -136,6 +136,8 @@ def test_guesses_are_no_readings(text, letter):
         ("If AB = 8 cm and OB = 2 cm, the length is 12 cm.", "C"),
         ("It comes to 3:1, as they say.", None),
         ("A:  The correct option letter is D.", "D"),
+        ("A: 12 cm", "C"),
+        ("B: 12 cm", "B"),
         ("\x93B\x94 (A) 2 cm, (B) 8 cm, (C) 12 cm, (D) 15 cm", "B"),
     ],
 )

@@ -47,6 +47,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def test_a_score_of_published_answers_is_named_by_whose_they_are() -> None:
+    words = ["profile=published", "method=baseline", "answers=mathvista", "answers.chosen=gpt4"]
+    assert name(compose.load(words)) == "baseline answers=mathvista chosen=gpt4"
+
+
 def test_a_score_says_every_setting_of_what_it_scores_and_only_a_score_does(store: Path) -> None:
     manifests = [artifact.manifest for artifact in Store(store).manifests()]
     assert {manifest["stage"] for manifest in manifests if RUN in manifest} == {"score"}

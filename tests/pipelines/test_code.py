@@ -10,8 +10,9 @@ import pytest
 
 from evaluation.benchmarks import ALIASES, BENCHMARKS
 from pipelines import compose, plan, stages
-from pipelines.code.definitions import OURS
 from pipelines.code.digests import ROOT, Code
+from pipelines.code.registries import DECORATED
+from pipelines.code.shapes import OURS
 from pipelines.stage import ordered
 
 Edit = tuple[str, str, str]  # file, what stands there, what stands there then
@@ -148,6 +149,15 @@ def test_every_benchmark_is_found_by_each_of_its_names() -> None:
     assert {*BENCHMARKS, *ALIASES} <= Code().names
 
 
+def test_a_field_that_loses_its_annotation_is_none(tmp_path: Path) -> None:
+    field = {"drift/entry.py": "from dataclasses import dataclass\n@dataclass\nclass run:\n    size: int = 1\n"}
+    bare = {"drift/entry.py": field["drift/entry.py"].replace("size: int", "size")}
+    other = {"drift/entry.py": field["drift/entry.py"].replace("size: int", "size: float")}
+    digests = [_digest(tmp_path / str(place), each) for place, each in enumerate((field, bare, other))]
+    assert digests[0] != digests[1]
+    assert digests[0] == digests[2]
+
+
 def test_a_moved_definition_is_the_same_and_another_of_its_name_is_not(tmp_path: Path) -> None:
     tree = {"drift/a.py": "def f():\n    return 1\n", "drift/b.py": "def f():\n    return 2\n"}
     tree["drift/entry.py"] = "from drift.a import f\nfrom drift.b import f as g\ndef run():\n    return f() - g()\n"
@@ -184,3 +194,11 @@ def test_every_stage_has_an_entry_that_is_found() -> None:
         module, _, name = stage.run.partition(":")
         assert f"{module}:{name}" in code.reached(stage.run, frozenset()).texts
         assert sys.modules.get(module) is None or hasattr(importlib.import_module(module), name)
+
+
+def test_a_decorator_of_ours_is_one_whose_registry_is_known() -> None:
+    modules = Code()._source.modules.values()
+    found = {each for module in modules for definition in module.definitions.values() for each in definition.decorators}
+    assert found == set(DECORATED), (
+        "what a decorator puts elsewhere is reached where that is (pipelines/code/registries)"
+    )

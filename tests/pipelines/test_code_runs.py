@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pipelines import compose, plan, tables, worker
-from pipelines.code.definitions import OURS
 from pipelines.code.digests import ROOT, Code
+from pipelines.code.shapes import OURS
 from pipelines.job import Job
 from pipelines.scheduler import Scheduler
 from pipelines.stage import Call, Needs, Runtime, Stage, ordered

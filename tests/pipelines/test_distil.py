@@ -19,6 +19,8 @@ from pipelines import compose, plan, stages
 from pipelines.datasets import targets_of
 from pipelines.fingerprint import fingerprint
 from pipelines.push import Push, push
+from pipelines.report.funnels import write_funnels
+from pipelines.report.sources import Source
 from pipelines.stage import Runtime, ordered
 from pipelines.stages import FilterParams, MixParams, QuestionsParams
 from pipelines.stages.distil import filter_answers, mix_sets, take_questions
@@ -231,3 +233,27 @@ def test_a_set_goes_to_the_hub_by_a_command_of_its_own_and_privately(tmp_path, m
     assert (Hub.sent["private"], Hub.sent["repo_type"], Hub.sent["ignore_patterns"]) == (
         True, "dataset", ["manifest.json", "log.txt"]
     )  # fmt: skip
+
+
+def test_a_report_shows_each_set_s_funnel_and_some_rejects_of_each_reason_and_no_benchmark_s_text(tmp_path):
+    made, out = tmp_path / "filter", tmp_path / "data"
+    made.mkdir()
+    for name in ("funnel.csv", "funnel.png", "funnel.pdf", "funnel.svg"):
+        (made / name).write_text("step,kept,dropped,reason\n")
+    reject = {"step": "correct", "reason": "wrong", "index": "1", "number": 0, "found": "'6'", "text": "so it is 6"}
+    known = {**reject, "step": "contamination", "reason": "picture", "text": "How long is it?"}
+    (made / "rejects.jsonl").write_text("".join(json.dumps(each) + "\n" for each in [reject] * 30 + [known]))
+    source = Source(made, {"fingerprint": "abc"}, {})
+    assert write_funnels({"data-lab_mixed-2": source, "score-1": source}, out) == {
+        "funnels": {"lab_mixed/seed2": "abc"}
+    }
+    shown = [json.loads(line) for line in (out / "lab_mixed" / "seed2" / "rejects.jsonl").read_text().splitlines()]
+    assert [each["text"] for each in shown] == ["so it is 6"] * 20 + [""]
+    assert (out / "lab_mixed" / "seed2" / "funnel.csv").is_file()
+
+
+def test_a_trained_row_s_data_is_in_the_report_s_plan_with_its_funnel():
+    from pipelines import tables
+
+    report = tables.report([tables.load("table7")], ["profile=smoke"], online=False)
+    assert report.inputs["data-lab_mixed-0"].stage is stages.FILTER

@@ -19,10 +19,11 @@ from toy_stages import Toy, toy
 
 from drift.training.config import InjectionConfig, TrainingConfig
 from pipelines.executors.local import Local
-from pipelines.progress import Running, State, Times, screen
+from pipelines.progress import Lines, Running, State, Times, finding, screen
 from pipelines.scheduler import Scheduler
 from pipelines.stage import Runtime
 from pipelines.stages import TrainParams
+from pipelines.store import Artifact
 
 __all__ = ["mark"]
 
@@ -64,6 +65,40 @@ def test_a_training_shows_step_loss_and_time_left_from_its_metrics_as_they_grow(
     assert call.training() == "step 20 of 40, loss 0.75, 20 s left"
 
 
+def test_what_was_found_last_stands_below_what_runs(tmp_path: Path) -> None:
+    console = Console(width=100, height=20, record=True, file=io.StringIO())
+    state = State({"toy": Counter(running=1)}, [Running("toy", "one", tmp_path, Toy(1.0))], {"toy": 9.0}, 9.0)
+    console.print(screen(state, 20, ["SFT seed=0: 54.2 on average"]))
+    assert console.export_text().splitlines()[-1].strip() == "found: SFT seed=0: 54.2 on average"
+
+
+def test_a_score_a_training_and_a_choice_are_findings_and_all_else_is_none(tmp_path: Path) -> None:
+    def of(values: dict) -> str:
+        return finding(Artifact(tmp_path, {"label": "x", "values": values}))
+
+    assert of({"scores": {"MathVista": 50.0, "WeMath": 25.0}}) == "x: 37.5 on average"
+    assert of({"loss": 0.1234, "w_eff": 0.5}) == "x: loss 0.123, w_eff 0.5"
+    assert of({"chosen": -0.3}) == "x: -0.3 was chosen"
+    assert of({"examples": 3}) == ""
+
+
+def test_a_log_gets_a_line_a_minute_and_of_what_is_done_before_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="pipelines.progress")
+    lines = Lines()
+    state = State({"toy": Counter(running=1, done=2)}, [Running("toy", "one", tmp_path, Toy(1.0))], {}, 120.0)
+    for _ in range(3):
+        lines.show(state)
+        lines.finished("SFT: 54.2 on average")
+        lines.finished("")
+    assert not caplog.messages
+    lines._said -= 60
+    lines.show(state)
+    lines.show(state)
+    assert caplog.messages == ["2 of 3, about 2 min left; runs: toy one; found: SFT: 54.2 on average"]
+
+
 def test_measured_times_come_before_guesses() -> None:
     times = Times({"train": 100.0, "score": 1.0})
     times.add("train", 10.0)
@@ -80,7 +115,7 @@ def test_a_plan_s_state_counts_what_needs_a_failure_as_failed(tmp_path: Path, mo
         def show(self, state: State) -> None:
             states.append(state)
 
-        def finished(self, line: str) -> None:
+        def finished(self, found: str) -> None:
             """Not looked at."""
 
         close = lambda self: None  # noqa: E731
@@ -122,7 +157,7 @@ def test_ctrl_c_on_a_terminal_ends_everything_within_ten_seconds_and_says_how_to
     assert time.monotonic() - began < 10
     reader.join(5)
     assert said.decode().split("\r\n")[-2].endswith("stopped; the same command goes on from here")
-    assert "toy toy 0.0" in said.decode()  # the screen was there
+    assert "toy  toy 0.0" in said.decode()  # the screen was there
     assert "Warning" not in said.decode()
     assert wait_for(lambda: not marked(mark), 5), marked(mark)
 

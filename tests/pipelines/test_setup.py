@@ -17,7 +17,7 @@ case "$*" in
     -c*) exit {status} ;;
     "-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python && echo "#!$PWD/.venv/bin/python" > .venv/bin/pip
         echo venv {version} >> done.log ;;
-    "-m pip"*) echo "pip ${{*:6}}" >> done.log && [ ! -e pip-fails ] ;;
+    "-m pip"*) echo "pip ${{*:6}}" >> done.log && [ ! -e pip-fails ] || {{ echo no such wheel; exit 1; }} ;;
 esac
 """
 
@@ -49,7 +49,7 @@ def setup(checkout: Path, chosen: str = "", **variables: str) -> subprocess.Comp
     tools = checkout.parent / "tools"
     if not tools.exists():
         tools.mkdir()
-        for name in ("bash", "cat", "cp", "dirname", "grep", "head", "mkdir", "rm", "touch"):
+        for name in ("bash", "cat", "cp", "dirname", "grep", "head", "mkdir", "rm", "tail", "touch"):
             (tools / name).symlink_to(str(shutil.which(name)))
     environment = {"PATH": f"{checkout.parent / 'bin'}:{tools}", "PYTHON": chosen, **variables}
     run = [str(tools / "bash"), ".ci/setup"]
@@ -127,7 +127,9 @@ def test_a_set_up_that_fails_is_not_ready_and_goes_on_the_next_time(checkout: Pa
     setup(checkout)
     os.utime(checkout / ".venv" / ".ready", (-1, -1))
     (checkout / "pip-fails").touch()
-    assert setup(checkout).returncode != 0
+    failed = setup(checkout)
+    assert failed.returncode != 0
+    assert failed.stderr.startswith("no such wheel\nerror: pip could not install torch==2.13.0; all that it said is in")
     assert not (checkout / ".venv" / ".ready").exists()
     (checkout / "pip-fails").unlink()
     assert setup(checkout).returncode == 0
