@@ -7,7 +7,8 @@ of a node and of a worker, and one Ctrl-C. `--more` rounds are of Table 10 alone
 two processes each, and kill whatever process of the run chance picks: scheduler, fork server, worker, guardian,
 torchrun, rank, the job's own process, a node. After each nothing may be left running but what SLURM has in its queue,
 which goes on by design after a kill and is waited for by the next run. FOLDER keeps the references and a ledger of what
-was done, row by row: the same command goes on where it was cut off. The exit status is 1 where anything was lost.
+was done, row by row: the same command goes on where it was cut off, as long as it is the same code. The exit status is
+1 where anything was lost.
 """
 
 import argparse
