@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
 
-from drift.choices import Group, PriorKind
+from drift.choices import Group, ImageBackend, PriorKind
 from drift.errors import DriftError, closest
 
 RUNTIME: Mapping[str, bool] = {"identity": False}
@@ -175,6 +175,44 @@ class MergeConfig:
             DriftError: it is below 0.
         """
         _refuse("merge", self)
+
+
+@dataclass(frozen=True)
+class FrismConfig:
+    """FRISM's gates (drift.training.gates): what they learn on the SFT data's examples, and how long.
+
+    `strengths` are the two that its paper does not publish: `scale` of what the gates let through, `weight` of letting
+    more through. `rank` singular pairs of each matrix have a gate; all of a small one.
+    """
+
+    strengths: Mapping[str, Strength] = field(default_factory=lambda: {"scale": 1.0, "weight": 0.1})
+    rank: Count = 64
+    steps: Count = 100
+    batch: Count = 8
+    learning_rate: Positive = 0.05
+    seed: Natural = 0
+    image_max_pixels: Count | None = 262144
+    image_backend: ImageBackend = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse what no gates can be learned with.
+
+        Raises:
+            DriftError: a number out of its range, or strengths that are not scale and weight.
+        """
+        _refuse("frism", self)
+        if self.strengths and set(self.strengths) != {"scale", "weight"}:
+            raise DriftError(f"frism.strengths are {', '.join(self.strengths)}; expected scale and weight")
+
+    @property
+    def scale(self) -> float:
+        """Of what the gates let through."""
+        return self.strengths["scale"]
+
+    @property
+    def weight(self) -> float:
+        """Of letting more through."""
+        return self.strengths["weight"]
 
 
 def _refuse(name: str, config: Any) -> None:

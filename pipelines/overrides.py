@@ -24,6 +24,7 @@ _OPEN = (
     "suite.benchmarks.",
     "validation.benchmarks.",
     "injection.group_alpha.",
+    "frism.strengths.",
     "launcher.options.",
     "gate.published.",
 )
@@ -41,10 +42,12 @@ REMEDIES: Mapping[str, str] = {
     "train": "only a method that trains has a schedule: method=sft, method=drift",
     "injection": "only method=drift injects; method=sft and the merges don't",
     "prior": "method=drift follows a prior; only the random and shuffled ones draw anything by prior.seed",
-    "merge": "a merge is a method: method=ties; only DARE draws by merge.seed, and merge.candidates are chosen from "
-    "where merge.coefficient=auto",
+    "merge": "a merge is a method: method=ties; only DARE and a random direction draw by merge.seed, and "
+    "merge.candidates are chosen from where merge.coefficient=auto",
+    "frism": "method=frism learns gates, and chooses from frism.candidates where frism.coefficient=auto",
     "choose": "values are chosen where injection.alpha=auto",
-    "validation": "the validation draw is scored where injection.alpha=auto or merge.coefficient=auto",
+    "validation": "the validation draw is scored where injection.alpha=auto, merge.coefficient=auto or "
+    "frism.coefficient=auto",
     "pair": "a lab world builds its own models and reads no repository (pair.source=hub or folder does); only there "
     "do pair.distance and pair.skill count",
     "world": "only what is made in a lab world has its sizes (pair.source, data.source, suite.source)",

@@ -5,11 +5,11 @@ artifact have equal keys, so the plans of many configs join into one DAG by them
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
-from drift.config import MergeConfig, PriorConfig, Selection
+from drift.config import FrismConfig, MergeConfig, PriorConfig, Selection
 from drift.families import get_family
 from drift.merging.config import Value, describe, get_method, resolve_hyperparameters
 from drift.selection import GEOMETRY_GROUPS
@@ -275,6 +275,33 @@ def matched_merge(config: Config) -> Call:
     return Call(stages.MERGE, params, inputs, {"matched": Bind(run, "w_eff")}, label, gates(config))
 
 
+def frism(config: Config) -> Call:
+    """The MLLM with what FRISM's gates let through of the expert's change."""
+    chosen, binds = config.frism, {}
+    own = {f.name: getattr(chosen, f.name) for f in fields(FrismConfig)}
+    own |= {"seed": chosen.seed + config.seed}
+    if chosen.coefficient == AUTO:
+        binds["frism.strengths"] = Bind(frism_choice(config), "chosen")
+        own |= {"strengths": {}}
+    inputs: dict[str, Call] = {role: model(config, role) for role in ("mllm", "expert", "base")}
+    inputs["data"] = data(config)
+    label = f"{_pair(config)}frism {chosen.coefficient} on {config.data.name} seed={config.seed}"
+    return Call(stages.FRISM, stages.FrismParams(FrismConfig(**own)), inputs, binds, label, gates(config))
+
+
+def frism_choice(config: Config) -> Call:
+    """The call that picks FRISM's strengths on the validation draw over all seeds.
+
+    Raises:
+        ConfigError: there is nothing to choose from.
+    """
+    chosen = config.frism
+    if not chosen.candidates:
+        raise ConfigError("frism.coefficient=auto, and frism.candidates has nothing to choose from")
+    tried = [replace(config, frism=replace(chosen, coefficient="given", strengths=each)) for each in chosen.candidates]
+    return _choice(config, tuple(map(dict, chosen.candidates)), tried, "frism")
+
+
 def train(config: Config) -> Call:
     """SFT or DRIFT. Plain SFT gets the prior too, to be measured against it, never to be moved by it."""
     start = config.method.start
@@ -367,6 +394,8 @@ def choice(config: Config) -> Call | None:
         return None
     if "merge" in (config.method.stage, config.method.start) and config.merge.coefficient == AUTO:
         return merge_choice(config)
+    if config.method.stage == "frism" and config.frism.coefficient == AUTO:
+        return frism_choice(config)
     if config.injection.alpha == AUTO:
         chosen = alpha_choice(config)
         return chosen if isinstance(chosen, Call) else None
@@ -379,7 +408,7 @@ def checkpoint(config: Config) -> Call:
         return answers(config)
     if config.method.stage == "none":
         return model(config, "mllm")
-    return merge(config) if config.method.stage == "merge" else train(config)
+    return {"merge": merge, "frism": frism, "train": train}[config.method.stage](config)
 
 
 def generate(config: Config) -> Call:

@@ -166,6 +166,22 @@ def merging(call: Call, rates: Rates = STANDARD) -> Needs:
     return _streamed(call, rates.seconds("merge", "cpu", work), weights.bytes)
 
 
+def gating(call: Call, rates: Rates = STANDARD) -> Needs:
+    """FRISM on one GPU: decomposes each matrix, then two passes forward and one back a step; forms the result once."""
+    config, weights, lab = call.params.frism, size(call), is_lab(call)
+    tokens = _LAB_EXAMPLE_TOKENS if lab else _EXAMPLE_TOKENS + (config.image_max_pixels or 1e6) / _PIXELS_A_TOKEN
+    decomposed = _ITERATING * (16 + config.rank) * weights.of_groups(("attn", "mlp"))
+    passes = 8 * weights.parameters * tokens * config.steps * config.batch
+    work = Work(config.steps, decomposed + passes, 2 * _read(call) + 2 * weights.bytes)
+    if lab:
+        return Needs(seconds=rates.seconds("train", "cpu", work), kept=weights.bytes)
+    shape = weights.shape
+    factors = 4 * config.rank * (shape.hidden + shape.feed_forward) * 7 * shape.layers
+    memory = (2 * weights.parameters + factors) / 1e9 + _ACTIVATIONS_GB
+    seconds = rates.seconds("train", "gpu", work)
+    return Needs(1, _CORES, 2 * _HOST_GB, seconds, gpu_memory_gb=memory, kept=weights.bytes)
+
+
 def training(call: Call, rates: Rates = STANDARD) -> Needs:
     """A GPU a process; the nodes' share of the optimizer is in their memory where it is offloaded."""
     processes, nodes, schedule, weights = call.params.processes, call.params.nodes, call.params.training, size(call)

@@ -16,7 +16,11 @@ from pipelines.store import Artifact
 
 log = logging.getLogger(__name__)
 Keep = Literal["all", "weights", "scores"]
-_EVICTED: Mapping[Keep, tuple[str, ...]] = {"all": (), "weights": ("prior",), "scores": ("prior", "merge", "train")}
+_EVICTED: Mapping[Keep, tuple[str, ...]] = {
+    "all": (),
+    "weights": ("prior",),
+    "scores": ("prior", "merge", "frism", "train"),
+}
 _READ_NO_WEIGHTS = ("report", "partial", "score", "judge", "choose", "gate")
 _LIVE_PRIORS, _MOST_LIVE = 2, 8
 

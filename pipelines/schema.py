@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 from pydantic.dataclasses import dataclass
 
 from drift.choices import ImageBackend
-from drift.config import MergeConfig, PriorConfig, Selection, Strength
+from drift.config import FrismConfig, MergeConfig, PriorConfig, Selection, Strength
 from drift.errors import closest
 from drift.training.config import InjectionConfig, TrainingConfig
 from evaluation.data.published import Format
@@ -68,7 +68,7 @@ class Pair:
 
 @dataclass(frozen=True, config=STRICT)
 class Method:
-    """Which stage makes the checkpoint: none (the MLLM as it is), merge, or train; and what it starts from.
+    """Which stage makes the checkpoint: none (the MLLM as it is), merge, train or frism; and what it starts from.
 
     Training may start from a merge: one that moved the MLLM as far along Delta as the configured DRIFT run
     (`matched_merge`), or the configured one (`merge`). A merge may add the expert to what SFT made (`sft`). It moves
@@ -76,13 +76,14 @@ class Method:
     """
 
     name: str
-    stage: Literal["none", "merge", "train"]
+    stage: Literal["none", "merge", "train", "frism"]
     start: Literal["mllm", "matched_merge", "merge", "sft"] = "mllm"
     tensors: Literal["lm", "selected"] = "lm"
 
     @model_validator(mode="after")
     def _start_fits_the_stage(self) -> Self:
-        starts = {"none": ("mllm",), "merge": ("mllm", "sft"), "train": ("mllm", "matched_merge", "merge")}[self.stage]
+        more = {"merge": ("sft",), "train": ("matched_merge", "merge")}
+        starts = ("mllm", *more.get(self.stage, ()))
         if self.start not in starts:
             raise ValueError(f"method.start is {self.start}; a method of stage {self.stage} has {' or '.join(starts)}")
         return self
@@ -111,6 +112,14 @@ class Merge(MergeConfig):
 
     coefficient: Literal["given", "auto"] = "given"
     candidates: tuple[Mapping[str, Strength | int | str], ...] = ()
+
+
+@dataclass(frozen=True, config=STRICT)
+class Frism(FrismConfig):
+    """FRISM's gates. `coefficient: auto` picks `strengths` out of `candidates` by the mean validation score."""
+
+    coefficient: Literal["given", "auto"] = "given"
+    candidates: tuple[Mapping[str, Strength], ...] = ()
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -367,6 +376,7 @@ class Config:
     injection: InjectionConfig
     choose: Choose
     merge: Merge
+    frism: Frism
     data: Data
     answers: Answers
     train: TrainingConfig

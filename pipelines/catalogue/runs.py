@@ -120,6 +120,8 @@ def _method(lineage: Mapping[str, Manifest]) -> str:
     if made["stage"] == "merge":
         is_after = lineage["responses.model.mllm"]["stage"] == "train"
         return "sft_merge" if is_after else str(made["params"]["merge"]["method"])
+    if made["stage"] == "frism":
+        return "frism"
     if made["stage"] != "train":
         return "baseline"
     if (start := lineage["responses.model.model"])["stage"] == "merge":

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from drift.config import RUNTIME, UNLESS_DEFAULT, MergeConfig, PriorConfig, Selection
+from drift.config import RUNTIME, UNLESS_DEFAULT, FrismConfig, MergeConfig, PriorConfig, Selection
 from drift.errors import TrainingError
 from drift.training.config import InjectionConfig, TrainingConfig
 from drift.training.division import divide, identity
@@ -155,6 +155,13 @@ class MergeParams:
 
 
 @dataclass(frozen=True)
+class FrismParams:
+    """FRISM: drift.training.gates."""
+
+    frism: FrismConfig
+
+
+@dataclass(frozen=True)
 class TrainParams:
     """SFT or DRIFT: drift.training. On how many `processes` and `nodes` the global batch is trained is no identity."""
 
@@ -289,6 +296,7 @@ BENCHMARKS = Stage("benchmarks", 1, "pipelines.stages.benchmarks:make_benchmarks
 PRIOR = Stage("prior", 1, "pipelines.stages.weights:extract_prior", 1, resources.extracting)
 GEOMETRY = Stage("geometry", 1, "pipelines.stages.weights:measure_geometry", 1, resources.measuring)
 MERGE = Stage("merge", 1, "pipelines.stages.weights:merge_models", 1, resources.merging)
+FRISM = Stage("frism", 1, "pipelines.stages.weights:learn_gates", 20, resources.gating)
 TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13, resources.training)
 GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2, resources.answering)
 AGREEMENT = Stage("agreement", 1, "pipelines.stages.agreement:check_agreement", 2, resources.agreeing)
@@ -302,7 +310,7 @@ GATE = Stage("gate", 1, "pipelines.stages.gate:check_baseline", 0.1)
 REPORT = Stage("report", 5, "pipelines.stages.report:report", 5)
 PARTIAL = Stage("partial", 3, "pipelines.stages.partial:partial_report", 5)
 _ALL = (
-    MODEL, DATA, QUESTIONS, DISTIL, FILTER, MIX, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, TRAIN, AGREEMENT,
+    MODEL, DATA, QUESTIONS, DISTIL, FILTER, MIX, ANSWERS, BENCHMARKS, PRIOR, GEOMETRY, MERGE, FRISM, TRAIN, AGREEMENT,
     GENERATE, JUDGE, SCORE, SECOND_OPINION, CHOOSE, GATE, REPORT, PARTIAL,
 )  # fmt: skip
 STAGES = {stage.name: stage for stage in _ALL}

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from drift.merging import merge_checkpoints
 from drift.merging.config import MERGED_GROUPS
 from drift.prior import ReasoningPrior
 from evaluation.data.markdown import write_csv
-from pipelines.layout import CHECKPOINT, GEOMETRY, PRIOR
+from pipelines.layout import CHECKPOINT, GEOMETRY, PRIOR, TRAIN_FILE
 from pipelines.stage import Runtime
-from pipelines.stages import GeometryParams, MergeParams, PriorParams
+from pipelines.stages import FrismParams, GeometryParams, MergeParams, PriorParams
 
 
 def extract_prior(params: PriorParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -41,6 +42,15 @@ def measure_geometry(params: GeometryParams, runtime: Runtime, inputs: Mapping[s
     (out / GEOMETRY).write_text(json.dumps(summary, indent=1))
     bars = {bar["bar"]: bar["l2"] for panel in PANELS for bar in summary[panel]}
     return {key: summary["total"][0][key] for key in ("l2", "relative_l2", "cosine", "n")} | bars
+
+
+def learn_gates(params: FrismParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """FRISM's checkpoint `model/`; values: what its gates came to, and what the MLLM's answers lost by them."""
+    from drift.training.gates import inject_gated
+
+    shutil.rmtree(out / CHECKPOINT, ignore_errors=True)
+    mllm, expert, base = (inputs[role] / CHECKPOINT for role in ("mllm", "expert", "base"))
+    return asdict(inject_gated(mllm, expert, base, inputs["data"] / TRAIN_FILE, out / CHECKPOINT, params.frism))
 
 
 def merge_models(params: MergeParams, runtime: Runtime, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:

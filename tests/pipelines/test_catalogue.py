@@ -35,6 +35,7 @@ DIFFERENT = [
     ["method=selective_rl"], ["method=selective_rl", "merge.hyperparameters.direction=random"], ["prior.rank=4"],
     ["method=star"], ["method=iso_c"], ["method=swudi"], ["prior=random", "injection.alpha=auto"],
     ["prior=random", "injection.alpha=auto", "choose.prior=own"],
+    ["method=frism"], ["method=frism", "frism.strengths.weight=0.3"], ["method=frism", "frism.coefficient=auto"],
     ["method=ties"], ["method=ties", "merge.hyperparameters.density=0.5"], ["method=ties", "merge.coefficient=auto"],
     ["profile=smoke"],
 ]  # fmt: skip

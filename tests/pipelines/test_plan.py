@@ -165,6 +165,17 @@ def test_a_mixture_before_or_after_sft_is_chosen_on_validation_no_merge_among_it
     assert {"merge", "train"} <= stages_tried
 
 
+def test_frisms_strengths_are_chosen_on_validation_and_its_gates_learn_on_the_data() -> None:
+    config = compose.load(["method=frism", "frism.coefficient=auto"])
+    call = plan.checkpoint(config)
+    assert call.inputs["data"].key == plan.data(config).key
+    choice = call.binds["frism.strengths"].source
+    tried = {c.key for c in ordered([choice]) if c.stage.name == "frism"}
+    settled = replace(call, params=with_value(call.params, "frism.strengths", choice.params.values[1]), binds={})
+    assert settled.key in tried
+    assert {c.params.split for c in ordered([choice]) if c.stage.name == "benchmarks"} <= {"validation", "test"}
+
+
 def test_draws_of_one_world_and_worlds_of_one_draw_are_all_other_seeds() -> None:
     config = compose.load(["method=drift", "prior=random"])
     drawn = [replace(config, seed=seed, prior=replace(config.prior, draw=draw)) for seed in (0, 1) for draw in (0, 1)]

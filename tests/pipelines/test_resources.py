@@ -13,6 +13,8 @@ from pipelines.rehearsal import facts as published
 from pipelines.sizes import facts, of_repository, terms
 from pipelines.stage import Call, Needs, ordered
 
+PROFILES = ("lab", "paper")
+
 
 def calls(*overrides: str) -> dict[str, Call]:
     return {call.stage.name: call for call in ordered([plan.score(compose.load(overrides))])}
@@ -36,6 +38,22 @@ def test_the_papers_training_takes_a_gpu_a_process_and_a_merge_none() -> None:
     assert four.needs.seconds - needs.seconds == pytest.approx(slower)
     assert found["generate"].needs.gpus == 1
     assert calls("profile=paper", "method=ties")["merge"].needs.gpus == 0
+
+
+@pytest.mark.parametrize("method", ["selective_rl", "star", "iso_c", "swudi", "sft_merge", "frism"])
+def test_what_decomposes_takes_seconds_in_a_lab_and_at_the_papers_scale_a_gpu_at_most(method: str) -> None:
+    lab, paper = (plan.checkpoint(compose.load([f"profile={profile}", f"method={method}"])) for profile in PROFILES)
+    assert lab.needs.gpus == 0
+    assert 0 < lab.needs.seconds < 300
+    assert paper.needs.gpus == (method == "frism")
+    assert paper.needs.gpu_memory_gb < 80
+    assert lab.needs.seconds < paper.needs.seconds < 3600 * 24
+
+
+def test_a_low_rank_takes_a_hundredth_of_deltas_room() -> None:
+    whole, low = (plan.prior(compose.load(["profile=paper", *words])) for words in ([], ["prior.rank=4"]))
+    assert low.needs.kept < whole.needs.kept / 100
+    assert low.needs.kept > 1e6
 
 
 def test_the_papers_batch_is_the_same_artifact_on_every_machine() -> None:
