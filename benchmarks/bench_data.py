@@ -22,15 +22,15 @@ from pathlib import Path
 from PIL import Image
 
 from evaluation.data.tsv import Item
-from evaluation.distil.asking import answered
-from evaluation.distil.config import FilterConfig, PictureLimits
-from evaluation.distil.filtering import index_benchmarks, run_filter
-from evaluation.distil.funnel import Rejects
-from evaluation.distil.intake import QUESTIONS, take
-from evaluation.distil.pictures import PictureIndex, crop_marks, marks_of
-from evaluation.distil.records import read_questions, read_records
-from evaluation.distil.sets import writing
-from evaluation.distil.wording import WordingIndex, wording_of
+from pipelines.distil.asking import answered
+from pipelines.distil.config import FilterConfig, PictureLimits
+from pipelines.distil.filtering import index_benchmarks, run_filter
+from pipelines.distil.funnel import Rejects
+from pipelines.distil.intake import QUESTIONS, take
+from pipelines.distil.pictures import PictureIndex, crop_marks, marks_of
+from pipelines.distil.records import read_questions, read_records
+from pipelines.distil.sets import writing
+from pipelines.distil.wording import WordingIndex, wording_of
 
 CONFIG = FilterConfig(processes=2)
 Change = Callable[[Image.Image], Image.Image]

@@ -15,11 +15,11 @@ from drift.merging.config import Value, describe, get_method, resolve_hyperparam
 from drift.selection import GEOMETRY_GROUPS
 from drift.training.config import AUTO, InjectionConfig
 from evaluation.data.splits import RULE
-from evaluation.distil.config import MixConfig, settings_of
 from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
 from evaluation.judging.config import AskedJudge, PublishedJudge, RulesJudge
 from evaluation.toolkit.job import check_comparable
 from pipelines import stages
+from pipelines.distil.config import MixConfig, settings_of
 from pipelines.errors import ConfigError
 from pipelines.fingerprint import fingerprint
 from pipelines.lab.config import WorldConfig

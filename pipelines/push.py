@@ -10,7 +10,7 @@ from pathlib import Path
 
 from drift import words
 from drift.errors import DataError
-from evaluation.distil.sets import TRAIN, read_set
+from pipelines.distil.sets import TRAIN, read_set
 
 log = logging.getLogger(__name__)
 _NOT_SENT = ("manifest.json", "log.txt")  # the store's own

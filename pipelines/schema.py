@@ -15,9 +15,9 @@ from drift.config import FrismConfig, MergeConfig, PriorConfig, Selection, Stren
 from drift.errors import closest
 from drift.training.config import InjectionConfig, TrainingConfig
 from evaluation.data.published import Format
-from evaluation.distil.config import FilterConfig, MixConfig, PictureLimits, Sampling
 from evaluation.engines.config import OpenAIConfig, TransformersConfig, VLLMConfig
 from evaluation.judging.config import JudgeConfig
+from pipelines.distil.config import FilterConfig, MixConfig, PictureLimits, Sampling
 from pipelines.errors import ConfigError
 from pipelines.lab.config import WorldConfig
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from drift.files import write_jsonl
-from evaluation.distil.funnel import FUNNEL, REJECTS, some_rejects
+from pipelines.distil.funnel import FUNNEL, REJECTS, some_rejects
 from pipelines.report.sources import Source
 
 FIGURE = "funnel"

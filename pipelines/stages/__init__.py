@@ -12,10 +12,10 @@ from drift.errors import TrainingError
 from drift.training.config import InjectionConfig, TrainingConfig
 from drift.training.division import divide, identity
 from evaluation.data.published import Format
-from evaluation.distil.config import FilterConfig, MixConfig, PictureLimits, Sampling
 from evaluation.engines.config import EngineConfig, TransformersConfig, VLLMConfig
 from evaluation.judging.config import AskedJudge, JudgeConfig
 from pipelines import resources
+from pipelines.distil.config import FilterConfig, MixConfig, PictureLimits, Sampling
 from pipelines.lab.config import WorldConfig
 from pipelines.report.spec import Cell, Table
 from pipelines.stage import Stage

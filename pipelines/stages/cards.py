@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from evaluation.data.markdown import markdown
-from evaluation.distil.funnel import Row
-from evaluation.distil.sets import TRAIN, read_set
+from pipelines.distil.funnel import Row
+from pipelines.distil.sets import TRAIN, read_set
 from pipelines.fingerprint import canonical
 from pipelines.report.funnels import FIGURE, FIGURE_KINDS
 from pipelines.store import MANIFEST

@@ -1,4 +1,4 @@
-"""The data pipeline as stages: questions taken in, a generator's answers, the filter, the mix (evaluation.distil).
+"""The data pipeline as stages: questions taken in, a generator's answers, the filter, the mix (pipelines.distil).
 
 A set is a folder that a training takes as it is: `train.json` with `images/`, and beside it `dataset/` for the library
 `datasets`, a card `README.md`, the funnel as table and figure, and every reject with its reason.
@@ -14,14 +14,14 @@ from typing import Any
 from drift.files import replacing
 from evaluation.benchmarks import get_benchmark
 from evaluation.data.tsv import Item, load_items
-from evaluation.distil.asking import answered, ask
-from evaluation.distil.filtering import index_benchmarks, run_filter
-from evaluation.distil.funnel import FUNNEL, REJECTS, Rejects, Row, funnel, write_funnel
-from evaluation.distil.intake import QUESTIONS, STEP, take
-from evaluation.distil.mixing import mix
-from evaluation.distil.records import read_questions, read_records
-from evaluation.distil.sets import writing
 from evaluation.engines.config import load_engine
+from pipelines.distil.asking import answered, ask
+from pipelines.distil.filtering import index_benchmarks, run_filter
+from pipelines.distil.funnel import FUNNEL, REJECTS, Rejects, Row, funnel, write_funnel
+from pipelines.distil.intake import QUESTIONS, STEP, take
+from pipelines.distil.mixing import mix
+from pipelines.distil.records import read_questions, read_records
+from pipelines.distil.sets import writing
 from pipelines.layout import CHECKPOINT
 from pipelines.stage import Runtime
 from pipelines.stages import DistilParams, FilterParams, MixParams, QuestionsParams

@@ -10,13 +10,13 @@ from PIL import Image
 
 from drift.errors import DataError
 from drift.training.conversations import read_conversations
-from evaluation.distil.asking import answered, ask
-from evaluation.distil.config import FilterConfig, MixConfig, PictureLimits, Sampling, settings_of
-from evaluation.distil.records import read_questions
 from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response
 from evaluation.engines.base import answered as response_to
 from pipelines import compose, plan, stages
 from pipelines.datasets import targets_of
+from pipelines.distil.asking import answered, ask
+from pipelines.distil.config import FilterConfig, MixConfig, PictureLimits, Sampling, settings_of
+from pipelines.distil.records import read_questions
 from pipelines.fingerprint import fingerprint
 from pipelines.push import Push, push
 from pipelines.report.funnels import write_funnels
@@ -80,7 +80,7 @@ def sealed(folder: Path, stage: str) -> Path:
 
 
 def test_a_generator_that_is_stopped_and_started_again_answers_nothing_twice(tmp_path, monkeypatch):
-    monkeypatch.setattr("evaluation.distil.asking.SHARD", 4)
+    monkeypatch.setattr("pipelines.distil.asking.SHARD", 4)
     questions = taken(tmp_path, 10)
     sampling = Sampling(samples=2, seed=7, prompt="Q: {question}")
     settings = settings_of(sampling, GenerationSettings())

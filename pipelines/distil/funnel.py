@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from evaluation.data.markdown import write_csv
-from evaluation.distil.records import Fault
+from pipelines.distil.records import Fault
 
 FUNNEL, REJECTS = "funnel.csv", "rejects.jsonl"
 _EXCERPT = 400

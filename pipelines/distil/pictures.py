@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drift.images import UNREADABLE
-from evaluation.distil.config import Near, PictureLimits
-from evaluation.distil.records import Fault
+from pipelines.distil.config import Near, PictureLimits
+from pipelines.distil.records import Fault
 
 HASH = 12  # a side: 144 bits each
 _SIDE = 256  # more says nothing about frequencies so low

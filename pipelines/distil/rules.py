@@ -1,7 +1,7 @@
 r"""What an answer must be like: a rule each, a function of a sample and its knobs that says why the sample fails.
 
 A filter's config names those that apply, in their order. Each looks at one answer; what compares questions with each
-other and with benchmarks is in evaluation.distil.likeness. To add one: a name in evaluation.distil.config, a function.
+other and with benchmarks is in pipelines.distil.likeness. To add one: a name in pipelines.distil.config, a function.
 """
 
 import re
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from evaluation.answers.equality import same_answer
 from evaluation.answers.reading import read_option
 from evaluation.answers.text import balanced, is_looping, sentences, split_think
-from evaluation.distil.config import FilterConfig
-from evaluation.distil.records import Fault, Question
+from pipelines.distil.config import FilterConfig
+from pipelines.distil.records import Fault, Question
 
 _BOX = re.compile(r"\\boxed\s{0,3}\{")
 _MARKUP = re.compile(r"<image>|<\|\w+\|>|<(?:fake_token_around_image|end_of_utterance)>|</?s>")

@@ -13,15 +13,15 @@ from PIL import Image, ImageDraw
 from drift.errors import DataError
 from drift.training.conversations import read_conversations
 from evaluation.data.tsv import Item
-from evaluation.distil.asking import answered
-from evaluation.distil.config import FilterConfig, Language, Length, MixConfig, Near, PictureLimits, Sampling
-from evaluation.distil.filtering import index_benchmarks, run_filter, select
-from evaluation.distil.funnel import REJECTS, Rejects, Row, some_rejects
-from evaluation.distil.intake import QUESTIONS, take
-from evaluation.distil.mixing import mix
-from evaluation.distil.records import Question, read_questions, read_records
-from evaluation.distil.rules import Sample, first_fault
-from evaluation.distil.sets import read_set, writing
+from pipelines.distil.asking import answered
+from pipelines.distil.config import FilterConfig, Language, Length, MixConfig, Near, PictureLimits, Sampling
+from pipelines.distil.filtering import index_benchmarks, run_filter, select
+from pipelines.distil.funnel import REJECTS, Rejects, Row, some_rejects
+from pipelines.distil.intake import QUESTIONS, take
+from pipelines.distil.mixing import mix
+from pipelines.distil.records import Question, read_questions, read_records
+from pipelines.distil.rules import Sample, first_fault
+from pipelines.distil.sets import read_set, writing
 
 GOOD = "<think>The sides are 3 and 4, so the third one is 5.</think>\nIt is \\boxed{5}."
 ONE = FilterConfig(processes=1)
@@ -315,7 +315,7 @@ def test_two_processes_keep_what_one_keeps_and_the_funnel_adds_up(tmp_path):
 
 
 def test_the_funnel_says_what_each_step_left_and_why(tmp_path):
-    from evaluation.distil.funnel import funnel
+    from pipelines.distil.funnel import funnel
 
     counts = {("format", "order"): 1, ("format", "no <think>"): 3, ("correct", "wrong"): 2}
     assert funnel(10, ["format", "length", "correct"], counts) == [

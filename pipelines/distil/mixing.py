@@ -12,11 +12,11 @@ from typing import Any
 
 from drift.errors import DataError
 from drift.training.conversations import IMAGE_MARK
-from evaluation.distil.asking import shown
-from evaluation.distil.config import MixConfig
-from evaluation.distil.filtering import Answered
-from evaluation.distil.rules import is_teachable
-from evaluation.distil.sets import SetWriter, read_set
+from pipelines.distil.asking import shown
+from pipelines.distil.config import MixConfig
+from pipelines.distil.filtering import Answered
+from pipelines.distil.rules import is_teachable
+from pipelines.distil.sets import SetWriter, read_set
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from drift.errors import DataError
 from drift.files import read_jsonl
-from evaluation.distil.config import Sampling
-from evaluation.distil.records import Question
-from evaluation.distil.rules import Sample
 from evaluation.engines.base import Engine, GenerationSettings, Request
 from evaluation.engines.generate import run_generation
+from pipelines.distil.config import Sampling
+from pipelines.distil.records import Question
+from pipelines.distil.rules import Sample
 
 SHARD = 256
 

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 from drift.files import replacing
 from drift.training.conversations import IMAGE_MARK
-from evaluation.distil.asking import shown
-from evaluation.distil.rules import Sample
+from pipelines.distil.asking import shown
+from pipelines.distil.rules import Sample
 
 TRAIN = "train.json"
 PICTURES = "images"

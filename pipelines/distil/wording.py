@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.distil.config import Alike
+from pipelines.distil.config import Alike
 
 if TYPE_CHECKING:
     from datasketch import MinHash

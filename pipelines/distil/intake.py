@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from drift.files import replacing
-from evaluation.distil.config import PictureLimits
-from evaluation.distil.funnel import REJECTS, Rejects
-from evaluation.distil.pictures import check_picture, find_picture
-from evaluation.distil.records import Fault, Question, Raw
+from pipelines.distil.config import PictureLimits
+from pipelines.distil.funnel import REJECTS, Rejects
+from pipelines.distil.pictures import check_picture, find_picture
+from pipelines.distil.records import Fault, Question, Raw
 
 QUESTIONS, PICTURES = "questions.jsonl", "images"
 STEP = "usable"
@@ -30,7 +30,7 @@ def take(raws: Iterable[Raw], source: Path, limits: PictureLimits, out: Path) ->
     """Writes the folder `out` of questions; pictures are copied as they are, never packed anew.
 
     Args:
-        raws: from evaluation.distil.records.read_records.
+        raws: from pipelines.distil.records.read_records.
         source: the folder that their pictures' paths begin at.
     """
     (out / PICTURES).mkdir(parents=True, exist_ok=True)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.data.tsv import Item
-from evaluation.distil.config import FilterConfig
-from evaluation.distil.pictures import Marks, PictureIndex, crop_marks, marks_of
-from evaluation.distil.records import Fault, Question
-from evaluation.distil.wording import Wording, WordingIndex, overlap, wording_of
+from pipelines.distil.config import FilterConfig
+from pipelines.distil.pictures import Marks, PictureIndex, crop_marks, marks_of
+from pipelines.distil.records import Fault, Question
+from pipelines.distil.wording import Wording, WordingIndex, overlap, wording_of
 
 
 @dataclass(frozen=True)

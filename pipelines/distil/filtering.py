@@ -19,11 +19,11 @@ from typing import TypeVar
 from drift.processes import die_with_parent
 from evaluation.answers.symbolic import prepare
 from evaluation.data.tsv import Item
-from evaluation.distil.config import FilterConfig
-from evaluation.distil.funnel import Rejects, Row, funnel
-from evaluation.distil.likeness import Benchmarks, Kept, Look, look_of, look_of_item
-from evaluation.distil.records import Fault, Question
-from evaluation.distil.rules import Sample, first_fault
+from pipelines.distil.config import FilterConfig
+from pipelines.distil.funnel import Rejects, Row, funnel
+from pipelines.distil.likeness import Benchmarks, Kept, Look, look_of, look_of_item
+from pipelines.distil.records import Fault, Question
+from pipelines.distil.rules import Sample, first_fault
 
 _BATCH = 32
 SELECTED = "selection"
