@@ -47,7 +47,7 @@ def _pinned(owner: str, commit: str, asks: Asks, **facts: Any) -> ScoringProtoco
 
 
 SEMANTIC = ScoringProtocol(
-    "semantic@2", "undecided", {"rule": "the closing statement of the answer part, typed and compared by meaning"}
+    "semantic@3", "undecided", {"rule": "the closing statement of the answer part, typed and compared by meaning"}
 )
 MATH_V = _pinned(
     "math-v",

@@ -301,7 +301,7 @@ TRAIN = Stage("train", 1, "pipelines.stages.train:run_training", 13, resources.t
 GENERATE = Stage("generate", 2, "pipelines.stages.evaluate:generate", 2, resources.answering)
 AGREEMENT = Stage("agreement", 1, "pipelines.stages.agreement:check_agreement", 2, resources.agreeing)
 JUDGE = Stage("judge", 2, "pipelines.stages.judge:judge_responses", 600, resources.judging)
-SCORE = Stage("score", 4, "pipelines.stages.evaluate:score_responses", 0.2, resources.judging)
+SCORE = Stage("score", 5, "pipelines.stages.evaluate:score_responses", 0.2, resources.judging)
 SECOND_OPINION = Stage(
     "second_opinion", 1, "pipelines.stages.second_opinion:compare_with_toolkit", 200, resources.comparing
 )

@@ -264,7 +264,7 @@ def test_every_benchmark_has_a_named_protocol_for_each_mode_and_equal_statements
         "mathvista@paper",
         "mathvista@today",
         f"vlmevalkit@{TOOLKIT_COMMIT}",
-        "semantic@2",
+        "semantic@3",
     ]
     assert all("@" in name for names in named.values() for name in names)
     hashes = {

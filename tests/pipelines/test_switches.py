@@ -230,4 +230,4 @@ def test_a_merge_takes_its_hyperparameters_without_a_plus() -> None:
 
 def test_conf_holds_every_choice_as_a_file() -> None:
     others = {path.name for path in compose.CONF.iterdir() if path.is_dir()} - {path.name for path in compose.groups()}
-    assert others == {"table", "splits"}
+    assert others == {"table", "splits", "study", "claims"}
