@@ -35,7 +35,7 @@ function facts(number, row, column, table) {
     said.push(["Cut at the limit", `${number.cut ?? 0} (${number.cut ? share(number.cut, number.n) : "0%"})`]);
   }
   if (number.gain) {
-    said.push([`Minus ${number.gain.against}`, `${signed(number.gain.value)}${number.gain.low == null ? "" : ` (${between(number.gain.low, number.gain.high, 1, signed)})`}${number.gain.p == null ? "" : `, p = ${number.gain.p.toPrecision(2)} after Holm`}`]);
+    said.push([`Minus ${number.gain.against}`, `${signed(number.gain.value)}${number.gain.low == null ? "" : ` (${between(number.gain.low, number.gain.high, 1, signed)})`}`]);
   }
   const paper = row.paper[column.key];
   if (paper) said.push([column.stands_for ? `The paper's, on ${column.stands_for} (this column is a stand-in: another scale)` : "The paper's", paper]);

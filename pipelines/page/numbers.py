@@ -16,7 +16,7 @@ _SCORE = {
     "unread": "unmatched",
     "cut": "cut",
 }
-_GAIN = {"value": "difference", "low": "ci_low", "high": "ci_high", "p": "p_holm", "paper": "paper_difference",
+_GAIN = {"value": "difference", "low": "ci_low", "high": "ci_high", "paper": "paper_difference",
          "bias": "scorer_bias", "bias_low": "bias_low", "bias_high": "bias_high"}  # fmt: skip
 Numbers = dict[str, dict[str, dict[str, Any]]]  # row -> column -> protocol -> number
 

@@ -98,8 +98,7 @@ function gain(number) {
   const found = number.gain;
   if (!found) return [el("span", { class: "interval" }, "not compared")];
   const tone = found.low == null || (found.low <= 0 && found.high >= 0) ? "open" : found.value > 0 ? "gain" : "loss";
-  const star = found.p != null && found.p < 0.05;
-  return [el("b", { class: tone }, signed(found.value), star && el("span", { title: "p < 0.05 after Holm's correction" }, "*")),
+  return [el("b", { class: tone }, signed(found.value)),
     el("span", { class: "interval" }, ` ${between(found.low, found.high, 1, signed)}`)];
 }
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from drift.errors import DataError
-from evaluation.statistics import Interval, crossed, holm, is_within_bias, mcnemar_exact, paired_over_seeds
+from evaluation.statistics import Interval, crossed, is_within_bias, mcnemar_exact, paired_over_seeds
 from pipelines.report.numbers import Evidence, Numbers, column_value, parts
 from pipelines.report.outcomes import Outcomes, outcomes, strata
 from pipelines.report.sources import Run, Varies, varies
@@ -23,7 +23,6 @@ class Difference:
     """A row's gain over the row it is compared with, in points.
 
     Args:
-        p_holm: over the columns of the row.
         varies: what the interval covers.
         pairs: how many different pairs of runs there are.
         bias: what the rules make of the difference beyond the judge, where both scored it.
@@ -32,7 +31,6 @@ class Difference:
     column: str
     against: str
     interval: Interval
-    p_holm: float | None
     paper: float | None
     varies: Varies
     pairs: int
@@ -74,14 +72,13 @@ def differences(evidence: Evidence, numbers: Numbers) -> dict[str, list[Differen
                     mine.column,
                     against,
                     gain(pairs, mine.column, evidence.table.columns),
-                    None,
                     None if mine.paper is None or other.paper is None else mine.paper - other.paper,
                     varies([run for run, _ in pairs]),
                     len(pairs),
                     _bias(judged, measured) if judged else None,
                 )
             )
-        found[label] = _adjusted(row)
+        found[label] = row
     return found
 
 
@@ -144,11 +141,3 @@ def _bias(judged: Sequence[tuple[Pair, Pair]], measured: Sequence[str]) -> Inter
 
 def _percent(shares: Interval) -> Interval:
     return replace(shares, mean=100 * shares.mean, low=100 * shares.low, high=100 * shares.high)
-
-
-def _adjusted(row: Sequence[Difference]) -> list[Difference]:
-    """With Holm's p over the columns, where every column was tested."""
-    if not all(math.isfinite(each.interval.low) for each in row):
-        return list(row)
-    adjusted = holm([each.interval.p_value or 1.0 for each in row])
-    return [replace(each, p_holm=p) for each, p in zip(row, adjusted, strict=True)]

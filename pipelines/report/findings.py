@@ -78,7 +78,8 @@ class _Contrast:
 
 _DRIFT, _SFT, _NONE = "DRIFT, alpha chosen", "SFT", "MLLM (no tuning)"
 CONTRASTS = (
-    _Contrast("DRIFT beats plain fine-tuning", "table2", _DRIFT, _SFT),
+    _Contrast("DRIFT beats plain fine-tuning of as many steps", "table2", _DRIFT, _SFT),
+    _Contrast("DRIFT beats plain fine-tuning of twice the steps", "table12", "DRIFT", "SFT, twice the steps"),
     _Contrast("It is the direction that helps", "table2", _DRIFT, "Random direction, alpha chosen"),
     _Contrast("DRIFT beats merging first, as far", "table2", _DRIFT, "Merge first, then SFT, same w_eff"),
     _Contrast("Plain merging helps", "table2", "Task Arithmetic", _NONE),

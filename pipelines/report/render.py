@@ -16,7 +16,7 @@ LONG_COLUMNS = (
 )  # fmt: skip
 VALUE_COLUMNS = ("table", "row", "benchmark", "run", "value", "fingerprint")
 DIFFERENCE_COLUMNS = (
-    "table", "row", "against", "benchmark", "difference", "ci_low", "ci_high", "p", "p_holm", "varies", "pairs",
+    "table", "row", "against", "benchmark", "difference", "ci_low", "ci_high", "p", "varies", "pairs",
     "paper_difference", "scorer_bias", "bias_low", "bias_high",
 )  # fmt: skip
 BLANK = "–"
@@ -49,10 +49,10 @@ def gain_frame(table: Table, rows: Mapping[str, Sequence[Difference]]) -> pandas
     lines = []
     for label, d in ((label, d) for label, row in rows.items() for d in row):
         ends = [_rounded(end) if math.isfinite(end) else None for end in (d.interval.low, d.interval.high)]
-        tests = [None if p is None else float(f"{p:.4g}") for p in (d.interval.p_value, d.p_holm)]
+        p_value = None if d.interval.p_value is None else float(f"{d.interval.p_value:.4g}")
         bias = [_rounded(b) for b in (d.bias.mean, d.bias.low, d.bias.high)] if d.bias else [None] * 3
         place = (table.name, label, d.against, d.column, _rounded(d.interval.mean))
-        lines.append((*place, *ends, *tests, d.varies, d.pairs, _rounded(d.paper), *bias))
+        lines.append((*place, *ends, p_value, d.varies, d.pairs, _rounded(d.paper), *bias))
     return pandas.DataFrame(lines, columns=list(DIFFERENCE_COLUMNS))
 
 
@@ -105,7 +105,7 @@ def cell_text(number: Number, digits: int = 1) -> str:
 
 
 def difference_frame(rows: Mapping[str, Sequence[Difference]], table: Table) -> pandas.DataFrame:
-    """Gains in points with their intervals; * where the Holm-adjusted p is below 0.05; the paper's gain in brackets."""
+    """Gains in points with their intervals; the paper's gain in brackets."""
     several = len(set(table.pairings.values())) > 1
     names = {label: f"{label} minus {table.pairings[label]}" if several else label for label in rows}
     lines = [[names[label], *(difference_text(d) for d in row)] for label, row in rows.items()]
@@ -113,10 +113,8 @@ def difference_frame(rows: Mapping[str, Sequence[Difference]], table: Table) -> 
 
 
 def difference_text(difference: Difference) -> str:
-    """`+3.1 (-0.2, +6.4)*‡ [+1.2]`; a single world has no interval, and ‡ is what the scorer can't resolve."""
+    """`+3.1 (-0.2, +6.4)‡ [+1.2]`; a single world has no interval, and ‡ is what the scorer can't resolve."""
     text = signed(difference.interval)
-    if difference.p_holm is not None and difference.p_holm < 0.05:
-        text += "*"
     if difference.is_the_scorers:
         text += "‡"
     return text if difference.paper is None else f"{text} [{difference.paper:+.1f}]"

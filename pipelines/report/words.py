@@ -28,8 +28,8 @@ OPENINGS = {
     ),
 }
 MARKS = (
-    "Scores are percent, mean ± standard deviation; intervals are 95%; * is p < 0.05 after Holm's correction over a "
-    "row; [brackets] are the paper's. [The page](index.html) goes from each cell to its runs and items, "
+    "Scores are percent, mean ± standard deviation; intervals are 95%; tables describe, only the findings are tested; "
+    "[brackets] are the paper's. [The page](index.html) goes from each cell to its runs and items, "
     "[the appendix](appendix.md) says how numbers are read, what was chosen and what the checkpoints are."
 )
 STAND_INS = (
@@ -57,8 +57,8 @@ OBJECTIONS = {
     ),
 }
 READING = (
-    "Scores are percent: mean ± sample standard deviation over what was made more than once. Intervals are 95%; "
-    "* marks p < 0.05 after Holm's correction over the columns of a row. {varies} Counts, intervals and fingerprints "
+    "Scores are percent: mean ± sample standard deviation over what was made more than once. Intervals are 95%, "
+    "each for itself: the only family of tests are the findings. {varies} Counts, intervals and fingerprints "
     "of every number are in `tables/*_long.csv` and `provenance.json`, the values that it is the mean of in "
     "`tables/*_values.csv`, the tests in `tables/*_differences.csv`."
 )

@@ -8,13 +8,14 @@ import pytest
 
 from drift.errors import DataError
 from evaluation.judging.summary import Metric, Score
+from evaluation.statistics import Interval
 from pipelines import tables
-from pipelines.report.differences import differences
+from pipelines.report.differences import Difference, differences
 from pipelines.report.geometry_figures import slopes
 from pipelines.report.kinds import KINDS
 from pipelines.report.numbers import Evidence, column_value, paper_entry, published_rows
 from pipelines.report.page import Section, page
-from pipelines.report.render import cell_text, long_frame, value_frame, wide_frame
+from pipelines.report.render import cell_text, difference_text, long_frame, value_frame, wide_frame
 from pipelines.report.sources import Source
 from pipelines.report.spec import Cell, Row, Table
 from pipelines.scored import Scored
@@ -95,10 +96,9 @@ def test_differences_are_paired_by_seed_and_computed_for_the_paper_too() -> None
     assert gain.paper == 2.0
 
 
-def test_holms_p_is_over_the_columns_of_the_row() -> None:
-    row = differences(EVIDENCE, EVIDENCE.scores())["DRIFT"]
-    raw = sorted(d.interval.p_value for d in row if d.interval.p_value is not None)
-    assert min(d.p_holm for d in row if d.p_holm is not None) == pytest.approx(min(1.0, 3 * raw[0]))
+def test_a_table_describes_and_carries_no_stars() -> None:
+    gain = Difference("MathVista", "SFT", Interval(6.0, 5.0, 7.0, 3, 1e-6), None, "worlds", 3)
+    assert difference_text(gain) == "+6.0 (+5.0, +7.0)"
 
 
 def test_rows_with_other_seeds_are_not_compared() -> None:
