@@ -135,3 +135,12 @@ class Evidence:
             if name == pair and not world.excluded and world.arms.get(arm, {}).get(key) is not None
         ]
         return float(np.mean(found)) if found else None
+
+    def twins(self, pair: str) -> list[tuple[str, ...]]:
+        """Arms that are one checkpoint in every world: one arm under several names."""
+        records = [world.arms for (name, _), (world, _) in self.worlds.items() if name == pair and not world.excluded]
+        marks: dict[tuple[str, ...], list[str]] = {}
+        for arm in self.study.arms_of(pair) if records else ():
+            made = tuple(str(arms[arm].get("checkpoint", arm)) for arms in records if arm in arms)
+            marks.setdefault(made, []).append(arm)
+        return [tuple(arms) for made, arms in marks.items() if made and len(arms) > 1]

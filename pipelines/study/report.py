@@ -148,6 +148,10 @@ def page(evidence: Evidence, claims: Sequence[Row], arms: Mapping[str, Sequence[
     for mark, said in _MARKS.items():
         if found := [f"{row['what']} ({pair})" for pair, rows in arms.items() for row in rows if row[mark]]:
             parts.append(f"{said}: {'; '.join(found)}.")
+    for pair in arms:
+        what = [" is ".join(study.arms[name].what for name in twins) for twins in evidence.twins(pair)]
+        if what:
+            parts.append(f"One checkpoint under two names ({pair}): {'; '.join(what)}.")
     parts += [f"![{Path(name).stem}](figures/{name})" for name in figures]
     return "\n\n".join(parts) + "\n"
 

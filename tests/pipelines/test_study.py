@@ -125,6 +125,20 @@ def test_claims_come_from_the_verdicts_of_the_folder_alone(study, folder):
     assert "**Holds**: +12.5 points" in sentence(beats)
 
 
+def test_arms_that_came_out_as_one_checkpoint_are_named(study, folder):
+    assert open_evidence(study, folder).twins(PAIR) == []
+    for seed in range(3):
+        world, found = worlds.read(folder, PAIR, seed)
+        arms = {name: {"checkpoint": "same"} for name in ("sft", "drift")} | {"mllm": {"checkpoint": "its own"}}
+        worlds.write(replace(world, arms=arms), found, folder)
+    evidence = open_evidence(study, folder)
+    assert evidence.twins(PAIR) == [("sft", "drift")]
+    write(evidence, folder)
+    assert (
+        "One checkpoint under two names (qwen2_5_vl_r1): SFT is DRIFT, adaptive" in (folder / "report.md").read_text()
+    )
+
+
 def test_writing_twice_writes_the_same_bytes(study, folder):
     def written():
         write(open_evidence(study, folder), folder)
