@@ -23,6 +23,10 @@ class PictureLimits:
     most_side: Count = 8192
     most_aspect: Positive = 200.0
 
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range (DataError)."""
+        _refuse("limits", self)
+
 
 @dataclass(frozen=True)
 class Sampling:

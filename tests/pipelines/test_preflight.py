@@ -247,7 +247,7 @@ def test_what_the_store_holds_is_not_asked_for(machine: pytest.MonkeyPatch, tmp_
         for call in calls:
             mark = resolve(call, done).fingerprint
             with store.writing(call.stage.name, mark) as partial:
-                manifest = {"stage": call.stage.name, "fingerprint": mark, "values": {}}
+                manifest = {"stage": call.stage.name, "fingerprint": mark, "values": {}, "started": ""}
                 done[call.key] = store.commit(partial, manifest)
 
     *before, last = ordered(plan.targets(config))

@@ -31,6 +31,8 @@ RUNS = (
     ["method=dare_ties", "merge.coefficient=auto", "engine=vllm"],
     ["method=layer_swap", "prior=random"],
     ["judge=local"],
+    ["world=study", "data=lab_direct"],
+    ["data=mixed"],
 )
 
 

@@ -242,7 +242,7 @@ def test_the_rows_that_are_run_go_every_way_that_the_plan_goes() -> None:
         asked(table, config) for table, _, config in taken
     )
     assert _union(made(config) for _, _, config in rows) == _union(map(made, makers(rows)))
-    assert {config.pair.name for _, _, config in taken} == set(PAIRS) - {"qwen2_vl_2b_math"}
+    assert {config.pair.name for _, _, config in taken} == set(PAIRS) - {"qwen2_vl_2b_math", "qwen2_5_vl_counting"}
     for table in fitting(specs, taken):
         assert set(table.pairings.values()) <= {row.label for row in table.rows}
 
