@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import wandb
 from PIL import Image
 from wandb.sdk.wandb_run import Run
 
-import wandb
 from drift.files import write_whole
 from pipelines.answered import Manifests, ScoreFiles
 from pipelines.layout import CHECKPOINT, FIGURES, PACE, TABLES
