@@ -74,6 +74,7 @@ def _cut(table: Table, labels: set[str]) -> Table:
         rows=tuple(replace(row, against=there(row.against)) for row in rows),
         against=there(table.against),
         curves=tuple(label for label in table.curves if label in labels),
+        groups=tuple(label for label in table.groups if label in labels),
     )
 
 

@@ -234,7 +234,7 @@ def test_differences_say_where_and_what() -> None:
 
 
 def test_the_rows_that_are_run_go_every_way_that_the_plan_goes() -> None:
-    specs = [tables.load(name) for name in ("table1", "table5", "figure2")]
+    specs = [tables.load(name) for name in ("table1", "table4", "table5", "figure2")]
     rows = tables.configured(specs, ["profile=paper", "seeds=[0]"], online=False)
     taken = chosen(rows)
     assert len(taken) < len(rows)
