@@ -2,9 +2,10 @@
 
 Same config, plan, stages and store as `drift reproduce`; the hub is a folder that is made here (`hub`: two layers of
 each published model, its real config, processor class and chat template), two processes on the CPU stand for the GPUs,
-and everything is short. A training of each MLLM is killed after a checkpoint and goes on. Every prior is extracted, and
-a checkpoint is made in each way that the plan has; one of those made alike is asked, `--all` asks every row's. The
-report is written to results/rehearsal, each number marked.
+and everything is short. What vLLM serves there, answers and a judge's replies, transformers and the rules alone give
+here. A training of each MLLM is killed after a checkpoint and goes on. Every prior is extracted, and a checkpoint is
+made in each way that the plan has; one of those made alike is asked, `--all` asks every row's. The report is written to
+results/rehearsal, each number marked.
 
 Example:
     drift rehearse profile=paper image_backend=pil
@@ -98,6 +99,8 @@ class Place:
             "engine.device=cpu",
             "engine.settings.max_new_tokens=8",
             f"engine.settings.batch_size={2 * ITEMS}",
+            "judge=rules",
+            "judge.mode=vlmevalkit",
         ]
 
     def _suite(self) -> list[str]:
