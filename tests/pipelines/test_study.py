@@ -236,6 +236,18 @@ def test_the_verdicts_are_printed(folder, study, capsys, monkeypatch):
     assert printed.rstrip().endswith(open_evidence(study, folder).registration)
 
 
+def test_the_committed_study_follows_from_its_verdicts_and_its_registration():
+    folder = CONF.parent / "results" / "study"
+    study = Study.load("main")
+    assert set(tuning.load(folder)) == {name for name, arm in study.arms.items() if arm.tune}
+    if not (folder / "claims.json").exists():
+        pytest.skip("results/study holds no world yet")
+    evidence = open_evidence(study, folder)
+    committed = json.loads((folder / "claims.json").read_text())
+    assert committed["preregistration"] == evidence.registration
+    assert committed["claims"] == json.loads(json.dumps(claim_rows(evidence)))
+
+
 @pytest.mark.slow
 def test_a_study_tunes_runs_goes_on_and_repeats(tmp_path):
     words = ["study=smoke", f"results={tmp_path}/results"]
