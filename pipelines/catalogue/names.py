@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from drift.errors import DriftError
 from pipelines import compose, plan
@@ -56,19 +57,21 @@ def _differences(config: Config, default: Config) -> dict[str, Any]:
     for place, value in _leaves(config):
         if place.startswith(_ELSEWHERE) or value == usual[place]:
             continue
-        reset = with_value(config, place, usual[place])
-        if _is_planned_as(reset, key):
-            config = reset
-        else:
+        reset = _without(config, place, usual[place], key)
+        if reset is None:
             found[place] = value
+        else:
+            config = reset
     return found
 
 
-def _is_planned_as(config: Config, key: str) -> bool:
+def _without(config: Config, place: str, usual: Any, key: str) -> Config | None:
+    """The config with one value as usual, where the same score is planned of it; else None."""
     try:
-        return plan.score(config).key == key
-    except DriftError:
-        return False  # without it, what else was asked for can't be had
+        reset = with_value(config, place, usual)
+        return reset if plan.score(reset).key == key else None
+    except (DriftError, ValidationError):
+        return None  # without it, what else was asked for can't be had
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
