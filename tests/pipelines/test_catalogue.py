@@ -21,7 +21,8 @@ from pipelines.store import Store
 
 DIFFERENT = [
     [], ["injection.alpha=-0.3"], ["injection.alpha=auto"], ["injection.alpha=auto", "choose.selection.groups=[mlp]"],
-    ["train.learning_rate=5e-4"], ["train.epochs=8"], ["train.save_steps=1", "train.logging_steps=1"], ["zero=stage3"], ["injection=gradnorm"], ["prior=random"],
+    ["train.learning_rate=5e-4"], ["train.epochs=8"],
+    ["train.save_steps=1", "train.logging_steps=1"], ["zero=stage3"], ["injection=gradnorm"], ["prior=random"],
     ["injection.semantics=step"], ["injection.group_alpha.attn=-0.2"], ["selection=mlp"], ["selection.layers=[0,1]"],
     ["data=lab_mixed"], ["suite=lab_perception"], ["suite.split=validation"], ["suite.variant=direct"],
     ["judge.mode=semantic"], ["engine.settings.temperature=0.5"], ["engine=openai", "engine.url=http://localhost:1/v1"],
