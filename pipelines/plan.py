@@ -455,10 +455,11 @@ def score(config: Config) -> Call:
         raise ConfigError(
             f"suite.split=all holds what `auto` chooses on ({', '.join(sorted(shared))}); say suite.split=test"
         )
-    return _score(config)
+    return scoring(config)
 
 
-def _score(config: Config) -> Call:
+def scoring(config: Config) -> Call:
+    """As `score`, of items that a choice has seen too: what is said of all items, beside what is reported."""
     if isinstance(config.judge, PublishedJudge) and not config.answers.files:
         raise ConfigError("judge=published takes the verdicts of published answers, and answers=none has none")
     params = stages.ScoreParams(dict(config.columns), config.judge)
@@ -477,7 +478,7 @@ def _score(config: Config) -> Call:
 def score_of_all(config: Config) -> Call | None:
     """The same responses scored on every item, seen by a choice or not, as the paper does; None in a lab's world."""
     whole = _of_all(config)
-    return _score(whole) if whole else None
+    return scoring(whole) if whole else None
 
 
 def all_benchmarks(config: Config) -> Call | None:
@@ -496,7 +497,7 @@ def score_by_rules(config: Config) -> Call | None:
     """The same responses scored without a judge; None where there is none."""
     if config.judge.name == "rules":
         return None
-    judged = _score(config)
+    judged = scoring(config)
     inputs = {name: call for name, call in judged.inputs.items() if name != "judged"}
     judge = RulesJudge("rules", config.judge.mode)
     params = replace(judged.params, judge=judge)

@@ -52,7 +52,7 @@ def _composed(profile: str, method: str, *words: str) -> Config:
 def _differences(config: Config, default: Config) -> dict[str, Any]:
     """What of the config differs from the default and matters, by dotted key."""
     usual = dict(_leaves(default))
-    key = plan.score(config).key
+    key = plan.scoring(config).key
     found = {}
     for place, value in _leaves(config):
         if place.startswith(_ELSEWHERE) or value == usual[place]:
@@ -69,7 +69,7 @@ def _without(config: Config, place: str, usual: Any, key: str) -> Config | None:
     """The config with one value as usual, where the same score is planned of it; else None."""
     try:
         reset = with_value(config, place, usual)
-        return reset if plan.score(reset).key == key else None
+        return reset if plan.scoring(reset).key == key else None
     except (DriftError, ValidationError):
         return None  # without it, what else was asked for can't be had
 
