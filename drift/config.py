@@ -59,11 +59,20 @@ Strength = Annotated[float, Range("a finite number of at most 1e6 in size", low=
 
 def identity_of(config: Any) -> dict[str, Any]:
     """The fields of a config by name, those whose mark leaves them out excepted; nested configs stay as they are."""
-    if isinstance(config, Identified):
+    says_itself, marked = _identity_fields(type(config))  # type: ignore[arg-type]
+    if says_itself:
         return config.identity()
-    values = {f.name: getattr(config, f.name) for f in fields(config) if f.metadata.get("identity", True)}
-    idle = {f.name for f in fields(config) if f.metadata == UNLESS_DEFAULT and values[f.name] == f.default}
-    return {name: value for name, value in values.items() if name not in idle}
+    values = ((name, getattr(config, name), switch, default) for name, switch, default in marked)
+    return {name: value for name, value, switch, default in values if not (switch and value == default)}
+
+
+@cache
+def _identity_fields(kind: Any) -> tuple[bool, tuple[tuple[str, bool, Any], ...]]:
+    """Whether a class says its identity itself; else its fields' names, which are switches, and their defaults."""
+    if issubclass(kind, Identified):
+        return True, ()
+    named = (f for f in fields(kind) if f.metadata.get("identity", True))
+    return False, tuple((f.name, f.metadata == UNLESS_DEFAULT, f.default) for f in named)
 
 
 def faults(config: Any, *ranges: tuple[str, bool, str]) -> list[str]:
