@@ -110,19 +110,16 @@ def verdict(interval: Interval, p_holm: float, expected: Expected, smallest: flo
     return "equivalent" if is_within else "unresolved"
 
 
-def findings(
-    claims: Mapping[str, tuple[Sequence[Effect], Expected, float]], adjust: Sequence[float] | None = None
-) -> dict[str, Finding]:
+def findings(claims: Mapping[str, tuple[Sequence[Effect], Expected, float]]) -> dict[str, Finding]:
     """Every claim's answer, p-values adjusted over all of them as one family (Holm 1979).
 
     Args:
         claims: name -> its worlds' effects, what is expected, and the smallest effect that matters (a share).
-        adjust: adjusted p-values in the order of the claims, where another family holds these; else computed.
     """
     from evaluation.statistics import holm
 
     intervals = {name: over_worlds(effects) for name, (effects, _, _) in claims.items()}
-    adjusted = adjust or holm([interval.p_value or 1.0 for interval in intervals.values()])
+    adjusted = holm([interval.p_value or 1.0 for interval in intervals.values()])
     return {name: _finding(intervals[name], p, *claims[name]) for name, p in zip(claims, adjusted, strict=True)}
 
 

@@ -90,10 +90,11 @@ def study(words: Sequence[str]) -> int:
             _run(found, pair, asked, folder)
     if asked.verb == "plan":
         for pair in pairs:
-            log.info(
-                "%s: worlds %s are left", pair, ", ".join(map(str, _left(found, pair, asked, folder))) or "none of its"
-            )
+            left = ", ".join(str(seed) for seed, there in _wanted(found, pair, asked, folder) if not there)
+            log.info("%s: %s", pair, f"worlds {left} are left" if left else "every world has ended")
         return 0
+    if asked.verb == "again":
+        return max(_again(found, pair, asked, folder) for pair in pairs)
     evidence = open_evidence(found, folder)
     write(evidence, folder)
     log.info("Read %s", folder / "report.md")
@@ -118,7 +119,8 @@ def _run(study: Study, pair: str, asked: Asked, folder: Path) -> None:
     tuned = tuning.load(folder)
     if not tuned:
         raise ConfigError(f"{folder} holds no tuned.json: drift study tune comes before worlds")
-    left, machine = _left(study, pair, asked, folder), scheduler(_base(study, asked))
+    left = [seed for seed, there in _wanted(study, pair, asked, folder) if not there]
+    machine = scheduler(_base(study, asked))
     for start in range(0, len(left), asked.at_once):
         seeds = left[start : start + asked.at_once]
         worlds.run(study, pair, seeds, tuned, machine, folder)
@@ -128,8 +130,7 @@ def _run(study: Study, pair: str, asked: Asked, folder: Path) -> None:
 
 def _again(study: Study, pair: str, asked: Asked, folder: Path) -> int:
     """Worlds made once more and compared; 1 where a verdict differs."""
-    wanted = asked.worlds or range(study.pairs[pair].worlds)
-    seeds = [seed for seed in wanted if worlds.place(folder, pair, seed).exists()]
+    seeds = [seed for seed, there in _wanted(study, pair, asked, folder) if there]
     tuned, differ = tuning.load(folder), 0
     with TemporaryDirectory() as place:
         worlds.run(study, pair, seeds, tuned, scheduler(_base(study, asked)), Path(place))
@@ -141,9 +142,10 @@ def _again(study: Study, pair: str, asked: Asked, folder: Path) -> int:
     return min(differ, 1)
 
 
-def _left(study: Study, pair: str, asked: Asked, folder: Path) -> list[int]:
+def _wanted(study: Study, pair: str, asked: Asked, folder: Path) -> list[tuple[int, bool]]:
+    """The worlds that were asked for, and whether each has ended."""
     wanted = asked.worlds or range(study.pairs[pair].worlds)
-    return [seed for seed in wanted if not worlds.place(folder, pair, seed).exists()]
+    return [(seed, worlds.place(folder, pair, seed).exists()) for seed in wanted]
 
 
 def _base(study: Study, asked: Asked) -> compose.Config:

@@ -19,7 +19,6 @@ from typing import Any
 from drift.files import write_whole
 from pipelines.scheduler import Scheduler
 from pipelines.scored import read_scores
-from pipelines.stage import Call
 from pipelines.study.spec import Arm, Study, Tune
 from pipelines.study.words import trial_call
 
@@ -82,7 +81,7 @@ def tune(study: Study, scheduler: Scheduler) -> dict[str, Tuned]:
         ]
         asked = {name: proposals(_knob(arms[name]), tried[name], study.trials) for name in open_arms}
         calls = {
-            (name, value): [_trial(study, arms[name], value, found, seed) for seed in study.tuning]
+            (name, value): [trial_call(study, words_of(study, name, found, value), seed) for seed in study.tuning]
             for name, values in asked.items()
             for value in values
         }
@@ -117,11 +116,13 @@ def load(folder: Path) -> dict[str, Tuned]:
     return {name: _typed(**each) for name, each in json.loads(path.read_text()).items()} if path.exists() else {}
 
 
-def words_of(study: Study, name: str, tuned: Mapping[str, Tuned]) -> tuple[str, ...]:
-    """An arm's overrides: what it takes over, its own, and its strength, tuned or borrowed."""
+def words_of(study: Study, name: str, tuned: Mapping[str, Tuned], value: float | None = None) -> tuple[str, ...]:
+    """An arm's overrides: what it takes over, its own, and its strength: tried (`value`), tuned or borrowed."""
     arm = study.arms[name]
     taken = tuned[arm.after].words if arm.after else ()
-    own = tuned[name].words if arm.tune else ()
+    own: tuple[str, ...] = ()
+    if arm.tune:
+        own = tuned[name].words if value is None else arm.tune.overrides(value)
     if arm.borrows:
         own = Tune(arm.borrows.words, (1, 2)).overrides(tuned[arm.borrows.of].value * arm.borrows.by)
     return (*taken, *arm.overrides, *own)
@@ -144,11 +145,6 @@ def _untuned(study: Study, names: Set[str], scheduler: Scheduler) -> dict[str, f
     }
     outcome = scheduler.execute([call for each in calls.values() for call in each])
     return {name: statistics.fmean(_average(outcome[call].path) for call in made) for name, made in calls.items()}
-
-
-def _trial(study: Study, arm: Arm, value: float, found: Mapping[str, Tuned], seed: int) -> Call:
-    taken = found[arm.after].words if arm.after else ()
-    return trial_call(study, (*taken, *arm.overrides, *_knob(arm).overrides(value)), seed)
 
 
 def _average(path: Path) -> float:

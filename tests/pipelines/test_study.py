@@ -258,3 +258,24 @@ def test_a_study_tunes_runs_goes_on_and_repeats(tmp_path):
     record = json.loads((tmp_path / "results" / "claims.json").read_text())
     assert {claim["worlds"] for claim in record["claims"]} == {2}
     assert command(["again", *words, f"store={tmp_path}/other", "worlds=1"]) == 0
+
+
+def test_again_makes_the_worlds_that_are_there_once_more_and_compares_them(folder, study, monkeypatch, caplog):
+    monkeypatch.setattr(Study, "load", classmethod(lambda cls, name: study))
+    made = []
+
+    def run(study, pair, seeds, tuned, scheduler, out):
+        for seed in seeds:
+            made.append(seed)
+            world, found = worlds.read(folder, pair, seed)
+            other = found | {"drift": found["sft"]}
+            worlds.write(world, other if seed == 1 else found, out)
+
+    monkeypatch.setattr(worlds, "run", run)
+    caplog.set_level("INFO")
+    words = ["again", "study=smoke", f"results={folder}", f"store={folder}/store"]
+    assert command([*words, "worlds=0,2"]) == 0
+    assert command(words) == 1
+    assert made == [0, 2, 0, 1, 2]
+    assert f"{PAIR} 1: drift differ" in caplog.messages
+    assert f"{PAIR} 2: every verdict is equal" in caplog.messages
