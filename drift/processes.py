@@ -12,9 +12,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import IO, NoReturn
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import IO, NoReturn, TypeVar
 
+_Given = TypeVar("_Given")
+_Done = TypeVar("_Done")
 _SET_DEATH_SIGNAL, _SET_SUBREAPER = 1, 36
 _ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _LOOK_SECONDS = 0.2  # between two looks at whether the parent lives
@@ -24,6 +29,22 @@ GRACE_SECONDS = 2.0  # between SIGTERM and SIGKILL
 def die_with_parent() -> None:
     """The kernel kills this process when the thread that started it ends, even by SIGKILL."""
     _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+
+
+def side_by_side(work: Callable[[_Given], _Done], batches: Iterable[_Given], processes: int) -> Iterator[_Done]:
+    """What `work` makes of each batch, in their order; a few batches are under way at a time."""
+    if processes == 1:
+        yield from map(work, batches)
+        return
+    # Forked, so that what the caller has registered is known there.
+    with ProcessPoolExecutor(processes, mp_context=get_context("fork"), initializer=die_with_parent) as pool:
+        under_way: deque[Future[_Done]] = deque()
+        for batch in batches:
+            under_way.append(pool.submit(work, batch))
+            if len(under_way) > 2 * processes:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
 
 
 def guard() -> None:

@@ -1,19 +1,16 @@
 """A file of responses scored as it is read: memory holds a few batches of items, whatever the file's length."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from drift.errors import DataError
-from drift.processes import die_with_parent
+from drift.processes import side_by_side
 from evaluation.data.checks import GoldCheck
 from evaluation.data.predictions import Waiting
 from evaluation.data.tsv import Item, iter_items
@@ -80,7 +77,7 @@ def score_file(
     """
     benchmark = find(name)
     tally, parts, pairs = Tally(benchmark), Breakdown(benchmark.facets), _Pairs(data, waiting, allow_missing)
-    scored = _by_rules(partial(_decide, find, name, mode), pairs.batches(iter_items(data, benchmark)), processes)
+    scored = side_by_side(partial(_decide, find, name, mode), pairs.batches(iter_items(data, benchmark)), processes)
     with tqdm(total=benchmark.rows or waiting.count, unit="item", desc=benchmark.name, disable=None) as bar:
         for asked in scored:
             verdicts = asked.verdicts
@@ -130,22 +127,6 @@ class _Pairs:
                 f"{self._first_missing}; complete the file, or say allow_missing=true to score them as wrong"
             )
         self.golds.finish(self._data, waiting.path)
-
-
-def _by_rules(decide: Callable[[Asked], Asked], batches: Iterator[Asked], processes: int) -> Iterator[Asked]:
-    """The batches with the rules' verdicts, in their order; a few are under way at a time."""
-    if processes == 1:
-        yield from map(decide, batches)
-        return
-    # Forked, so that a benchmark registered by the caller is known there.
-    with ProcessPoolExecutor(processes, mp_context=get_context("fork"), initializer=die_with_parent) as pool:
-        under_way: deque[Future[Asked]] = deque()
-        for batch in batches:
-            under_way.append(pool.submit(decide, batch))
-            if len(under_way) > 2 * processes:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
 
 
 def _decide(find: Find, name: str, mode: str, asked: Asked) -> Asked:

@@ -5,18 +5,15 @@ one answer or one picture runs side by side; what compares with the set so far f
 the outcome does not depend on how many processes there are.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from typing import TypeVar
 
-from drift.processes import die_with_parent
+from drift.processes import side_by_side
 from evaluation.answers.symbolic import prepare
 from evaluation.data.tsv import Item
 from pipelines.distil.config import FilterConfig
@@ -28,7 +25,6 @@ from pipelines.distil.rules import Sample, first_fault
 _BATCH = 32
 SELECTED = "selection"
 Given = TypeVar("Given")
-Done = TypeVar("Done")
 Answered = tuple[Question, list[Sample]]
 
 
@@ -56,7 +52,7 @@ def run_filter(
         benchmarks: from `index_benchmarks`, where the config has `contamination`.
     """
     given, seen = 0, Kept(config) if "duplicates" in config.rules else None
-    for judged in side_by_side(partial(_judge_all, config, folder), _counted(answers), config.processes):
+    for judged in side_by_side(partial(_judge_all, config, folder), _batches(_counted(answers)), config.processes):
         for each in judged:
             given += len(each.rejects) + (each.chosen is not None)
             for sample, step, fault in each.rejects:
@@ -74,25 +70,13 @@ def steps_of(config: FilterConfig) -> list[str]:
 
 def index_benchmarks(config: FilterConfig, items: Iterable[tuple[str, Item]]) -> Benchmarks:
     """The items of benchmarks, by a name each, ready to be looked for."""
-    looked = side_by_side(partial(_look_all, config), items, config.processes)
+    looked = side_by_side(partial(_look_all, config), _batches(items), config.processes)
     return Benchmarks(config, (pair for pairs in looked for pair in pairs))
 
 
-def side_by_side(work: Callable[[Sequence[Given]], Done], given: Iterable[Given], processes: int) -> Iterator[Done]:
-    """What `work` makes of each batch, in their order; a few batches are under way at a time."""
+def _batches(given: Iterable[Given]) -> Iterator[list[Given]]:
     rest = iter(given)
-    batches = iter(lambda: list(islice(rest, _BATCH)), [])
-    if processes == 1:
-        yield from map(work, batches)
-        return
-    with ProcessPoolExecutor(processes, mp_context=get_context("fork"), initializer=die_with_parent) as pool:
-        under_way: deque[Future[Done]] = deque()
-        for batch in batches:
-            under_way.append(pool.submit(work, batch))
-            if len(under_way) > 2 * processes:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+    return iter(lambda: list(islice(rest, _BATCH)), [])
 
 
 def _counted(answers: Iterable[Answered]) -> Iterator[Answered]:
