@@ -5,46 +5,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas
+from matplotlib import pyplot
+
 from evaluation.statistics import Interval
+from pipelines.report.forest import Forest, Line
+from pipelines.report.forest import draw as draw_forest
+from pipelines.report.style import Figure, look, save, styled
 from pipelines.study.evidence import Evidence
 
 _ALONG = {"dose": ("w_eff", "w_eff: how far the weights went along Delta"), "budget": ("steps", "training steps")}
 
 
 def draw(evidence: Evidence, claims: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:
-    """Every figure that there are worlds for, as SVG and PNG; the PNGs' names."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    """Every figure that there are worlds for, in the project's style; the PNGs' names."""
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {"claims": _forest(claims)}
-    figures |= {name: _curves(evidence, name) for name in _ALONG}
-    for name, figure in figures.items():
-        if figure is not None:
-            for kind in ("svg", "png"):
-                figure.savefig(folder / f"{name}.{kind}", dpi=150, metadata={"Date": None} if kind == "svg" else None)
-            pyplot.close(figure)
-    return [f"{name}.png" for name, figure in figures.items() if figure is not None]
-
-
-def _forest(claims: Sequence[Mapping[str, Any]]) -> Any:
-    from matplotlib import pyplot
-
     known = [row for row in claims if row.get("low") is not None]
-    if not known:
-        return None
-    figure, axes = pyplot.subplots(figsize=(7, 0.8 + 0.28 * len(known)))
-    for place, row in enumerate(reversed(known)):
-        axes.plot([row["low"], row["high"]], [place, place], color="0.3", linewidth=1.5)
-        marker, face = ("o", "black") if row["verdict"] != "unresolved" else ("o", "white")
-        axes.plot(row["effect"], place, marker=marker, color="black", markerfacecolor=face, markersize=5)
-    axes.set_yticks(range(len(known)), [f"{row['name']}: {row['verdict']}" for row in reversed(known)], fontsize=7)
-    axes.axvline(0, color="0.6", linewidth=0.8)
-    axes.set_xlabel("effect, points (95%); filled: a verdict")
-    figure.tight_layout()
-    return figure
+    with styled():
+        drawn = [_curves(evidence, axis, folder / axis) for axis in _ALONG]
+        if known:
+            lines = [
+                Line(f"{row['name']}: {row['verdict']}", row["effect"], row["low"], row["high"], ()) for row in known
+            ]
+            drawn.insert(
+                0,
+                draw_forest(
+                    Forest("Effects of the claims, in points; intervals are cut at the edge", lines), folder / "claims"
+                ),
+            )
+    return [f"{Path(figure.file).name}.png" for figure in drawn if figure]
 
 
 @dataclass(frozen=True)
@@ -54,24 +43,26 @@ class _Point:
     perception: Interval | None
 
 
-def _curves(evidence: Evidence, axis: str) -> Any:
-    from matplotlib import pyplot
-
+def _curves(evidence: Evidence, axis: str, stem: Path) -> Figure | None:
     curves = _points(evidence, axis)
     if not curves:
         return None
-    figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.6), sharex=True)
-    styles = zip(("-", "--", "-.", ":") * 4, "osD^vPX*<>hd", strict=False)
-    for (curve, points), (line, marker) in zip(curves.items(), styles, strict=False):
-        style = {"label": curve, "linestyle": line, "marker": marker, "markersize": 4, "linewidth": 1.2}
-        _line(panels[0], [(point.along, point.reasoning) for point in points], style)
-        _line(panels[1], [(point.along, point.perception) for point in points if point.perception], style)
+    figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.6), sharex=True, layout="constrained")
+    for place, (curve, points) in enumerate(curves.items()):
+        _line(panels[0], [(point.along, point.reasoning) for point in points], {"label": curve, **look(place)})
+        _line(panels[1], [(p.along, p.perception) for p in points if p.perception], {"label": curve, **look(place)})
     for panel, title in zip(panels, ("reasoning, %", "perception, %"), strict=True):
-        panel.set_xlabel(_ALONG[axis][1])
-        panel.set_ylabel(title)
-    panels[0].legend(fontsize=7)
-    figure.tight_layout()
-    return figure
+        panel.set(xlabel=_ALONG[axis][1], ylabel=title)
+    panels[0].legend()
+    rows = [
+        (curve, point.along, metric, 100 * score.mean, 100 * score.low, 100 * score.high)
+        for curve, points in curves.items()
+        for point in points
+        for metric, score in (("reasoning", point.reasoning), ("perception", point.perception))
+        if score
+    ]
+    data = pandas.DataFrame(rows, columns=["curve", _ALONG[axis][0], "metric", "score", "low", "high"])
+    return save(figure, data, stem, f"Score against {axis}")
 
 
 def _points(evidence: Evidence, axis: str) -> dict[str, list[_Point]]:
