@@ -18,6 +18,7 @@ VERDICTS = "verdicts"
 ITEMS = "items"
 PROTOCOLS = "protocols"  # the numbers of tables that another scoring protocol changes
 APPENDIX = "appendix.md"
+PAGE = "index.html"  # of a report and its data, for a browser
 OUTLINE = "outline.json"  # of a report: its tables, their columns and rows, what is said below them
 CLAIMS = "claims.json"
 QUESTIONS = "questions.json"

@@ -18,9 +18,8 @@ from markdown_it import MarkdownIt
 
 from drift.files import write_whole
 from pipelines.errors import StoreError
-from pipelines.layout import CLAIMS, OUTLINE
+from pipelines.layout import CLAIMS, OUTLINE, PAGE
 from pipelines.page.items import texts, verdicts
-from pipelines.page.kept import PAGE
 from pipelines.page.numbers import numbers
 from pipelines.report.findings import findings
 from pipelines.report.forest import forest

@@ -14,8 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 from drift.files import sha256_of, write_whole
-
-PAGE = "index.html"
+from pipelines.layout import PAGE
 
 
 def keep_page(folder: Path, store: Path, source: str) -> Path:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.layout import OUTLINE
+from pipelines.layout import OUTLINE, PAGE
 from pipelines.page import build, kept
-from pipelines.page.kept import PAGE, keep_page
+from pipelines.page.kept import keep_page
 
 
 class Writer:
