@@ -78,7 +78,7 @@ def arm_rows(evidence: Evidence, pair: str) -> list[Row]:
                 f"{metric}_high": None if score is None else _points(score.high),
             }
         row |= {key: _rounded(evidence.recorded(pair, name, key)) for key in ("w_eff", "steps")}
-        rows.append(row | {"worlds": len(evidence.of(pair))})
+        rows.append(row | {"worlds": sum(name in verdicts for verdicts in evidence.of(pair).values())})
     return rows
 
 
@@ -129,8 +129,13 @@ def page(evidence: Evidence, claims: Sequence[Row], arms: Mapping[str, Sequence[
     out = [world for world, _ in evidence.worlds.values() if world.excluded]
     parts = [f"# {study.title}", f"{done}. Registration `{evidence.registration[:16]}`."]
     if out:
-        said = "; ".join(f"{world.pair} {world.seed}{world.excluded}" for world in out)
-        parts.append(f"{len(out)} worlds missed a gate and count for nothing: {said}")
+        said = "; ".join(f"{world.pair} {world.seed}: {world.excluded}" for world in out)
+        parts.append(f"Worlds that missed a gate and count for nothing, others taking their place ({len(out)}): {said}")
+    lacking = [f"{w.pair} {w.seed}: {', '.join(w.missing)}" for w, _ in evidence.worlds.values() if w.missing]
+    if lacking:
+        parts.append(
+            f"Arms that a world lacks because the other expert that they take missed its gate: {'; '.join(lacking)}."
+        )
     for verdict, heading in _HEADINGS.items():
         if found := [f"- {sentence(row)}{_answers(row)}" for row in claims if row["verdict"] == verdict]:
             parts += [f"## {heading}", "\n".join(found)]

@@ -9,7 +9,9 @@ from study_worlds import PAIR, PERCEPTION, REASONING, tuned_to, verdicts
 
 from pipelines.compose import CONF
 from pipelines.errors import ConfigError, StoreError
+from pipelines.outcome import Failure, Outcome
 from pipelines.plan import score
+from pipelines.stage import ordered
 from pipelines.study import tuning, worlds
 from pipelines.study.command import Asked, claims, open_evidence
 from pipelines.study.command import study as command
@@ -177,12 +179,66 @@ def test_a_world_without_its_verdicts_is_refused(study, folder):
 
 def test_a_world_that_missed_a_gate_counts_for_nothing_and_is_named(study, folder):
     world, _ = worlds.read(folder, PAIR, 0)
-    worlds.write(replace(world, excluded=": expert text is 0.4; the gate is 0.95 to 1.00", arms={}), {}, folder)
+    worlds.write(replace(world, excluded="expert text is 0.4; the gate is 0.95 to 1.00", arms={}), {}, folder)
     evidence = open_evidence(study, folder)
     write(evidence, folder)
     assert list(evidence.of(PAIR)) == [1, 2]
-    said = "1 worlds missed a gate and count for nothing: qwen2_5_vl_r1 0: expert text"
+    said = "count for nothing, others taking their place (1): qwen2_5_vl_r1 0: expert text"
     assert said in (folder / "report.md").read_text()
+
+
+def test_an_arm_whose_own_expert_missed_its_gate_is_lacking_in_that_world_alone(study, folder):
+    world, found = worlds.read(folder, PAIR, 0)
+    rest = {name: columns for name, columns in found.items() if name != "drift"}
+    worlds.write(replace(world, missing={"drift": "near expert is 0.79"}), rest, folder)
+    evidence = open_evidence(study, folder)
+    write(evidence, folder)
+    rows = {row["name"]: row for row in claim_rows(evidence)}
+    assert (rows["drift_beats_sft"]["worlds"], rows["merging_harms"]["worlds"]) == (2, 3)
+    assert {row["arm"]: row["worlds"] for row in arm_rows(evidence, PAIR)}["drift"] == 2
+    assert "missed its gate: qwen2_5_vl_r1 0: drift." in (folder / "report.md").read_text()
+
+
+def test_another_world_takes_the_place_of_one_that_counts_for_nothing(study, folder, monkeypatch):
+    world, found = worlds.read(folder, PAIR, 1)
+    worlds.write(replace(world, excluded="MLLM is 0.4"), {}, folder)
+    monkeypatch.setattr(Study, "load", classmethod(lambda cls, name: study))
+    made = []
+
+    def run(study, pair, seeds, tuned, scheduler, out):
+        made.append(seeds)
+        for seed in seeds:
+            worlds.write(replace(world, seed=seed, excluded="MLLM is 0.3" if seed == 3 else ""), found, out)
+
+    monkeypatch.setattr(worlds, "run", run)
+    assert command(["run", "study=smoke", f"results={folder}", f"store={folder}/store"]) == 0
+    assert made == [[3], [4]]
+
+
+@pytest.mark.parametrize("missed", ["MLLM", "near qwen2 expert"])
+def test_a_missed_gate_costs_a_world_what_needs_the_model_and_nothing_else(study, tuned, tmp_path, monkeypatch, missed):
+    other = Arm("", ("method=task_arithmetic", "pair=qwen2_5_vl_math"))
+    study = replace(study, arms=study.arms | {"near_merge": other}, pairs={PAIR: replace(study.pairs[PAIR], arms=())})
+    asked, read = [], []
+
+    class Scheduler:
+        def attempt(self, calls):
+            asked.append({call.label for call in ordered(calls)})
+            gone = [
+                call for call in ordered(calls) if call.stage.name == "model" and missed.lower() in call.label.lower()
+            ]
+            return Outcome({}, 0, {c.key: Failure("model", c.label, f": {missed} is 0.4; the gate is 1") for c in gone})
+
+    monkeypatch.setattr(worlds, "_read", lambda named, outcome: (read.append({n for n, _ in named}) or {}, {}, {}))
+    worlds.run(study, PAIR, [0], tuned, Scheduler(), tmp_path)
+    world = worlds.ended(tmp_path, PAIR)[0]
+    if missed == "MLLM":
+        assert world.excluded == "MLLM is 0.4; the gate is 1"
+        assert not any("train" in label for label in asked[0])
+        assert (read, asked[1]) == ([], set())
+    else:
+        assert (world.excluded, world.missing) == ("", {"near_merge": "near qwen2 expert is 0.4; the gate is 1"})
+        assert read == [{"mllm", "sft", "drift", "task_arithmetic"}]
 
 
 def test_the_best_of_several_is_the_one_that_scored_best_in_tuning(study, folder, tuned):
