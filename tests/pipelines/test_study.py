@@ -1,6 +1,7 @@
 """A study: what is refused, how arms are tuned, what is computed from a folder alone, and what is never pooled."""
 
 import json
+import logging
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from pipelines.outcome import Failure, Outcome
 from pipelines.plan import score
 from pipelines.stage import ordered
 from pipelines.study import tuning, worlds
-from pipelines.study.command import Asked, claims, open_evidence
+from pipelines.study.command import Asked, claims, main, open_evidence
 from pipelines.study.command import study as command
 from pipelines.study.report import arm_rows, claim_rows, sentence, write
 from pipelines.study.spec import Arm, Borrow, Study, Tune
@@ -125,6 +126,16 @@ def test_claims_come_from_the_verdicts_of_the_folder_alone(study, folder):
     assert arms["drift"]["none_is_better"]
     assert not arms["sft"]["none_is_better"]
     assert "**Holds**: +12.5 points" in sentence(beats)
+    assert beats["effects"] == [10.0, 12.5, 15.0]
+    assert "single worlds from +10.0 to +15.0, 3 worlds" in sentence(beats)
+
+
+def test_the_report_says_what_its_verdicts_hang_on(study, folder):
+    write(open_evidence(study, folder), folder)
+    said = (folder / "report.md").read_text()
+    assert "drift minus sft is +10.0, +12.5, +15.0 in single worlds. 0 worlds of the registration are still" in said
+    assert "drift 50.0 there and 62.5 in the worlds reported; sft 50.0 there and 50.0 in the worlds reported" in said
+    assert "is 0.60 (drift) and 0.10 (sft) here" in said
 
 
 def test_arms_that_came_out_as_one_checkpoint_are_named(study, folder):
@@ -282,6 +293,13 @@ def test_worlds_come_after_tuning(tmp_path):
 def test_words_that_say_nothing_are_refused(words, match):
     with pytest.raises(ConfigError, match=match):
         Asked.of(words)
+
+
+def test_what_libraries_say_of_their_work_does_not_reach_the_user(folder, study, capsys, monkeypatch):
+    monkeypatch.setattr(Study, "load", classmethod(lambda cls, name: study))
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    assert main(["report", "study=smoke", f"results={folder}"]) == 0  # fontTools tells a hundred lines of each figure
+    assert capsys.readouterr().err == f"Read {folder}/report.md\n"
 
 
 def test_the_verdicts_are_printed(folder, study, capsys, monkeypatch):
