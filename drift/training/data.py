@@ -1,8 +1,8 @@
-"""Conversations to training batches, with the loss on the assistant's turns alone.
+"""Conversations to training examples, with the loss on the assistant's turns alone.
 
 Formatting is the checkpoint's own chat template; prompts and replies are tokenised apart, as they meet at generation.
 
-Shapes: b examples, s tokens. Image tensors keep the processor's own layout, stacked along their first axis.
+Shapes: s tokens. Image tensors keep the processor's own layout, stacked along their first axis.
 """
 
 import logging
@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import pad
 from torch.utils.data import Dataset
 from tqdm import tqdm
 from transformers.processing_utils import ProcessorMixin
@@ -23,6 +22,7 @@ from transformers.processing_utils import ProcessorMixin
 from drift.errors import DataError
 from drift.images import open_rgb
 from drift.processing import sizes_by_area
+from drift.training.batches import IGNORED, concatenate, is_sequence
 from drift.training.config import TrainingConfig
 from drift.training.conversations import IMAGE_MARK, Conversation, Turn
 from drift.training.order import BLANK
@@ -30,9 +30,7 @@ from drift.training.pixels import PixelFile, Place
 
 log = logging.getLogger(__name__)
 
-IGNORED = -100
 _BOX = "\\boxed"
-SEQUENCE_PADDING = {"labels": IGNORED, "attention_mask": 0, "mm_token_type_ids": 0, "token_type_ids": 0}
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def encode(
         ids = part["input_ids"]
         part["labels"] = ids.clone() if segment.is_reply else torch.full_like(ids, IGNORED)
         parts.append(part)
-    return {key: torch.cat([_or_zeros(part, key) for part in parts if _has(part, key)]) for key in _keys(parts)}
+    return concatenate(parts)
 
 
 def fit_area(image: Image.Image, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Image.Image:
@@ -140,28 +138,7 @@ def truncate(example: Mapping[str, Tensor], length: int, image_id: int, name: st
         raise DataError(
             f"{name}: no reply is left within cutoff_len {length} ({len(ids)} tokens); choose overlong=drop"
         )
-    return {key: value[:length] if _is_sequence(key) else value for key, value in example.items()}
-
-
-def collate(examples: Sequence[Mapping[str, Tensor]], pad_id: int) -> dict[str, Tensor]:
-    """A batch padded on the right to its longest example: sequences (b, s), attention_mask (b, s), image tensors."""
-    longest = max(len(example["input_ids"]) for example in examples)
-    batch: dict[str, Tensor] = {}
-    for key in _keys(examples):
-        if _is_sequence(key):
-            fill = pad_id if key == "input_ids" else SEQUENCE_PADDING[key]
-            rows = [_or_zeros(example, key) for example in examples]
-            batch[key] = torch.stack([pad(row, (0, longest - len(row)), value=fill) for row in rows])
-        else:
-            batch[key] = _stack([example[key] for example in examples if key in example])
-    lengths = torch.tensor([len(example["input_ids"]) for example in examples])
-    batch["attention_mask"] = (torch.arange(longest)[None, :] < lengths[:, None]).long()
-    return batch
-
-
-def has_reply(batch: Mapping[str, Tensor]) -> bool:
-    """Whether any token of the batch is learnt from; a batch of nothing but BLANK has none."""
-    return bool((batch["labels"] != IGNORED).any())
+    return {key: value[:length] if is_sequence(key) else value for key, value in example.items()}
 
 
 def image_token_id(processor: ProcessorMixin) -> int:
@@ -237,6 +214,10 @@ class ConversationDataset(Dataset):
             return self._fit(conversation, encode(self._processor, conversation, **self._limits))
         return example | self._pixels.read(places)
 
+    def lengths(self) -> list[int]:
+        """Tokens of each example, its images' among them."""
+        return [len(example["input_ids"]) for _, example, _ in self._kept]
+
     def counts(self) -> Counts:
         """Examples, tokens and how many were cut or left out."""
         rows = [example for _, example, _ in self._kept]
@@ -269,8 +250,8 @@ class ConversationDataset(Dataset):
             self._truncated += 1
             self._unboxed += self._loses_box(example["labels"])
         example = self._fit(conversation, example)
-        places = self._pixels.keep({key: value for key, value in example.items() if not _is_sequence(key)})
-        self._kept.append((conversation, {k: v for k, v in example.items() if _is_sequence(k)}, places))
+        places = self._pixels.keep({key: value for key, value in example.items() if not is_sequence(key)})
+        self._kept.append((conversation, {k: v for k, v in example.items() if is_sequence(k)}, places))
 
     def _loses_box(self, labels: Tensor) -> bool:
         """Whether the cut takes a box that the replies had."""
@@ -313,7 +294,7 @@ def _tokens(processor: ProcessorMixin, text: str, images: Sequence[Image.Image])
         ids = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
         return {"input_ids": torch.tensor(ids, dtype=torch.long)}
     out = processor(text=[text], images=list(images), return_tensors="pt", add_special_tokens=False)
-    return {key: value[0] if _is_sequence(key) else value for key, value in out.items() if key != "attention_mask"}
+    return {key: value[0] if is_sequence(key) else value for key, value in out.items() if key != "attention_mask"}
 
 
 def _open(path: Path, name: str) -> Image.Image:
@@ -321,31 +302,3 @@ def _open(path: Path, name: str) -> Image.Image:
         return open_rgb(path)
     except DataError as error:
         raise DataError(f"{name}: {path} {error}") from error
-
-
-def _keys(parts: Sequence[Mapping[str, Tensor]]) -> list[str]:
-    return list(dict.fromkeys(key for part in parts for key in part))
-
-
-def _is_sequence(key: str) -> bool:
-    return key == "input_ids" or key in SEQUENCE_PADDING
-
-
-def _has(part: Mapping[str, Tensor], key: str) -> bool:
-    return key in part or _is_sequence(key)
-
-
-def _or_zeros(part: Mapping[str, Tensor], key: str) -> Tensor:
-    """Text without images has token types of zero."""
-    return part[key] if key in part else torch.zeros_like(part["input_ids"])
-
-
-def _stack(tensors: Sequence[Tensor]) -> Tensor:
-    """Joined along the first axis; other axes are padded with zeros (LLaVA-NeXT's patches, Idefics2's images)."""
-    sizes = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
-    return torch.cat([_grow(tensor, sizes) for tensor in tensors])
-
-
-def _grow(tensor: Tensor, sizes: Sequence[int]) -> Tensor:
-    missing = [target - size for target, size in zip(sizes, tensor.shape[1:], strict=True)]
-    return pad(tensor, [width for gap in reversed(missing) for width in (0, gap)]) if any(missing) else tensor

@@ -12,9 +12,10 @@ from PIL import Image
 
 from drift.errors import DataError, TrainingError
 from drift.training import worker
+from drift.training.batches import IGNORED, collate
 from drift.training.config import InjectionConfig, TrainingConfig, TrainingJob
 from drift.training.conversations import Conversation, Turn, read_conversations
-from drift.training.data import IGNORED, ConversationDataset, collate, encode, segments
+from drift.training.data import ConversationDataset, encode, segments
 from drift.training.pixels import PixelFile
 
 
