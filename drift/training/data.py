@@ -1,7 +1,5 @@
 """Conversations to training examples, with the loss on the assistant's turns alone.
 
-Formatting is the checkpoint's own chat template; prompts and replies are tokenised apart, as they meet at generation.
-
 Shapes: s tokens. Image tensors keep the processor's own layout, stacked along their first axis.
 """
 
@@ -24,22 +22,14 @@ from drift.images import open_rgb
 from drift.processing import sizes_by_area
 from drift.training.batches import IGNORED, concatenate, is_sequence
 from drift.training.config import TrainingConfig
-from drift.training.conversations import IMAGE_MARK, Conversation, Turn
+from drift.training.conversations import Conversation
 from drift.training.order import BLANK
 from drift.training.pixels import PixelFile, Place
+from drift.training.turns import segments, tokens
 
 log = logging.getLogger(__name__)
 
 _BOX = "\\boxed"
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of the formatted conversation that is a prompt or a reply as a whole."""
-
-    text: str
-    images: int
-    is_reply: bool
 
 
 @dataclass(frozen=True)
@@ -57,33 +47,6 @@ class Counts:
     reply_tokens: int
 
 
-def segments(processor: ProcessorMixin, conversation: Conversation) -> list[Segment]:
-    """The conversation as the chat template writes it, cut where each reply begins and ends.
-
-    A reply is all that the template adds after the generation prompt: the content, `<|im_end|>` and what follows it
-    (LLaMA-Factory's assistant slot). Prompts and replies are later tokenised apart, as they meet at generation.
-
-    Raises:
-        DataError: the template rewrites earlier turns or drops part of a reply, so no cut is right.
-    """
-    found: list[Segment] = []
-    done, start = "", 0
-    for n, turn in enumerate(conversation.turns):
-        if turn.role != "assistant":
-            continue
-        prompt = _render(processor, conversation.turns[:n], is_prompt=True)
-        full = _render(processor, conversation.turns[: n + 1], is_prompt=False)
-        if not (prompt.startswith(done) and full.startswith(prompt) and turn.content.strip() in full[len(prompt) :]):
-            raise DataError(
-                f"{conversation.name}: the chat template rewrites earlier text or drops part of reply {n}; "
-                f"training needs a template that only appends"
-            )
-        images = sum(t.content.count(IMAGE_MARK) for t in conversation.turns[start:n])
-        found += [Segment(prompt[len(done) :], images, False), Segment(full[len(prompt) :], 0, True)]
-        done, start = full, n + 1
-    return found
-
-
 def encode(
     processor: ProcessorMixin,
     conversation: Conversation,
@@ -94,6 +57,7 @@ def encode(
     """One example: input_ids and labels (s,), mm_token_type_ids (s,) if the processor gives it, image tensors.
 
     labels are input_ids on replies and -100 on prompts; pictures are brought into the limits ahead of the processor.
+    The tokens in front of the first reply are those that an engine generates from.
 
     Raises:
         DataError: an image that can't be read, or a template that no cut fits.
@@ -103,7 +67,7 @@ def encode(
     parts: list[dict[str, Tensor]] = []
     for segment in segments(processor, conversation):
         taken, images = images[: segment.images], images[segment.images :]
-        part = _tokens(processor, segment.text, taken)
+        part = tokens(processor, segment, taken)
         ids = part["input_ids"]
         part["labels"] = ids.clone() if segment.is_reply else torch.full_like(ids, IGNORED)
         parts.append(part)
@@ -265,36 +229,6 @@ class ConversationDataset(Dataset):
             return example
         token = image_token_id(self._processor)
         return truncate(example, self._config.cutoff_len, token, conversation.name)
-
-
-def _render(processor: ProcessorMixin, turns: Sequence[Turn], *, is_prompt: bool) -> str:
-    messages: list = [{"role": turn.role, "content": _pieces(turn)} for turn in turns]
-    # The tokenizer keeps the compiled template; the processor's own method parses it again at every call.
-    return processor.tokenizer.apply_chat_template(
-        messages, chat_template=processor.chat_template, add_generation_prompt=is_prompt, tokenize=False
-    )
-
-
-def _pieces(turn: Turn) -> list[dict[str, str]]:
-    """`a<image>b` as the chat template's content list: text, image, text; a reply is text whatever it holds."""
-    if turn.role == "assistant":
-        return [{"type": "text", "text": turn.content}]
-    pieces: list[dict[str, str]] = []
-    for n, text in enumerate(turn.content.split(IMAGE_MARK)):
-        if n:
-            pieces.append({"type": "image"})
-        if text:
-            pieces.append({"type": "text", "text": text})
-    return pieces
-
-
-def _tokens(processor: ProcessorMixin, text: str, images: Sequence[Image.Image]) -> dict[str, Tensor]:
-    """Sequences (s,) and image tensors of one segment; the template has already written any BOS."""
-    if not images:
-        ids = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return {"input_ids": torch.tensor(ids, dtype=torch.long)}
-    out = processor(text=[text], images=list(images), return_tensors="pt", add_special_tokens=False)
-    return {key: value[0] if is_sequence(key) else value for key, value in out.items() if key != "attention_mask"}
 
 
 def _open(path: Path, name: str) -> Image.Image:

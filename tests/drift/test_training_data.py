@@ -15,8 +15,9 @@ from drift.training import worker
 from drift.training.batches import IGNORED, collate
 from drift.training.config import InjectionConfig, TrainingConfig, TrainingJob
 from drift.training.conversations import Conversation, Turn, read_conversations
-from drift.training.data import ConversationDataset, encode, segments
+from drift.training.data import ConversationDataset, encode
 from drift.training.pixels import PixelFile
+from drift.training.turns import segments
 
 
 def image(tmp_path, width=8, height=8):
