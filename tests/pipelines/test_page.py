@@ -32,7 +32,7 @@ def page(made: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(page: Path) -> Iterator[Any]:
+def browser() -> Iterator[Any]:
     if not (_CHROMIUM and _DRIVER):
         pytest.skip("no chromium with its chromedriver (Debian: chromium, chromium-driver)")
     from selenium import webdriver
