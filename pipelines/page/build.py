@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from markdown_it import MarkdownIt
@@ -22,9 +23,10 @@ from pipelines.layout import OUTLINE
 from pipelines.page.items import texts, verdicts
 from pipelines.page.numbers import numbers
 from pipelines.page.studied import FOLDER, OPENING, Studied, studied
-from pipelines.report.findings import findings
+from pipelines.report.findings import Finding, findings
 from pipelines.report.forest import forest
 from pipelines.report.marked import STUDY
+from pipelines.report.spec import AVERAGE
 
 PAGE = "index.html"
 # In the order in which they need each other: they are inlined as one script, since a file from disk can import none.
@@ -76,6 +78,7 @@ def render(folder: Path) -> str:
         first=OPENING,
         reading=to_html(outline["reading"]),
         findings=found,
+        cells={each: address for each in found if (address := items_of(each, outline))},
         forest=forest(folder, found),
         titles={table["name"]: table["title"] for table in outline["tables"]},
         figures=_figures(folder, outline, study),
@@ -111,6 +114,16 @@ def opening(text: str) -> tuple[str, str]:
 def to_html(text: str) -> str:
     """Markdown as HTML; what looks like HTML in it is text."""
     return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+
+
+def items_of(finding: Finding, outline: Mapping[str, Any]) -> str:
+    """Where the page shows a finding's two rows item by item; empty where the page has no such table."""
+    table = next((each for each in outline["tables"] if each["name"] == finding.table), None)
+    if table is None:
+        return ""
+    keys = [column["key"] for column in table["columns"]]
+    place = (finding.table, finding.first, AVERAGE if AVERAGE in keys else keys[0], finding.second)
+    return "#cell/" + "/".join(quote(part, safe="") for part in place)
 
 
 def _data(folder: Path, outline: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,8 +82,8 @@ CONTRASTS = (
     _Contrast("DRIFT beats plain fine-tuning of twice the steps", "table12", "DRIFT", "SFT, twice the steps"),
     _Contrast("It is the direction that helps", "table2", _DRIFT, "Random direction, alpha chosen"),
     _Contrast("DRIFT beats merging first, as far", "table2", _DRIFT, "Merge first, then SFT, same w_eff"),
-    _Contrast("Plain merging helps", "table2", "Task Arithmetic", _NONE),
     _Contrast("DRIFT keeps plain perception", "table6", _DRIFT, _SFT),
+    _Contrast("Plain merging helps", "table2", "Task Arithmetic", _NONE),
 )
 
 
