@@ -18,6 +18,7 @@ from pipelines.report.forest import Forest, Line
 from pipelines.study import tuning
 from pipelines.study.claims import Verdict
 from pipelines.study.spec import Study
+from pipelines.study.worlds import ended
 
 PROFILE, FOLDER = "lab", "study"  # the study's worlds are the lab's, so it opens that profile's page
 # What a sceptic asks first, in this order; all others follow as they were registered.
@@ -44,12 +45,12 @@ _BELOW = (
 
 @dataclass(frozen=True)
 class Ended:
-    """A pair's worlds: how many are planned, how many have ended, and how many of these missed a gate."""
+    """A pair's worlds: how many that count are planned and have ended; the seeds of those that missed a gate."""
 
     pair: str
     planned: int
-    ended: int
-    missed: int
+    counted: int
+    missed: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,12 @@ class Studied:
     @property
     def out(self) -> int:
         """How many worlds are still out, of all pairs."""
-        return sum(max(0, each.planned - each.ended) for each in self.worlds)
+        return sum(max(0, each.planned - each.counted) for each in self.worlds)
 
     @property
     def progress(self) -> str:
         """How many worlds have ended, pair by pair, and how many are still out."""
-        parts = [f"{each.ended} of {each.planned} of {each.pair}" for each in self.worlds]
+        parts = [f"{each.counted} of {each.planned} of {each.pair}" for each in self.worlds]
         out = f"; {_worlds(self.out)} still out" if self.out else ""
         return f"Worlds that have ended: {', '.join(parts)}{out}."
 
@@ -98,7 +99,7 @@ class Studied:
         if self.out:
             lines.append(f"{_worlds(self.out)} still out: the verdicts were looked at before the end, and may change.")
         lines += [
-            f"{each.pair}: worlds that missed a gate and count for nothing: {each.missed} of {each.ended}."
+            f"{each.pair}: worlds {', '.join(map(str, each.missed))} missed a gate; others take their place."
             for each in self.worlds
             if each.missed
         ]
@@ -184,14 +185,15 @@ def _finding(claim: Mapping[str, Any], study: Study) -> Finding:
         "second": study.arms[claim["second"]].what,
         "metric": _METRICS.get(claim["metric"], claim["metric"]) + pair,
         "low": float("-inf") if claim["low"] is None else claim["low"],
+        "by_world": tuple(claim["effects"]),
         "high": float("inf") if claim["high"] is None else claim["high"],
     }
     return Finding(**known)
 
 
 def _ended(pair: str, planned: int, folder: Path) -> Ended:
-    records = [json.loads(path.read_text()) for path in (folder / "worlds").glob(f"{pair}-*.json")]
-    return Ended(pair, planned, len(records), sum(bool(record["excluded"]) for record in records))
+    missed = {seed: bool(world.excluded) for seed, world in ended(folder, pair).items()}
+    return Ended(pair, planned, sum(not each for each in missed.values()), [s for s, each in missed.items() if each])
 
 
 def _forest(claims: Sequence[Mapping[str, Any]], study: Study) -> Forest | None:
@@ -204,7 +206,8 @@ def _forest(claims: Sequence[Mapping[str, Any]], study: Study) -> Forest | None:
             sign = 1 if claim["first"] == lead["first"] else -1
             other = study.arms[claim["second" if sign > 0 else "first"]].what
             low, high = sorted((sign * claim["low"], sign * claim["high"]))
-            lines.setdefault(other, Line(other, sign * claim["effect"], low, high, ()))
+            single = tuple(sign * effect for effect in claim["effects"])
+            lines.setdefault(other, Line(other, sign * claim["effect"], low, high, single))
     ordered = sorted(lines.values(), key=lambda line: -line.effect)
     title = f"{study.arms[lead['first']].what} minus each other way: {_METRICS.get(lead['metric'], lead['metric'])}"
     return Forest(f"{title}, in points", ordered) if ordered else None

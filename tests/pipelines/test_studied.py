@@ -83,6 +83,7 @@ def test_every_number_said_of_a_study_is_that_of_its_claims(two: Path) -> None:
         assert (each.effect, each.low, each.high) == (said["effect"], said["low"], said["high"])
         assert (each.verdict, each.worlds, each.items) == (said["verdict"], said["worlds"], said["items"])
         assert (each.p_holm, each.worlds_needed) == (said["p_holm"], said["worlds_needed"])
+        assert list(each.by_world) == said["effects"]
 
 
 def test_worlds_that_are_out_and_worlds_that_missed_a_gate_are_named_before_the_verdicts(lab: Path, own: Path) -> None:
@@ -90,8 +91,9 @@ def test_worlds_that_are_out_and_worlds_that_missed_a_gate_are_named_before_the_
     assert "1 world is still out: the verdicts were looked at before the end" in known(lab).warnings[0]
     assert known(own).progress == f"Worlds that have ended: 2 of 2 of {PAIR}."
     assert "none of it did as well or better: DRIFT, adaptive" in " ".join(known(own).warnings)
-    end(own.with_name("study"), 1, RIGHT, excluded=": expert text is 0.4; the gate is 0.95 to 1.00")
-    assert f"{PAIR}: worlds that missed a gate and count for nothing: 1 of 2." in known(own).warnings
+    end(own.with_name("study"), 1, RIGHT, excluded="expert text is 0.4; the gate is 0.95 to 1.00")
+    assert f"{PAIR}: worlds 1 missed a gate; others take their place." in known(own).warnings
+    assert known(own).progress == f"Worlds that have ended: 1 of 2 of {PAIR}; 1 world is still out."
 
 
 def test_one_world_has_no_interval_and_no_place_in_the_picture(lab: Path, two: Path) -> None:
@@ -99,7 +101,7 @@ def test_one_world_has_no_interval_and_no_place_in_the_picture(lab: Path, two: P
     assert known(lab).forest is None
     lines = known(two).forest
     assert lines is not None
-    assert [(line.label, line.effect) for line in lines.lines] == [("SFT", 12.5)]
+    assert [(line.label, line.effect, line.worlds) for line in lines.lines] == [("SFT", 12.5, (10.0, 15.0))]
 
 
 def test_the_page_opens_with_the_study_and_the_worlds_of_the_tables_follow(two: Path) -> None:
