@@ -12,7 +12,7 @@ ARGS ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup reproduce plan study claims report table export watch sync dashboards timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs bench-data \
+.PHONY: help setup reproduce plan study claims report table export watch sync dashboards timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs bench-data bench-recording \
 	rehearse gpu-check setup-mergekit setup-clusters setup-inspect setup-vllm setup-vlmevalkit clean
 
 help:  ## this list
@@ -86,7 +86,7 @@ format: setup  ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-injection bench-merge bench-score bench-costs bench-data  ## every benchmark; prints ratios measured side by side
+bench: bench-injection bench-merge bench-score bench-costs bench-data bench-recording  ## every benchmark; prints ratios measured side by side
 
 bench-injection: setup  ## plain SFT, hooks with a full Delta, and ours
 	$(BIN)/python benchmarks/bench_injection.py $(ARGS)
@@ -99,6 +99,9 @@ bench-costs: setup  ## the plan's prices against what was measured, at three siz
 
 bench-data: setup  ## near-duplicates missed and taken for others, seconds for 11,000 answers; DRIFT_BENCHMARKS=folder
 	$(BIN)/python benchmarks/bench_data.py $(ARGS)
+
+bench-recording: setup  ## a command with and without recording, in turn; ARGS="--store artifacts": of all that a store holds
+	$(BIN)/python benchmarks/bench_recording.py $(ARGS)
 
 bench-score: setup  ## verdicts a second
 	$(BIN)/python benchmarks/bench_score.py $(ARGS)
