@@ -52,8 +52,7 @@ def load(overrides: Sequence[str] = ()) -> Config:
     raw = _plain(_compose(tuple(overrides)))
     config = typed(raw)
     if "${" not in "".join(overrides):  # whose value may change with the environment
-        with suppress(OSError):  # a checkout that can't be written to composes every time
-            write_whole(kept, json.dumps(raw))
+        _keep(kept, raw)
     return config
 
 
@@ -64,6 +63,11 @@ def _kept(overrides: Sequence[str]) -> Path:
     """
     asked = hashlib.sha256("\n".join([_conf(CONF), *overrides]).encode()).hexdigest()
     return KEPT / f"{asked[:32]}.json"
+
+
+def _keep(kept: Path, raw: Any) -> None:
+    with suppress(OSError):  # a checkout that can't be written to composes every time
+        write_whole(kept, json.dumps(raw))
 
 
 @cache
@@ -168,14 +172,22 @@ def _set(composed: DictConfig, override: Override) -> None:
 
 @cache
 def _chosen(overrides: tuple[str, ...], conf: Path) -> DictConfig:
+    """What Hydra makes of these overrides, or made of them once: interpolations are left as they are."""
+    kept = _kept(("chosen", *overrides))
+    if kept.exists():
+        found = OmegaConf.create(json.loads(kept.read_text()))
+        OmegaConf.set_struct(found, True)
+        return found
     inside = GlobalHydra.instance().is_initialized()  # of a run that Hydra itself started, with the same folder
     with nullcontext() if inside else initialize_config_dir(str(conf), version_base="1.3"):
         try:
-            return compose("config", overrides=list(overrides))
+            composed = compose("config", overrides=list(overrides))
         except (HydraException, OmegaConfBaseException) as error:
-            if not (found := _NOT_THERE.search(str(error))):
+            if not (named := _NOT_THERE.search(str(error))):
                 raise ConfigError(f"the config can't be composed: {error}") from None
-            raise _no_such(found["key"]) from None
+            raise _no_such(named["key"]) from None
+    _keep(kept, OmegaConf.to_container(composed))
+    return composed
 
 
 def _no_such(key: str) -> NoSuchKeyError:

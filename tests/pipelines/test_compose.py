@@ -95,7 +95,8 @@ def test_what_was_composed_once_is_read_again_until_a_word_or_a_file_changes(
 ) -> None:
     monkeypatch.setattr(compose, "KEPT", tmp_path / "kept")
     first = compose.load(["method=ties", "seed=7"])
-    (kept,) = (tmp_path / "kept").iterdir()
+    kept = compose._kept(["method=ties", "seed=7"])
+    assert kept.exists()
     with monkeypatch.context() as patch:
         patch.setattr(compose, "_compose", None)
         assert compose.load(["method=ties", "seed=7"]) == first
@@ -122,10 +123,17 @@ def test_what_was_composed_once_is_read_again_until_a_word_or_a_file_changes(
         "suite={variant:direct} suite=real suite.root=b",
     ],
 )
-def test_a_plain_value_is_set_as_hydra_sets_it(words: str) -> None:
+def test_a_plain_value_is_set_as_hydra_sets_it_kept_or_not(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose, "KEPT", tmp_path)
     row = tuple(shlex.split(words))
-    whole = compose._chosen(tuple(openly(row)), compose.CONF)
-    assert OmegaConf.to_container(compose._compose(row)) == OmegaConf.to_container(whole)
+    whole = compose._chosen.__wrapped__(tuple(openly(row)), compose.CONF)
+    for _ in ("composed", "kept"):
+        compose._chosen.cache_clear()
+        found = compose._compose.__wrapped__(row)
+        assert OmegaConf.to_container(found) == OmegaConf.to_container(whole)
+        assert OmegaConf.is_struct(found)
 
 
 def test_a_word_that_reads_the_environment_is_composed_every_time(
@@ -134,7 +142,9 @@ def test_a_word_that_reads_the_environment_is_composed_every_time(
     monkeypatch.setattr(compose, "KEPT", tmp_path)
     monkeypatch.setenv("WHERE", "there")
     assert compose.load(["results=${oc.env:WHERE}"]).results == "there"
-    assert list(tmp_path.iterdir()) == []
+    assert not compose._kept(["results=${oc.env:WHERE}"]).exists()
+    monkeypatch.setenv("WHERE", "elsewhere")
+    assert compose.load(["results=${oc.env:WHERE}"]).results == "elsewhere"
 
 
 @pytest.mark.parametrize(
