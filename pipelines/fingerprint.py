@@ -21,7 +21,7 @@ def canonical(value: Any, whole: bool = False) -> Any:
     Raises:
         TypeError: the value has no canonical form (a path, a tensor): it is no parameter.
     """
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None or isinstance(value, (str, bool, int, float)):  # nine in ten, so they come first
         return value
     if is_dataclass(value) and not isinstance(value, type):
         kept = {f.name: getattr(value, f.name) for f in fields(value)} if whole else identity_of(value)

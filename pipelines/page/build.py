@@ -20,11 +20,11 @@ from drift.files import write_whole
 from pipelines.errors import StoreError
 from pipelines.layout import CLAIMS, OUTLINE
 from pipelines.page.items import texts, verdicts
+from pipelines.page.kept import PAGE
 from pipelines.page.numbers import numbers
 from pipelines.report.findings import findings
 from pipelines.report.forest import forest
 
-PAGE = "index.html"
 # In the order in which they need each other: they are inlined as one script, since a file from disk can import none.
 MODULES = ("dom.js", "packed.js", "format.js", "state.js", "tables.js", "items.js", "cell.js", "main.js")
 _IMPORT = re.compile(r"^import .*?;\n", re.MULTILINE | re.DOTALL)

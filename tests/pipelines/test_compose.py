@@ -61,6 +61,13 @@ def test_all_faults_of_the_overrides_come_at_once_with_the_closest_names() -> No
     assert "did you mean 'train.learning_rate'" in text
 
 
+@pytest.mark.parametrize("word", ["smoke", "", "seed=[1", "a=b=}"])
+def test_a_word_that_is_no_override_is_a_refusal_wherever_it_is_read(word: str) -> None:
+    for read in (lambda: compose.load([word]), lambda: compose.load_fitting([], [word])):
+        with pytest.raises(ConfigError, match=r"is not of the form key=value, as profile=smoke is"):
+            read()
+
+
 def test_values_of_a_wrong_type_are_named_together() -> None:
     with pytest.raises(ConfigError, match=r"injection\.alpha.*'abc'") as caught:
         compose.load(["injection.alpha=abc", "train.epochs=many"])
