@@ -61,7 +61,7 @@ timeline: setup  ## when each stage of the last run ran and where: results/<prof
 	$(BIN)/python -m pipelines.timeline profile=$(PROFILE) $(ARGS)
 
 test: setup  ## the tests: no network, no GPU
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-slow: setup  ## the rest of the numerical matrix, minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)
