@@ -28,6 +28,11 @@ WAITS = "waiting"  # the stage of waiting.py
 TIMES = ("seconds", "cpu_seconds")  # of a row or a column of Table 8: no two runs share them
 LONGEST_SECONDS = 3600.0
 MADE = ("model", "data", "benchmarks")  # what a short plan finds made
+TINY = (  # a world that has learnt nothing
+    "world.base.steps=2", "world.expert.steps=2", "world.cells.steps=2", "world.mllm.steps=2", "world.sft_items=8",
+    "world.suite_items=4", "world.wemath_groups=1", "world.gates.cell_accuracy=0", "world.gates.problems=2",
+    "world.gates.suite_items=4", "world.gates.wemath_groups=1", "train.epochs=1",
+)  # fmt: skip
 ENDS = ("recovered", "refused", "lost", "not compared yet", "not tried")  # what an outcome starts with, else the first
 LONG = ("model", "train")  # what a cluster is given; moments are counted in these
 _SLOW_SECONDS = 2.0  # what needs longer to end is told
