@@ -50,7 +50,7 @@ class Plan:
 
 _PAIRED = ("--table=table10", "train.per_device_batch_size=4", "launcher.processes=2", "launcher.kind=torchrun")
 TRAININGS = Plan("table10, two ranks", "two ranks", 15.0, _PAIRED, Run)
-WAITING = Plan("25 stages that wait", "waiting", 5.0, (), Waiting)
+WAITING = Plan("nine stages that wait", "waiting", 9.0, (), Waiting)
 
 
 class _Reference(Local):

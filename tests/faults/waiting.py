@@ -16,13 +16,13 @@ from pipelines.scheduler import Scheduler
 from pipelines.session import guarded
 from pipelines.stage import Call, Runtime, Stage
 
-_WIDTH, _DEPTH = 8, 3
+_WIDTH, _DEPTH = 4, 2
 _STAGE = Stage(WAITS, 1, "toy_stages:run", 60.0)  # long enough for an engine to be given it
 
 
 def _call(value: int, inputs: Sequence[Call]) -> Call:
     named = {str(place): call for place, call in enumerate(inputs)}
-    return Call(_STAGE, Toy(float(value), "slow"), named, label=f"{WAITS} {value}")
+    return Call(_STAGE, Toy(float(value), "busy"), named, label=f"{WAITS} {value}")
 
 
 def last() -> Call:
