@@ -4,7 +4,10 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,9 @@ from test_report_stage import house, made
 from pipelines import compose
 from pipelines.errors import StoreError
 from pipelines.layout import OUTLINE, VERDICTS
-from pipelines.page.build import render, write_page
+from pipelines.page.build import items_of, render, write_page
 from pipelines.page.numbers import numbers
+from pipelines.report.findings import Finding
 
 __all__ = ["house", "made"]
 COMMITTED = [path.parent for path in sorted((compose.ROOT / "results").glob(f"*/{VERDICTS}"))]
@@ -32,7 +36,7 @@ def page(made: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(page: Path) -> Iterator[Any]:
+def browser() -> Iterator[Any]:
     if not (_CHROMIUM and _DRIVER):
         pytest.skip("no chromium with its chromedriver (Debian: chromium, chromium-driver)")
     from selenium import webdriver
@@ -107,6 +111,27 @@ def test_a_page_is_the_same_for_the_same_results_and_needs_nothing_else(page: Pa
         assert foreign not in text
 
 
+def test_a_page_is_made_from_its_folder_and_its_own_files_alone(made: Path) -> None:
+    """What `pipelines.page.kept` looks at is all that there is to look at, beside code and installed packages."""
+    opened: list[Path] = []
+
+    def hear(event: str, about: tuple) -> None:
+        if event == "open" and isinstance(about[0], str | Path) and listening:
+            opened.append(Path(about[0]).resolve())
+
+    listening = True
+    sys.addaudithook(hear)
+    render(made)
+    listening = False
+    own = Path(str(resources.files("pipelines.page")))
+    ours = [path for path in opened if path.suffix not in (".py", ".pyc")]
+    assert any(path.parent == own for path in ours)
+    assert any(path.is_relative_to(made) for path in ours)
+    others = [path for path in ours if not path.is_relative_to(made) and path.parent != own]
+    assert [path for path in others if path.is_relative_to(compose.ROOT) and ".venv" not in path.parts] == []
+    assert [path for path in others if path.is_relative_to(made.parent)] == []
+
+
 def test_a_folder_without_an_outline_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"holds no outline\.json"):
         write_page(tmp_path)
@@ -162,6 +187,19 @@ def test_a_cell_has_an_address(opened: Any, page: Path) -> None:
     opened.get("about:blank")
     opened.get(f"{page.as_uri()}#cell/toy/SFT/MathVista")
     assert find(opened, "#cell-title").text == "SFT: Mixed arithmetic"
+
+
+@pytest.mark.browser
+def test_a_finding_leads_to_its_two_rows_item_by_item(opened: Any, page: Path, made: Path) -> None:
+    outline = json.loads((made / OUTLINE).read_text())
+    found = Finding("DRIFT wins", "toy", "DRIFT", "SFT", "mean", 1.0, 0.0, 2.0, "unresolved", 2, 20)
+    address = items_of(found, outline)
+    assert address == "#cell/toy/DRIFT/Avg/SFT"
+    assert items_of(replace(found, table="none"), outline) == ""
+    opened.get("about:blank")
+    opened.get(page.as_uri() + address)
+    assert find(opened, "#other").get_property("value") == "SFT"
+    assert texts(opened, "#cell .outcome")[1].endswith("DRIFT wrong, SFT right")
 
 
 @pytest.mark.browser
