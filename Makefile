@@ -61,7 +61,7 @@ timeline: setup  ## when each stage of the last run ran and where: results/<prof
 	$(BIN)/python -m pipelines.timeline profile=$(PROFILE) $(ARGS)
 
 test: setup  ## the tests: no network, no GPU
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-slow: setup  ## the rest of the numerical matrix, minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)
@@ -70,7 +70,7 @@ faults: setup-clusters  ## kills a smoke reproduction again and again: FOLDER=..
 	.venv-clusters/bin/python tests/faults/campaign.py $(or $(FOLDER),artifacts/faults) $(ARGS)
 
 fuzz: setup  ## hostile files, 100,000 a reader; the tests have a hundred
-	FUZZ=$(or $(FUZZ),100000) $(BIN)/python -m pytest tests/security/test_hostile.py --timeout=0 $(ARGS)
+	FUZZ=$(or $(FUZZ),100000) $(BIN)/python -m pytest tests/security/test_hostile.py tests/security/test_hostile_tables.py --timeout=0 $(ARGS)
 	$(BIN)/python -m pytest -m slow -k mutated tests/evaluation/test_reader.py --timeout=0 $(ARGS)
 
 mutation: setup  ## plants small faults in a copy of the tree and reports which the tests notice; ARGS="drift/scaling"

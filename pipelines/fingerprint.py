@@ -21,6 +21,8 @@ def canonical(value: Any, whole: bool = False) -> Any:
     Raises:
         TypeError: the value has no canonical form (a path, a tensor): it is no parameter.
     """
+    if value is None or isinstance(value, (str, bool, int, float)):  # nine in ten, so they come first
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         kept = {f.name: getattr(value, f.name) for f in fields(value)} if whole else identity_of(value)
         return {name: canonical(item, whole) for name, item in kept.items()}
@@ -28,8 +30,6 @@ def canonical(value: Any, whole: bool = False) -> Any:
         return {str(key): canonical(item, whole) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [canonical(item, whole) for item in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
     raise TypeError(f"{type(value).__name__} can't be part of an artifact's identity: {value!r}")
 
 

@@ -4,7 +4,7 @@ Pure: nothing is read, run or downloaded here, so a plan for 8 GPUs prints on a 
 artifact have equal keys, so the plans of many configs join into one DAG by themselves.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import cache
 from typing import Any
@@ -262,8 +262,11 @@ def merge_choice(config: Config) -> Call:
     if not chosen.candidates:
         raise ConfigError(f"merge.coefficient=auto, and {chosen.method} has no merge.candidates to choose from")
     settings = [_settled(chosen, candidate, 0).hyperparameters for candidate in chosen.candidates]
-    tried = [replace(chosen, coefficient="given", hyperparameters=each) for each in settings]
-    return _choice(config, tuple(settings), [replace(config, merge=each) for each in tried], chosen.method)
+
+    def tried(of: Config, values: Mapping[str, Value]) -> Config:
+        return replace(of, merge=replace(of.merge, coefficient="given", hyperparameters=values))
+
+    return _choice(config, tuple(settings), tried, chosen.method)
 
 
 def matched_merge(config: Config) -> Call:
@@ -298,7 +301,10 @@ def frism_choice(config: Config) -> Call:
     chosen = config.frism
     if not chosen.candidates:
         raise ConfigError("frism.coefficient=auto, and frism.candidates has nothing to choose from")
-    tried = [replace(config, frism=replace(chosen, coefficient="given", strengths=each)) for each in chosen.candidates]
+
+    def tried(of: Config, strengths: Mapping[str, float]) -> Config:
+        return replace(of, frism=replace(of.frism, coefficient="given", strengths=strengths))
+
     return _choice(config, tuple(map(dict, chosen.candidates)), tried, "frism")
 
 
@@ -363,22 +369,28 @@ def alpha_choice(config: Config) -> Call | float:
     reference = replace(config, method=_DRIFT, data=replace(config.data, mix=MixConfig()))
     if config.choose.prior == "direct":
         reference = replace(reference, prior=PriorConfig(), selection=config.choose.selection)
-    tried = [replace(reference, injection=replace(config.injection, alpha=value)) for value in values]
-    return _choice(config, values, tried, f"alpha for {config.injection.scale}")
+
+    def tried(of: Config, alpha: float) -> Config:
+        return replace(of, injection=replace(of.injection, alpha=alpha))
+
+    return _choice(reference, values, tried, f"alpha for {config.injection.scale}")
 
 
-def _choice(config: Config, values: tuple[Any, ...], tried: Sequence[Config], label: str) -> Call:
+def _choice(config: Config, values: tuple[Any, ...], tried: Callable[[Config, Any], Config], label: str) -> Call:
     """Each tried config scored on the validation draw in every seed's world; the best mean wins.
 
     Every row and seed of a table asks for the same few choices, and each is a hundred calls: they are built once.
+
+    Args:
+        tried: the config with one of the values.
     """
     suite = replace(config.validation, split="validation")
-    tried = [replace(each, seed=0, suite=suite) for each in tried]
-    asked = fingerprint(label, 0, {"values": values, "tried": tried}, {})
+    config = replace(config, seed=0, suite=suite)
+    asked = fingerprint(label, 0, {"values": values, "config": config}, {})
     if asked not in _CHOICES:
         inputs = {
-            f"{place}:{seed}": score(replace(each, seed=seed))
-            for place, each in enumerate(tried)
+            f"{place}:{seed}": score(replace(tried(config, value), seed=seed))
+            for place, value in enumerate(values)
             for seed in config.seeds
         }
         for role, split in (("seen", suite), ("reported", replace(suite, split="test"))):

@@ -27,6 +27,7 @@ from pipelines.errors import ConfigError
 from pipelines.outcome import Outcome
 from pipelines.outline import show
 from pipelines.overrides import spelled
+from pipelines.page.kept import keep_page
 from pipelines.partial import SUFFIX, salvaged
 from pipelines.plan import targets
 from pipelines.report.publish import publish
@@ -116,14 +117,13 @@ def reproduce(words: Sequence[str]) -> int:
     preflight.check(config, [target])
     whole, folder = bool(variant) or not names, rooted(config.results + variant)
     partly = folder.with_name(folder.name + SUFFIX)
-    outcome = _made(scheduler(config), target, partly)
+    executing = scheduler(config)
+    outcome = _made(executing, target, partly)
     log.info("%s", publish(outcome[target], folder, whole))
     where = folder
     if whole:
         shutil.rmtree(partly, ignore_errors=True)
-        from pipelines.page.build import write_page  # pandas, which planning does without
-
-        where = write_page(folder)
+        where = keep_page(folder, executing.store.root, executing.fresh.code.mark)
     log.info("%d stages were run, the rest was in the store. Open %s", outcome.executed, where)
     return 0
 

@@ -144,6 +144,8 @@ class Call:
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+    elif value is None or isinstance(value, (int, float)):
+        return
     elif is_dataclass(value):
         for each in vars(value).values():
             yield from _texts(each)

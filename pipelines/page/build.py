@@ -19,16 +19,15 @@ from markdown_it import MarkdownIt
 
 from drift.files import write_whole
 from pipelines.errors import StoreError
-from pipelines.layout import OUTLINE
+from pipelines.layout import OUTLINE, PAGE, REPORT, STUDY_RESULTS
 from pipelines.page.items import texts, verdicts
 from pipelines.page.numbers import numbers
-from pipelines.page.studied import FOLDER, OPENING, Studied, studied
+from pipelines.page.studied import OPENING, Studied, studied
 from pipelines.report.findings import Finding, findings
 from pipelines.report.forest import forest
 from pipelines.report.marked import STUDY
 from pipelines.report.spec import AVERAGE
 
-PAGE = "index.html"
 # In the order in which they need each other: they are inlined as one script, since a file from disk can import none.
 MODULES = ("dom.js", "packed.js", "format.js", "state.js", "tables.js", "items.js", "cell.js", "main.js")
 _IMPORT = re.compile(r"^import .*?;\n", re.MULTILINE | re.DOTALL)
@@ -45,7 +44,7 @@ def write_page(folder: Path) -> Path:
     Raises:
         StoreError: the folder holds no outline.
     """
-    path, report = folder / PAGE, folder / "report.md"
+    path, report = folder / PAGE, folder / REPORT
     write_whole(path, render(folder))
     write_whole(report, opened(report.read_text(encoding="utf-8"), studied(folder)))
     return path
@@ -145,7 +144,11 @@ def _data(folder: Path, outline: Mapping[str, Any], provenance: Mapping[str, Any
 
 def _figures(folder: Path, outline: Mapping[str, Any], study: Studied | None) -> list[dict[str, str]]:
     """Each figure as an address that holds it, the study's first."""
-    drawn = [] if study is None else [{"file": f"../{FOLDER}/{name}", "title": said} for name, said in study.figures()]
+    drawn = (
+        []
+        if study is None
+        else [{"file": f"../{STUDY_RESULTS}/{name}", "title": said} for name, said in study.figures()]
+    )
     drawn += [figure for table in outline["tables"] for figure in table["figures"]] + outline["figures"]
     if (folder / "timeline.svg").exists():  # of the last run (pipelines.timeline), where somebody has drawn it
         drawn.append({"file": "timeline", "title": "When each stage of the last run ran, and where"})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from pipelines.layout import CLAIMS, FIGURES, TABLES
+from pipelines.layout import CLAIMS, FIGURES, REPORT, STUDY_RESULTS, TABLES
 from pipelines.report.findings import Finding, sentences
 from pipelines.report.forest import Forest, Line
 from pipelines.study import tuning
@@ -20,7 +20,7 @@ from pipelines.study.claims import Verdict
 from pipelines.study.spec import Study
 from pipelines.study.worlds import ended
 
-PROFILE, FOLDER = "lab", "study"  # the study's worlds are the lab's, so it opens that profile's page
+PROFILE = "lab"  # the study's worlds are the lab's, so it opens that profile's page
 # What a sceptic asks first, in this order; all others follow as they were registered.
 FIRST = (
     "01_drift_beats_sft",
@@ -129,7 +129,7 @@ class Studied:
             (
                 "## The study",
                 f"{self.tally} {self.progress} They were written down before a world was drawn, as "
-                f"`{self.registration[:16]}`; [each with its verdict](../{FOLDER}/report.md).",
+                f"`{self.registration[:16]}`; [each with its verdict](../{STUDY_RESULTS}/{REPORT}).",
                 "\n".join(f"- {line}" for line in lines),
                 _BELOW,
             )
@@ -149,7 +149,7 @@ class Studied:
 
 def studied(results: Path) -> Studied | None:
     """What the study beside these results says; None where none has been run, or the results are not the lab's own."""
-    folder = results.with_name(FOLDER)
+    folder = results.with_name(STUDY_RESULTS)
     if results.name != PROFILE or not (folder / CLAIMS).exists():
         return None
     record = json.loads((folder / CLAIMS).read_text(encoding="utf-8"))

@@ -14,13 +14,12 @@ from typing import Any
 
 from drift.files import sha256_of
 from pipelines.errors import StoreError
-from pipelines.layout import APPENDIX, FIGURES, ITEMS, OUTLINE, PROTOCOLS, TABLES, VERDICTS
+from pipelines.layout import APPENDIX, FIGURES, ITEMS, OUTLINE, PROTOCOLS, REPORT, TABLES, VERDICTS
 from pipelines.report.marked import STUDY
 from pipelines.report.spec import AVERAGE
 from pipelines.store import Artifact, Store
 
 PROVENANCE = "provenance.json"
-_PAGE = "report.md"
 _DIGITS = 4  # of a long table
 
 
@@ -100,8 +99,8 @@ def _unsourced(folder: Path, reports: Sequence[Artifact]) -> Iterator[str]:
     for report in reports:
         for name, entry in report.manifest["files"].items():
             known.setdefault(name, set()).add(entry["sha256"])
-    for path in (folder / PROVENANCE, folder / _PAGE, *_made(folder)):
-        mark = _bare(path) if path.name == _PAGE else sha256_of(path)
+    for path in (folder / PROVENANCE, folder / REPORT, *_made(folder)):
+        mark = _bare(path) if path.name == REPORT else sha256_of(path)
         if mark not in known.get(str(path.relative_to(folder)), ()):
             yield f"{path} is not what any report in the store says"
 

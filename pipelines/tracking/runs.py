@@ -16,7 +16,7 @@ from wandb.sdk.wandb_run import Run
 
 from drift.files import write_whole
 from pipelines.answered import Manifests, ScoreFiles
-from pipelines.layout import CHECKPOINT, FIGURES, PACE, TABLES
+from pipelines.layout import CHECKPOINT, FIGURES, PACE, PAGE, TABLES
 from pipelines.stages import REPORT, SCORE, TRAIN
 from pipelines.store import MANIFEST, Store
 from pipelines.tracking import describe, evaluations
@@ -25,7 +25,6 @@ from pipelines.tracking.read import last_step, segments
 from pipelines.tracking.upload import Upload
 
 METRICS = f"{CHECKPOINT}/metrics.jsonl"
-PAGE = "index.html"
 RECORDED = ".recorded"
 _LOOK_SECONDS = 0.1
 _FLUSH_SECONDS = 1.0  # what a kill takes of a run's file

@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,27 @@ def test_a_page_is_the_same_for_the_same_results_and_needs_nothing_else(page: Pa
     assert len(text) < LIMIT
     for foreign in ('src="http', "src='http", "@import", "url(http", '<link rel="stylesheet"'):
         assert foreign not in text
+
+
+def test_a_page_is_made_from_its_folder_and_its_own_files_alone(made: Path) -> None:
+    """What `pipelines.page.kept` looks at is all that there is to look at, beside code and installed packages."""
+    opened: list[Path] = []
+
+    def hear(event: str, about: tuple) -> None:
+        if event == "open" and isinstance(about[0], str | Path) and listening:
+            opened.append(Path(about[0]).resolve())
+
+    listening = True
+    sys.addaudithook(hear)
+    render(made)
+    listening = False
+    own = Path(str(resources.files("pipelines.page")))
+    ours = [path for path in opened if path.suffix not in (".py", ".pyc")]
+    assert any(path.parent == own for path in ours)
+    assert any(path.is_relative_to(made) for path in ours)
+    others = [path for path in ours if not path.is_relative_to(made) and path.parent != own]
+    assert [path for path in others if path.is_relative_to(compose.ROOT) and ".venv" not in path.parts] == []
+    assert [path for path in others if path.is_relative_to(made.parent)] == []
 
 
 def test_a_folder_without_an_outline_is_refused(tmp_path: Path) -> None:
