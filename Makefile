@@ -12,7 +12,7 @@ ARGS ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup reproduce plan study claims report table export watch sync dashboards timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs bench-data \
+.PHONY: help setup reproduce plan study claims report table export watch sync dashboards timeline test test-slow faults fuzz mutation check format bench bench-injection bench-merge bench-score bench-costs bench-data bench-recording \
 	rehearse gpu-check setup-mergekit setup-clusters setup-inspect setup-vllm setup-vlmevalkit clean
 
 help:  ## this list
@@ -61,7 +61,7 @@ timeline: setup  ## when each stage of the last run ran and where: results/<prof
 	$(BIN)/python -m pipelines.timeline profile=$(PROFILE) $(ARGS)
 
 test: setup  ## the tests: no network, no GPU
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-slow: setup  ## the rest of the numerical matrix, minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)
@@ -70,7 +70,7 @@ faults: setup-clusters  ## kills a smoke reproduction again and again: FOLDER=..
 	.venv-clusters/bin/python tests/faults/campaign.py $(or $(FOLDER),artifacts/faults) $(ARGS)
 
 fuzz: setup  ## hostile files, 100,000 a reader; the tests have a hundred
-	FUZZ=$(or $(FUZZ),100000) $(BIN)/python -m pytest tests/security/test_hostile.py --timeout=0 $(ARGS)
+	FUZZ=$(or $(FUZZ),100000) $(BIN)/python -m pytest tests/security/test_hostile.py tests/security/test_hostile_tables.py --timeout=0 $(ARGS)
 	$(BIN)/python -m pytest -m slow -k mutated tests/evaluation/test_reader.py --timeout=0 $(ARGS)
 
 mutation: setup  ## plants small faults in a copy of the tree and reports which the tests notice; ARGS="drift/scaling"
@@ -86,7 +86,7 @@ format: setup  ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-injection bench-merge bench-score bench-costs bench-data  ## every benchmark; prints ratios measured side by side
+bench: bench-injection bench-merge bench-score bench-costs bench-data bench-recording  ## every benchmark; prints ratios measured side by side
 
 bench-injection: setup  ## plain SFT, hooks with a full Delta, and ours
 	$(BIN)/python benchmarks/bench_injection.py $(ARGS)
@@ -99,6 +99,9 @@ bench-costs: setup  ## the plan's prices against what was measured, at three siz
 
 bench-data: setup  ## near-duplicates missed and taken for others, seconds for 11,000 answers; DRIFT_BENCHMARKS=folder
 	$(BIN)/python benchmarks/bench_data.py $(ARGS)
+
+bench-recording: setup  ## a command with and without recording, in turn; ARGS="--store artifacts": of all that a store holds
+	$(BIN)/python benchmarks/bench_recording.py $(ARGS)
 
 bench-score: setup  ## verdicts a second
 	$(BIN)/python benchmarks/bench_score.py $(ARGS)

@@ -82,22 +82,19 @@ def faults(config: Any, *ranges: tuple[str, bool, str]) -> list[str]:
         ranges: (field, whether its value is fine, what is expected), where that takes more than the field itself.
     """
     values = vars(config)
-    found = [
-        fault
-        for name, kind in _hints(type(config))  # type: ignore[arg-type]
-        for fault in _field_faults(name, kind, values[name])
-    ]
+    kinds = _stated(type(config))  # type: ignore[arg-type]
+    found = [fault for stated in kinds for fault in _field_faults(*stated, values[stated[0]])]
     return found + [f"{name} is {values[name]!r}, expected {expected}" for name, ok, expected in ranges if not ok]
 
 
-def _field_faults(name: str, kind: Any, value: Any) -> Iterator[str]:
-    if get_origin(kind) is Literal and value not in get_args(kind):
-        yield f"unknown {name} {value!r}; {closest(str(value), get_args(kind))}"
+def _field_faults(name: str, options: tuple[Any, ...], allowed: tuple[Range, ...], value: Any) -> Iterator[str]:
+    if options and value not in options:
+        yield f"unknown {name} {value!r}; {closest(str(value), options)}"
     if is_dataclass(value):
         yield from (f"{name}.{fault}" for fault in faults(value))
-    for allowed in ranges_of(kind):
-        if not all(number in allowed for number in _numbers(value)):
-            yield f"{name} is {value!r}, expected {allowed.words}"
+    for each in allowed:
+        if not all(number in each for number in _numbers(value)):
+            yield f"{name} is {value!r}, expected {each.words}"
 
 
 def ranges_of(kind: Any) -> list[Range]:
@@ -115,8 +112,11 @@ def _numbers(value: Any) -> Iterator[float]:
 
 
 @cache
-def _hints(kind: type) -> tuple[tuple[str, Any], ...]:
-    return tuple(get_type_hints(kind, include_extras=True).items())
+def _stated(kind: type) -> tuple[tuple[str, tuple[Any, ...], tuple[Range, ...]], ...]:
+    """Of each field its name, the values that its Literal names (none where it is no Literal), and its ranges."""
+    hints = get_type_hints(kind, include_extras=True).items()
+    options = {name: get_args(hint) if get_origin(hint) is Literal else () for name, hint in hints}
+    return tuple((name, options[name], tuple(ranges_of(hint))) for name, hint in hints)
 
 
 @dataclass(frozen=True)

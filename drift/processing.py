@@ -129,6 +129,16 @@ def set_pixel_limits(
     processor.image_processor.size = {"shortest_edge": min(low, high), "longest_edge": max(low, high)}
 
 
+def adds_specials(processor: ProcessorMixin, text: str) -> bool:
+    """Whether the tokenizer puts its special tokens before a formatted prompt: not where the template wrote the first.
+
+    transformers' own rule, for training and generation alike. Llama's and Mistral's tokenizers put one, and the
+    published templates of LLaVA-NeXT and Idefics2 leave that to them; Qwen's have none.
+    """
+    start = processor.tokenizer.bos_token
+    return start is None or not text.startswith(start)
+
+
 def save_processor(processor: ProcessorMixin, folder: Path) -> list[str]:
     """Writes a processor so that `load_processor` reads it back; the files' paths."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -193,6 +193,8 @@ def _read_header(path: Path) -> tuple[dict, int, int]:
             header = json.loads(file.read(length))
     except FileNotFoundError as error:
         raise CheckpointError(f"no file {path}; the checkpoint is incomplete: download or write it again") from error
+    except OSError as error:
+        raise CheckpointError(f"can't read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # of JSON and of Unicode
         raise CheckpointError(f"{path} has a corrupt header ({error}); download or write it again") from error
     if not isinstance(header, dict):

@@ -1,5 +1,6 @@
 """From `conf/` and command-line overrides to a typed Config."""
 
+import copy
 import hashlib
 import json
 import re
@@ -15,9 +16,10 @@ import hydra
 import omegaconf
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from drift.files import write_whole
 from drift.processes import die_with_parent
@@ -50,8 +52,7 @@ def load(overrides: Sequence[str] = ()) -> Config:
     raw = _plain(_compose(tuple(overrides)))
     config = typed(raw)
     if "${" not in "".join(overrides):  # whose value may change with the environment
-        with suppress(OSError):  # a checkout that can't be written to composes every time
-            write_whole(kept, json.dumps(raw))
+        _keep(kept, raw)
     return config
 
 
@@ -62,6 +63,11 @@ def _kept(overrides: Sequence[str]) -> Path:
     """
     asked = hashlib.sha256("\n".join([_conf(CONF), *overrides]).encode()).hexdigest()
     return KEPT / f"{asked[:32]}.json"
+
+
+def _keep(kept: Path, raw: Any) -> None:
+    with suppress(OSError):  # a checkout that can't be written to composes every time
+        write_whole(kept, json.dumps(raw))
 
 
 @cache
@@ -130,13 +136,60 @@ def _plain(composed: DictConfig) -> Any:
 
 @cache
 def _compose(overrides: tuple[str, ...]) -> DictConfig:
+    """What Hydra composes: its choices, and then the plain values, which Hydra too sets last and one by one.
+
+    Rows of a table and points of a sweep differ in values more than in choices, and setting one takes no time.
+    """
+    words = openly(overrides)
+    if not all(_is_plain(parse(word)) for word in words):
+        return _chosen(tuple(words), CONF)
+    composed = copy.deepcopy(_chosen(tuple(word for word in words if _is_choice(parse(word))), CONF))
+    for word in words:
+        if not _is_choice(parse(word)):
+            _set(composed, parse(word))
+    return composed
+
+
+def _is_choice(override: Override) -> bool:
+    return override.key_or_group.startswith("hydra") or (CONF / override.key_or_group).is_dir()
+
+
+def _is_plain(override: Override) -> bool:
+    """Whether an override says one thing: a choice, or the value of a key."""
+    is_special = override.is_add() or override.is_delete() or override.is_sweep_override()
+    return not is_special and (isinstance(override.value(), str) or not _is_choice(override))
+
+
+def _set(composed: DictConfig, override: Override) -> None:
+    key = override.key_or_group
+    try:
+        OmegaConf.update(composed, key, override.value(), merge=True, force_add=override.is_force_add())
+    except (ConfigAttributeError, ConfigKeyError):
+        raise _no_such(key) from None
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"the config can't be composed: {override.input_line}: {error}") from None
+
+
+@cache
+def _chosen(overrides: tuple[str, ...], conf: Path) -> DictConfig:
+    """What Hydra makes of these overrides, or made of them once: interpolations are left as they are."""
+    kept = _kept(("chosen", *overrides))
+    if kept.exists():
+        found = OmegaConf.create(json.loads(kept.read_text()))
+        OmegaConf.set_struct(found, True)
+        return found
     inside = GlobalHydra.instance().is_initialized()  # of a run that Hydra itself started, with the same folder
-    with nullcontext() if inside else initialize_config_dir(str(CONF), version_base="1.3"):
+    with nullcontext() if inside else initialize_config_dir(str(conf), version_base="1.3"):
         try:
-            return compose("config", overrides=openly(overrides))
+            composed = compose("config", overrides=list(overrides))
         except (HydraException, OmegaConfBaseException) as error:
-            if not (found := _NOT_THERE.search(str(error))):
+            if not (named := _NOT_THERE.search(str(error))):
                 raise ConfigError(f"the config can't be composed: {error}") from None
-            key, group = found["key"], found["key"].partition(".")[0]
-            refusal = f"{key} is no key of the {group} that was chosen here{remedy(key)}"
-            raise NoSuchKeyError(refusal, key) from None
+            raise _no_such(named["key"]) from None
+    _keep(kept, OmegaConf.to_container(composed))
+    return composed
+
+
+def _no_such(key: str) -> NoSuchKeyError:
+    group = key.partition(".")[0]
+    return NoSuchKeyError(f"{key} is no key of the {group} that was chosen here{remedy(key)}", key)

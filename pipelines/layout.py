@@ -24,3 +24,5 @@ CLAIMS = "claims.json"
 QUESTIONS = "questions.json"
 DATA = "data"  # of a report: the funnel of each distilled set, and some of what was left out
 SEEN = "seen.json"
+REPORT = "report.md"
+STUDY_RESULTS = "study"  # the folder of the study's results, beside those of the profiles

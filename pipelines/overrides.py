@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException
 
 from drift.errors import closest
 from drift.merging.config import Hyperparameters
@@ -91,8 +91,8 @@ def parse(word: str) -> Override:
     """
     try:
         return OverridesParser.create().parse_override(word)
-    except OverrideParseException as error:
-        raise ConfigError(f"{word!r} is not of the form key=value: {error}") from None
+    except HydraException as error:
+        raise ConfigError(f"{word!r} is not of the form key=value, as profile=smoke is: {error}") from None
 
 
 def parted(words: Iterable[str]) -> tuple[dict[str, tuple[str, ...]], list[str]]:

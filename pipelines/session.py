@@ -115,6 +115,11 @@ def degraded() -> int:
 class _Messages(logging.Handler):
     """On stderr as it is at that moment: while a screen is open, that is the place above it."""
 
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Of what libraries say, warnings alone."""
+        is_ours = record.name.partition(".")[0] in ("drift", "evaluation", "pipelines", "__main__")
+        return is_ours or record.levelno >= logging.WARNING
+
     def emit(self, record: logging.LogRecord) -> None:
         """Prints the record."""
         print(self.format(record), file=sys.stderr)

@@ -31,8 +31,10 @@ class TrainingConfig:
     does not clip. global_batch is the examples of one optimizer step, per_device_batch_size those of one pass: how many
     processes and passes that makes is drift.training.division's.
     fused_cross_entropy is Liger's: the logits are never whole in memory. sgd is plain descent, without momentum: it
-    takes a learning rate of its own. dataloader_workers encode ahead of the steps,
-    beside each process; image_cache_gb of image tensors are kept on each machine, shared by its processes.
+    takes a learning rate of its own. group_by_length makes steps of examples of similar length, anew each epoch by the
+    seed. packing lays the examples of a pass in one row without padding, each attending to itself alone: loss and
+    gradients differ from those of padded rows by rounding. dataloader_workers encode ahead of the steps, beside each
+    process; image_cache_gb of image tensors are kept on each machine, shared by its processes.
     Differs from LLaMA-Factory: it cuts prompt and reply each in part; at the paper's cutoff hardly any example is cut.
     """
 
@@ -64,6 +66,8 @@ class TrainingConfig:
     attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     fused_cross_entropy: bool = field(default=False, metadata=UNLESS_DEFAULT)
     optimizer: Literal["adamw", "sgd"] = field(default="adamw", metadata=UNLESS_DEFAULT)
+    group_by_length: bool = field(default=False, metadata=UNLESS_DEFAULT)
+    packing: bool = field(default=False, metadata=UNLESS_DEFAULT)
     dataloader_workers: Natural = field(default=0, metadata=RUNTIME)
     image_cache_gb: NotNegative = field(default=1.0, metadata=RUNTIME)
 
@@ -95,6 +99,7 @@ class TrainingConfig:
             self.per_device_batch_size < 1 or self.global_batch % self.per_device_batch_size == 0,
             f"a multiple of per_device_batch_size {self.per_device_batch_size}",
         )
+        yield "packing", not self.packing or self.per_device_batch_size != 1, "false where a pass has one example"
         is_distinct = "" not in self.add_tokens and len(set(self.add_tokens)) == len(self.add_tokens)
         yield "add_tokens", is_distinct, "distinct tokens, none of them empty"
 

@@ -6,12 +6,14 @@ with `<image>` where each image stands; "conversations", "from" and "value" are 
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from drift.errors import DataError
 
 IMAGE_MARK = "<image>"
+_HALF = re.compile("[\ud800-\udfff]")  # of a pair of UTF-16, which JSON can say alone
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
 
 
@@ -68,9 +70,16 @@ def _conversation(item: object, name: str, folder: Path) -> Conversation:
     for path in paths:
         if not path.is_relative_to(folder) or ".." in path.parts[len(folder.parts) :]:
             raise DataError(f"{name}: image {path} lies outside {folder}, the folder of the JSON file")
-        if not path.is_file():
+        if not _is_there(path):
             raise DataError(f"{name}: no image at {path}; image paths are relative to the folder of the JSON file")
     return Conversation(name, turns, paths)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no disk can hold
+        return False
 
 
 def _turn(message: object, name: str) -> Turn:
@@ -82,4 +91,6 @@ def _turn(message: object, name: str) -> Turn:
         raise DataError(f"{name} has role {role!r}; known: {', '.join(ROLES)}")
     if not isinstance(content, str) or (ROLES[role] == "assistant" and not content.strip()):
         raise DataError(f"{name} ({role}) has no text: {content!r}")
+    if _HALF.search(content):
+        raise DataError(f"{name} ({role}) holds half a character, which no tokenizer reads: {content[:80]!r}")
     return Turn(ROLES[role], content)

@@ -1,8 +1,6 @@
-"""Conversations to training batches, with the loss on the assistant's turns alone.
+"""Conversations to training examples, with the loss on the assistant's turns alone.
 
-Formatting is the checkpoint's own chat template; prompts and replies are tokenised apart, as they meet at generation.
-
-Shapes: b examples, s tokens. Image tensors keep the processor's own layout, stacked along their first axis.
+Shapes: s tokens. Image tensors keep the processor's own layout, stacked along their first axis.
 """
 
 import logging
@@ -15,7 +13,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import pad
 from torch.utils.data import Dataset
 from tqdm import tqdm
 from transformers.processing_utils import ProcessorMixin
@@ -23,25 +20,16 @@ from transformers.processing_utils import ProcessorMixin
 from drift.errors import DataError
 from drift.images import open_rgb
 from drift.processing import sizes_by_area
+from drift.training.batches import IGNORED, concatenate, is_sequence
 from drift.training.config import TrainingConfig
-from drift.training.conversations import IMAGE_MARK, Conversation, Turn
+from drift.training.conversations import Conversation
 from drift.training.order import BLANK
 from drift.training.pixels import PixelFile, Place
+from drift.training.turns import segments, tokens
 
 log = logging.getLogger(__name__)
 
-IGNORED = -100
 _BOX = "\\boxed"
-SEQUENCE_PADDING = {"labels": IGNORED, "attention_mask": 0, "mm_token_type_ids": 0, "token_type_ids": 0}
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of the formatted conversation that is a prompt or a reply as a whole."""
-
-    text: str
-    images: int
-    is_reply: bool
 
 
 @dataclass(frozen=True)
@@ -59,33 +47,6 @@ class Counts:
     reply_tokens: int
 
 
-def segments(processor: ProcessorMixin, conversation: Conversation) -> list[Segment]:
-    """The conversation as the chat template writes it, cut where each reply begins and ends.
-
-    A reply is all that the template adds after the generation prompt: the content, `<|im_end|>` and what follows it
-    (LLaMA-Factory's assistant slot). Prompts and replies are later tokenised apart, as they meet at generation.
-
-    Raises:
-        DataError: the template rewrites earlier turns or drops part of a reply, so no cut is right.
-    """
-    found: list[Segment] = []
-    done, start = "", 0
-    for n, turn in enumerate(conversation.turns):
-        if turn.role != "assistant":
-            continue
-        prompt = _render(processor, conversation.turns[:n], is_prompt=True)
-        full = _render(processor, conversation.turns[: n + 1], is_prompt=False)
-        if not (prompt.startswith(done) and full.startswith(prompt) and turn.content.strip() in full[len(prompt) :]):
-            raise DataError(
-                f"{conversation.name}: the chat template rewrites earlier text or drops part of reply {n}; "
-                f"training needs a template that only appends"
-            )
-        images = sum(t.content.count(IMAGE_MARK) for t in conversation.turns[start:n])
-        found += [Segment(prompt[len(done) :], images, False), Segment(full[len(prompt) :], 0, True)]
-        done, start = full, n + 1
-    return found
-
-
 def encode(
     processor: ProcessorMixin,
     conversation: Conversation,
@@ -96,6 +57,7 @@ def encode(
     """One example: input_ids and labels (s,), mm_token_type_ids (s,) if the processor gives it, image tensors.
 
     labels are input_ids on replies and -100 on prompts; pictures are brought into the limits ahead of the processor.
+    The tokens in front of the first reply are those that an engine generates from.
 
     Raises:
         DataError: an image that can't be read, or a template that no cut fits.
@@ -105,11 +67,11 @@ def encode(
     parts: list[dict[str, Tensor]] = []
     for segment in segments(processor, conversation):
         taken, images = images[: segment.images], images[segment.images :]
-        part = _tokens(processor, segment.text, taken)
+        part = tokens(processor, segment, taken)
         ids = part["input_ids"]
         part["labels"] = ids.clone() if segment.is_reply else torch.full_like(ids, IGNORED)
         parts.append(part)
-    return {key: torch.cat([_or_zeros(part, key) for part in parts if _has(part, key)]) for key in _keys(parts)}
+    return concatenate(parts)
 
 
 def fit_area(image: Image.Image, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Image.Image:
@@ -140,28 +102,7 @@ def truncate(example: Mapping[str, Tensor], length: int, image_id: int, name: st
         raise DataError(
             f"{name}: no reply is left within cutoff_len {length} ({len(ids)} tokens); choose overlong=drop"
         )
-    return {key: value[:length] if _is_sequence(key) else value for key, value in example.items()}
-
-
-def collate(examples: Sequence[Mapping[str, Tensor]], pad_id: int) -> dict[str, Tensor]:
-    """A batch padded on the right to its longest example: sequences (b, s), attention_mask (b, s), image tensors."""
-    longest = max(len(example["input_ids"]) for example in examples)
-    batch: dict[str, Tensor] = {}
-    for key in _keys(examples):
-        if _is_sequence(key):
-            fill = pad_id if key == "input_ids" else SEQUENCE_PADDING[key]
-            rows = [_or_zeros(example, key) for example in examples]
-            batch[key] = torch.stack([pad(row, (0, longest - len(row)), value=fill) for row in rows])
-        else:
-            batch[key] = _stack([example[key] for example in examples if key in example])
-    lengths = torch.tensor([len(example["input_ids"]) for example in examples])
-    batch["attention_mask"] = (torch.arange(longest)[None, :] < lengths[:, None]).long()
-    return batch
-
-
-def has_reply(batch: Mapping[str, Tensor]) -> bool:
-    """Whether any token of the batch is learnt from; a batch of nothing but BLANK has none."""
-    return bool((batch["labels"] != IGNORED).any())
+    return {key: value[:length] if is_sequence(key) else value for key, value in example.items()}
 
 
 def image_token_id(processor: ProcessorMixin) -> int:
@@ -237,6 +178,10 @@ class ConversationDataset(Dataset):
             return self._fit(conversation, encode(self._processor, conversation, **self._limits))
         return example | self._pixels.read(places)
 
+    def lengths(self) -> list[int]:
+        """Tokens of each example, its images' among them."""
+        return [len(example["input_ids"]) for _, example, _ in self._kept]
+
     def counts(self) -> Counts:
         """Examples, tokens and how many were cut or left out."""
         rows = [example for _, example, _ in self._kept]
@@ -269,8 +214,8 @@ class ConversationDataset(Dataset):
             self._truncated += 1
             self._unboxed += self._loses_box(example["labels"])
         example = self._fit(conversation, example)
-        places = self._pixels.keep({key: value for key, value in example.items() if not _is_sequence(key)})
-        self._kept.append((conversation, {k: v for k, v in example.items() if _is_sequence(k)}, places))
+        places = self._pixels.keep({key: value for key, value in example.items() if not is_sequence(key)})
+        self._kept.append((conversation, {k: v for k, v in example.items() if is_sequence(k)}, places))
 
     def _loses_box(self, labels: Tensor) -> bool:
         """Whether the cut takes a box that the replies had."""
@@ -286,66 +231,8 @@ class ConversationDataset(Dataset):
         return truncate(example, self._config.cutoff_len, token, conversation.name)
 
 
-def _render(processor: ProcessorMixin, turns: Sequence[Turn], *, is_prompt: bool) -> str:
-    messages: list = [{"role": turn.role, "content": _pieces(turn)} for turn in turns]
-    # The tokenizer keeps the compiled template; the processor's own method parses it again at every call.
-    return processor.tokenizer.apply_chat_template(
-        messages, chat_template=processor.chat_template, add_generation_prompt=is_prompt, tokenize=False
-    )
-
-
-def _pieces(turn: Turn) -> list[dict[str, str]]:
-    """`a<image>b` as the chat template's content list: text, image, text; a reply is text whatever it holds."""
-    if turn.role == "assistant":
-        return [{"type": "text", "text": turn.content}]
-    pieces: list[dict[str, str]] = []
-    for n, text in enumerate(turn.content.split(IMAGE_MARK)):
-        if n:
-            pieces.append({"type": "image"})
-        if text:
-            pieces.append({"type": "text", "text": text})
-    return pieces
-
-
-def _tokens(processor: ProcessorMixin, text: str, images: Sequence[Image.Image]) -> dict[str, Tensor]:
-    """Sequences (s,) and image tensors of one segment; the template has already written any BOS."""
-    if not images:
-        ids = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return {"input_ids": torch.tensor(ids, dtype=torch.long)}
-    out = processor(text=[text], images=list(images), return_tensors="pt", add_special_tokens=False)
-    return {key: value[0] if _is_sequence(key) else value for key, value in out.items() if key != "attention_mask"}
-
-
 def _open(path: Path, name: str) -> Image.Image:
     try:
         return open_rgb(path)
     except DataError as error:
         raise DataError(f"{name}: {path} {error}") from error
-
-
-def _keys(parts: Sequence[Mapping[str, Tensor]]) -> list[str]:
-    return list(dict.fromkeys(key for part in parts for key in part))
-
-
-def _is_sequence(key: str) -> bool:
-    return key == "input_ids" or key in SEQUENCE_PADDING
-
-
-def _has(part: Mapping[str, Tensor], key: str) -> bool:
-    return key in part or _is_sequence(key)
-
-
-def _or_zeros(part: Mapping[str, Tensor], key: str) -> Tensor:
-    """Text without images has token types of zero."""
-    return part[key] if key in part else torch.zeros_like(part["input_ids"])
-
-
-def _stack(tensors: Sequence[Tensor]) -> Tensor:
-    """Joined along the first axis; other axes are padded with zeros (LLaVA-NeXT's patches, Idefics2's images)."""
-    sizes = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
-    return torch.cat([_grow(tensor, sizes) for tensor in tensors])
-
-
-def _grow(tensor: Tensor, sizes: Sequence[int]) -> Tensor:
-    missing = [target - size for target, size in zip(sizes, tensor.shape[1:], strict=True)]
-    return pad(tensor, [width for gap in reversed(missing) for width in (0, gap)]) if any(missing) else tensor

@@ -29,9 +29,10 @@ from drift.merging.card import copy_side_files
 from drift.processing import load_processor
 from drift.singular import LowRank, Singular, leading
 from drift.sources import Source, check_fit, open_source, select_target
+from drift.training.batches import IGNORED, collate
 from drift.training.config import TrainingConfig
 from drift.training.conversations import read_conversations
-from drift.training.data import IGNORED, collate, encode
+from drift.training.data import encode
 from drift.training.model import load_model
 from drift.writer import Writer
 

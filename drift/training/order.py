@@ -4,10 +4,32 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from accelerate.data_loader import get_sampler
+import torch
 from torch.utils.data import DataLoader, Sampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 BLANK = -1  # the place of an example without a reply: it is passed through the model and has no gradient
+
+
+class LengthGroupedSampler(Sampler[int]):
+    """Every example once an epoch, in steps of similar length, the longest first of all: transformers' rule.
+
+    Differs from transformers: its steps are those of one process, and its order is not that of an epoch gone on with.
+    """
+
+    def __init__(self, lengths: list[int], global_batch: int, seed: int) -> None:
+        self._lengths, self._global_batch, self._seed, self._epoch = lengths, global_batch, seed, 0
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed + self._epoch)
+        yield from get_length_grouped_indices(self._lengths, self._global_batch, generator=generator)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Accelerate says which epoch begins."""
+        self._epoch = epoch
 
 
 class FilledSampler(Sampler[int]):
@@ -32,7 +54,7 @@ class FilledSampler(Sampler[int]):
 
 
 def fill(loader: DataLoader, multiple: int) -> DataLoader:
-    """A loader that accelerate has prepared, its order filled up to a multiple."""
+    """A loader that accelerate has prepared for several processes, its order filled up to a multiple."""
     prepared: Any = loader
-    prepared.set_sampler(FilledSampler(get_sampler(loader), multiple))
+    prepared.set_sampler(FilledSampler(prepared.batch_sampler.batch_sampler.sampler, multiple))
     return loader

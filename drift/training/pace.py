@@ -26,8 +26,9 @@ class Tokens:
         self._count: torch.Tensor | int = 0
 
     def add(self, inputs: Mapping[str, Any]) -> None:
-        """Counts a batch, without its padding."""
-        self._count = self._count + inputs["attention_mask"].sum()
+        """Counts a batch, without its padding; a packed one has none, and no mask."""
+        mask = inputs.get("attention_mask")
+        self._count = self._count + (inputs["input_ids"].numel() if mask is None else mask.sum())
 
     def take(self) -> int:
         """Those since the last time."""

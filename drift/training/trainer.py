@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.processing_utils import ProcessorMixin
@@ -32,14 +32,15 @@ from drift.processing import load_processor, save_processor, set_pixel_limits, s
 from drift.scaling import WITHOUT_GRADIENT
 from drift.sources import open_source
 from drift.training import distributed, kernels
+from drift.training.batches import Packer, collate, has_reply
 from drift.training.checkpoints import CHECKPOINTS, find_resume_point
 from drift.training.config import TrainingJob, TrainingResult
 from drift.training.conversations import read_conversations
-from drift.training.data import ConversationDataset, collate, has_reply
+from drift.training.data import ConversationDataset
 from drift.training.disk import FINAL, SUMMARY, is_disk_full, publish, require_space
 from drift.training.division import divide, identity
 from drift.training.model import add_tokens, check_saved, freeze, load_model
-from drift.training.order import fill
+from drift.training.order import LengthGroupedSampler, fill
 from drift.training.pace import Tokens
 from drift.training.progress import (
     Recorder,
@@ -58,6 +59,7 @@ class GuardedTrainer(Trainer):
 
     _weight = 1.0
     tokens: Tokens
+    order: LengthGroupedSampler | None = None
     _decays: Sequence[float] = ()
 
     def compute_loss(
@@ -90,6 +92,9 @@ class GuardedTrainer(Trainer):
         """Every process gets equally many batches of an epoch: blank examples fill up the last ones."""
         loader, ranks = super().get_train_dataloader(), world_size()
         return fill(loader, self.args.per_device_train_batch_size * ranks) if ranks > 1 else loader
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        return super()._get_train_sampler(train_dataset) if self.order is None else self.order
 
     def get_batch_samples(self, *step: Any) -> tuple[list[Any], Any]:
         """The passes of the next step; where some are blank, the others weigh more, as if these were not there."""
@@ -173,7 +178,7 @@ def _run(job: TrainingJob, on_metrics: OnMetrics | None) -> TrainingResult:
     add_tokens(model, processor, job.training.add_tokens)
     freeze(model, job.model, job.training)
     dataset = _dataset(job, processor)
-    trainer = _trainer(model, arguments, dataset, processor)
+    trainer = _trainer(job, model, arguments, dataset, processor)
     observer = _observer(job, trainer)
     if rank() == 0:
         cut_metrics(job.out, start.step)
@@ -245,15 +250,20 @@ def _dataset(job: TrainingJob, processor: ProcessorMixin) -> ConversationDataset
 
 
 def _trainer(
-    model: PreTrainedModel, arguments: TrainingArguments, dataset: ConversationDataset, processor: ProcessorMixin
+    job: TrainingJob,
+    model: PreTrainedModel,
+    arguments: TrainingArguments,
+    dataset: ConversationDataset,
+    processor: ProcessorMixin,
 ) -> GuardedTrainer:
-    tokenizer = processor.tokenizer
+    tokenizer, config = processor.tokenizer, job.training
     # Padding is masked out of attention and loss, so the end token serves where there is no padding token.
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    trainer = GuardedTrainer(
-        model=model, args=arguments, train_dataset=dataset, data_collator=partial(collate, pad_id=pad_id)
-    )
+    collator = Packer(model) if config.packing else partial(collate, pad_id=pad_id)
+    trainer = GuardedTrainer(model=model, args=arguments, train_dataset=dataset, data_collator=collator)
     trainer.tokens = Tokens()
+    if config.group_by_length:
+        trainer.order = LengthGroupedSampler(dataset.lengths(), config.global_batch, config.seed)
     trainer.remove_callback(PrinterCallback)
     return trainer
 

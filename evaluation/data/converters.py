@@ -27,7 +27,7 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: no such file; expected the repository's data file")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of JSON and of Unicode
         raise DataError(f"{path}: not JSON ({error}); copy the file again") from error
 
 

@@ -18,6 +18,8 @@ from evaluation.data.tsv import parse_choices
 
 Format = Literal["none", "mathvista", "math_v", "logicvista", "vlmevalkit"]
 _LETTERS = "ABCDEFGHIJ"
+_MALFORMED = (AttributeError, KeyError, TypeError, ValueError, csv.Error)  # records of another shape
+_NO_NUMBER = (ValueError, SyntaxError, OverflowError, RecursionError, MemoryError)
 _NOT_A_COLUMN = ("prediction", "res", "extract", "log", "log_score", "log_extract", "score", "hit", "image")
 
 
@@ -35,6 +37,11 @@ class Answer:
     response: str
     verdict: bool | None
 
+    def __post_init__(self) -> None:
+        """Raises TypeError where a file holds something else than words and a verdict."""
+        if not isinstance(self.response, str) or self.verdict not in (True, False, None):
+            raise TypeError(f"{self.response!r} is no text, or {self.verdict!r} no verdict")
+
 
 def read_answers(form: Format, path: Path, questions: Path | None) -> Iterator[Answer]:
     """The answers of a published file, in its order.
@@ -46,7 +53,7 @@ def read_answers(form: Format, path: Path, questions: Path | None) -> Iterator[A
     """
     try:
         yield from _FORMATS[form](path, questions or path)
-    except (KeyError, TypeError, ValueError) as error:
+    except _MALFORMED as error:
         raise DataError(f"{path}: no answers as {form} has them ({type(error).__name__}: {error})") from error
 
 
@@ -72,7 +79,10 @@ def _logicvista(path: Path, questions: Path) -> Iterator[Answer]:
     asked = read_json(questions)
     with path.open(encoding="utf-8", newline="") as stream:
         for record in csv.DictReader(stream):
-            item, said = asked[record["id"]], next(name for name in record if name.endswith("answer raw"))
+            item, said = (
+                asked[record["id"]],
+                next((name for name in record if name.endswith("answer raw")), "answer raw"),
+            )
             row = {"index": record["id"], "question": item["question"], "answer": item["answer"]}
             yield Answer(row | {"skill": str(item["skill"])}, record[said], record["match?"] == "1")
 
@@ -86,7 +96,10 @@ def _vlmevalkit(path: Path, _: Path) -> Iterator[Answer]:
 def _verdict(place: str, record: Mapping[str, Any], row: Mapping[str, str]) -> bool:
     found = record.get("score", record.get("hit"))
     if found is None and "res" in record:
-        return _is_read_right(_plain(record["res"]), row)
+        try:
+            return _is_read_right(_plain(record["res"]), row)
+        except DataError as error:
+            raise DataError(f"{place}, column 'choices': {error}") from error
     value = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}.get(str(found).casefold())
     if value is None:
         raise DataError(f"{place}, column 'score' or 'hit': {found!r} is no verdict")
@@ -104,7 +117,7 @@ def _is_read_right(said: str, row: Mapping[str, str]) -> bool:
         return chosen == [row["answer"]]
     try:
         return said == row["answer"] or abs(_number(said) - _number(row["answer"])) < 1e-6
-    except (ValueError, SyntaxError):
+    except _NO_NUMBER:
         return False
 
 

@@ -193,12 +193,12 @@ def _whole_rows(path: Path, reader: csv.DictReader) -> Iterator[dict[str, str]]:
 
 def _item(path: Path, row: dict[str, str], table: Table, images: tuple[bytes, ...]) -> Item:
     letters = {name: row[name] for name in string.ascii_uppercase if row.get(name, "").strip()}
-    if not letters and "choices" in row:
-        letters = dict(zip(string.ascii_uppercase, parse_choices(row["choices"]), strict=False))
     try:
+        if not letters and "choices" in row:
+            letters = dict(zip(string.ascii_uppercase, parse_choices(row["choices"]), strict=False))
         group = None if table.group is None else table.group(row)
     except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{path}, item {row['index']!r}: {error}") from error
     known = {*QA, "image", *string.ascii_uppercase}
     fields = {name: value for name, value in row.items() if name not in known}
     return Item(row["index"], row["question"], row["answer"], letters, images, group, fields)

@@ -21,7 +21,7 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 
 from drift.errors import DataError
 from drift.images import UNREADABLE, open_rgb
-from drift.processing import load_processor, set_pixel_limits
+from drift.processing import adds_specials, load_processor, set_pixel_limits
 from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response, answered
 from evaluation.engines.config import TransformersConfig
 from evaluation.engines.identity import checkpoint_folder, folder_sha256
@@ -93,7 +93,11 @@ class TransformersEngine(Engine):
         images = [[_open(data, request.index) for data in request.images] for request in batch]
         self._processor.tokenizer.padding_side = "left"
         inputs = self._processor(
-            text=texts, images=images if any(images) else None, padding=True, return_tensors="pt"
+            text=texts,
+            images=images if any(images) else None,
+            padding=True,
+            return_tensors="pt",
+            add_special_tokens=adds_specials(self._processor, texts[0]),
         ).to(self._network.device)
         return {
             name: value.to(self._network.dtype) if value.is_floating_point() else value

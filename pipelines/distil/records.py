@@ -221,6 +221,8 @@ def _options(row: Mapping[str, Any]) -> dict[str, str]:
         values = parse_choices(found) if isinstance(found, str) else found
     except DataError as error:
         raise _RecordError("record", str(error)[:200]) from error
+    if not isinstance(values, list | Mapping | None):
+        raise _RecordError("record", f"the options are a {type(values).__name__}")
     if isinstance(values, Mapping):
         return {str(letter): str(text) for letter, text in values.items()}
     return dict(zip(LETTERS, map(str, values or ()), strict=False))

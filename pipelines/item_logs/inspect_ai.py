@@ -20,7 +20,7 @@ _PICTURE = {"type": "text", "text": "(Image)"}
 
 
 def files(score: ScoreFiles, column: str, name: str) -> dict[str, bytes]:
-    """One log: the checkpoint's answers to one benchmark under one protocol, by the name that it has."""
+    """One log: the checkpoint's answers to one benchmark under one protocol; a stand-in goes by its own name."""
     answered = score.answered(name, score.items(name))
     samples = [_sample(score, name, each) for each in answered]
     scored = read_scores(score.folder(score.manifest))[column]
@@ -31,7 +31,7 @@ def files(score: ScoreFiles, column: str, name: str) -> dict[str, bytes]:
             _put(archive, f"samples/{sample['id']}_epoch_1.json", sample)
         _put(archive, "summaries.json", [_summary(sample) for sample in samples])
         _put(archive, "header.json", _header(score, column, name, scored, len(samples)))
-    return {f"{_stem(score, column)}.eval": packed.getvalue()}
+    return {f"{_stem(score, name)}.eval": packed.getvalue()}
 
 
 def _put(archive: zipfile.ZipFile, name: str, content: Any) -> None:
@@ -39,10 +39,10 @@ def _put(archive: zipfile.ZipFile, name: str, content: Any) -> None:
     archive.writestr(entry, json.dumps(content), zipfile.ZIP_DEFLATED)
 
 
-def _stem(score: ScoreFiles, column: str) -> str:
+def _stem(score: ScoreFiles, name: str) -> str:
     """As inspect_ai calls its logs: when, of what, and which."""
     when = str(score.manifest["started"]).replace(":", "-")
-    return f"{when}_{column}_{score.manifest['fingerprint'][:20]}"
+    return f"{when}_{name}_{score.manifest['fingerprint'][:20]}"
 
 
 def _eval(score: ScoreFiles, column: str, name: str, count: int) -> dict[str, Any]:
@@ -50,11 +50,11 @@ def _eval(score: ScoreFiles, column: str, name: str, count: int) -> dict[str, An
     settings = score.responses["params"].get("engine", {}).get("settings", {})
     generation = {"temperature": settings.get("temperature"), "max_tokens": settings.get("max_new_tokens")}
     return {
-        "eval_id": f"{mark[:20]}-{column}",
+        "eval_id": f"{mark[:20]}-{name}",
         "run_id": mark,
         "created": score.manifest["started"],
-        "task": column,
-        "task_id": f"{column}-{score.split}",
+        "task": name,
+        "task_id": f"{name}-{score.split}",
         "task_version": score.manifest["version"],
         "dataset": {"name": name, "samples": count, "shuffled": False},
         "model": str(score.checkpoint["label"]),
@@ -63,7 +63,7 @@ def _eval(score: ScoreFiles, column: str, name: str, count: int) -> dict[str, An
         "revision": None,
         "packages": {},
         "tags": [score.protocol, score.split],
-        "metadata": {"score": mark, "checkpoint": score.checkpoint["fingerprint"], "benchmark": name},
+        "metadata": {"score": mark, "checkpoint": score.checkpoint["fingerprint"], "column": column},
     }
 
 

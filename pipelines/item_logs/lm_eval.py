@@ -25,20 +25,20 @@ def files(score: ScoreFiles, column: str, name: str) -> dict[str, bytes]:
     metrics = {f"{key},{_FILTER}": each.value / 100 for key, each in scored.metrics.items()}
     hashes = "".join(line["doc_hash"] + line["prompt_hash"] + line["target_hash"] for line in lines)
     results = {
-        "results": {column: {"alias": column, "sample_len": len(lines), **metrics}},
-        "configs": {column: {"task": column, "dataset_path": name, "test_split": score.split}},
-        "versions": {column: scored.version},
-        "n-samples": {column: {"original": len(lines), "effective": len(lines)}},
-        "higher_is_better": {column: dict.fromkeys(scored.metrics, True)},
-        "config": {"model": "drift", "model_args": score.checkpoint["fingerprint"]},
+        "results": {name: {"alias": name, "sample_len": len(lines), **metrics}},
+        "configs": {name: {"task": name, "dataset_path": name, "test_split": score.split}},
+        "versions": {name: scored.version},
+        "n-samples": {name: {"original": len(lines), "effective": len(lines)}},
+        "higher_is_better": {name: dict.fromkeys(scored.metrics, True)},
+        "config": {"model": "drift", "model_args": score.checkpoint["fingerprint"], "column": column},
         "model_name": score.checkpoint["label"],
-        "task_hashes": {column: _hash(hashes)},
+        "task_hashes": {name: _hash(hashes)},
     }
     when = str(score.manifest["started"]).replace(":", "-")
-    folder = f"{_UNSAFE.sub('__', str(score.checkpoint['label']))}/{score.protocol}-{score.split}/{column}"
+    folder = f"{_UNSAFE.sub('__', str(score.checkpoint['label']))}/{score.protocol}-{score.split}/{name}"
     written = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     return {
-        f"{folder}/samples_{column}_{when}.jsonl": written.encode(),
+        f"{folder}/samples_{name}_{when}.jsonl": written.encode(),
         f"{folder}/results_{when}.json": json.dumps(results, indent=2, ensure_ascii=False).encode(),
     }
 

@@ -12,17 +12,22 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from markdown_it import MarkdownIt
 
 from drift.files import write_whole
 from pipelines.errors import StoreError
-from pipelines.layout import CLAIMS, OUTLINE, PAGE
+from pipelines.layout import OUTLINE, PAGE, REPORT, STUDY_RESULTS
 from pipelines.page.items import texts, verdicts
 from pipelines.page.numbers import numbers
-from pipelines.report.findings import findings
+from pipelines.page.studied import OPENING, Studied, studied
+from pipelines.report.findings import Finding, findings
 from pipelines.report.forest import forest
+from pipelines.report.marked import STUDY
+from pipelines.report.spec import AVERAGE
+from pipelines.timeline import STEM
 
 # In the order in which they need each other: they are inlined as one script, since a file from disk can import none.
 MODULES = ("dom.js", "packed.js", "format.js", "state.js", "tables.js", "items.js", "cell.js", "main.js")
@@ -35,14 +40,20 @@ _ENVIRONMENT.filters["signed"] = lambda value: f"{value:+.1f}".replace("-", "−
 
 
 def write_page(folder: Path) -> Path:
-    """Builds `index.html` in a folder of results, from what lies in it.
+    """Builds `index.html` in a folder of results, from what lies in it, and opens its `report.md` with the study.
 
     Raises:
         StoreError: the folder holds no outline.
     """
-    path = folder / PAGE
+    path, report = folder / PAGE, folder / REPORT
     write_whole(path, render(folder))
+    write_whole(report, opened(report.read_text(encoding="utf-8"), studied(folder)))
     return path
+
+
+def opened(report: str, study: Studied | None) -> str:
+    """The report with the study's first words before its own findings."""
+    return STUDY.insert(report, study.first_words(), "## Findings") if study else STUDY.without(report)
 
 
 def render(folder: Path) -> str:
@@ -53,19 +64,24 @@ def render(folder: Path) -> str:
         )
     outline = json.loads((folder / OUTLINE).read_text(encoding="utf-8"))
     provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    found = findings(folder)
+    found, study = findings(folder), studied(folder)
     blocks = {"data": _data(folder, outline, provenance), "verdicts": verdicts(folder)}
     blocks |= {f"world{seed}": world for seed, world in texts(folder).items()}
+    ran = what_ran(outline, provenance)
+    dirty = [f"Code at {mark} had changes that no commit holds." for mark in ran["dirty"]]
     return _ENVIRONMENT.from_string(_file("index.html")).render(
         outline=outline,
-        ran=what_ran(outline, provenance),
+        ran=ran,
+        warnings=[*dirty, *outline["warnings"]],
         opening=[to_html(part) if part else "" for part in opening(outline["opening"])],
-        preregistration=_preregistration(folder),
+        study=study,
+        first=OPENING,
         reading=to_html(outline["reading"]),
         findings=found,
+        cells={each: address for each in found if (address := items_of(each, outline))},
         forest=forest(folder, found),
         titles={table["name"]: table["title"] for table in outline["tables"]},
-        figures=_figures(folder, outline),
+        figures=_figures(folder, outline, study),
         environments=provenance["environments"],
         css=_file("style.css"),
         script="\n".join(_IMPORT.sub("", _file(name)).replace("export ", "") for name in MODULES),
@@ -95,14 +111,19 @@ def opening(text: str) -> tuple[str, str]:
     return (f"**{lead}**", rest) if text.startswith("**") else (text, "")
 
 
-def _preregistration(folder: Path) -> str:
-    claims = folder / CLAIMS
-    return str(json.loads(claims.read_text(encoding="utf-8"))["preregistration"]) if claims.exists() else ""
-
-
 def to_html(text: str) -> str:
     """Markdown as HTML; what looks like HTML in it is text."""
     return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+
+
+def items_of(finding: Finding, outline: Mapping[str, Any]) -> str:
+    """Where the page shows a finding's two rows item by item; empty where the page has no such table."""
+    table = next((each for each in outline["tables"] if each["name"] == finding.table), None)
+    if table is None:
+        return ""
+    keys = [column["key"] for column in table["columns"]]
+    place = (finding.table, finding.first, AVERAGE if AVERAGE in keys else keys[0], finding.second)
+    return "#cell/" + "/".join(quote(part, safe="") for part in place)
 
 
 def _data(folder: Path, outline: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,11 +143,16 @@ def _data(folder: Path, outline: Mapping[str, Any], provenance: Mapping[str, Any
     return {"profile": outline["profile"], "protocols": outline["protocols"], "tables": tables, **traced}
 
 
-def _figures(folder: Path, outline: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Each figure as an address that holds it."""
-    drawn = [figure for table in outline["tables"] for figure in table["figures"]] + outline["figures"]
-    if (folder / "timeline.svg").exists():  # of the last run (pipelines.timeline), where somebody has drawn it
-        drawn.append({"file": "timeline", "title": "When each stage of the last run ran, and where"})
+def _figures(folder: Path, outline: Mapping[str, Any], study: Studied | None) -> list[dict[str, str]]:
+    """Each figure as an address that holds it, the study's first."""
+    drawn = (
+        []
+        if study is None
+        else [{"file": f"../{STUDY_RESULTS}/{name}", "title": said} for name, said in study.figures()]
+    )
+    drawn += [figure for table in outline["tables"] for figure in table["figures"]] + outline["figures"]
+    if (folder / f"{STEM}.svg").exists():  # results that were published before a run have none
+        drawn.append({"file": STEM, "title": "When each stage of the last run ran, and where"})
     return [figure | {"address": _address(folder / f"{figure['file']}.svg")} for figure in drawn]
 
 

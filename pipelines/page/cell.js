@@ -5,8 +5,8 @@ import { between, fixed, flat, share, signed } from "./format.js";
 import { comparison } from "./items.js";
 import { state, under } from "./state.js";
 
-/** Fills the dialog's body with a cell. */
-export function showCell(body, data, table, row, column, close) {
+/** Fills the dialog's body with a cell; its items stand beside those of the row called `beside`, where there is one. */
+export function showCell(body, data, table, row, column, beside, close) {
   const number = under(table.numbers[row.label][column.key]);
   const runs = Object.entries(data.cells[table.name]?.[row.label] ?? {});
   body.replaceChildren(
@@ -20,7 +20,7 @@ export function showCell(body, data, table, row, column, close) {
     el("h4", {}, "Make it again"),
     command(data, row, runs),
     settings(data, runs),
-    ...(runs.some(([, roles]) => roles.score) ? [el("h4", {}, "Item by item"), versus(data, table, row, column, runs)] : []),
+    ...(runs.some(([, roles]) => roles.score) ? [el("h4", {}, "Item by item"), versus(data, table, row, column, runs, beside)] : []),
   );
 }
 
@@ -71,9 +71,9 @@ function settings(data, runs) {
   }));
 }
 
-function versus(data, table, row, column, runs) {
+function versus(data, table, row, column, runs, beside) {
   const others = table.rows.filter((other) => other.label !== row.label && !(other.label in table.twins) && Object.values(data.cells[table.name]?.[other.label] ?? {}).some((roles) => roles.score));
-  const chosen = ["SFT", row.against, others[0]?.label].find((label) => others.some((other) => other.label === label));
+  const chosen = [beside, "SFT", row.against, others[0]?.label].find((label) => others.some((other) => other.label === label));
   const select = el("select", { id: "other" }, others.map((other) => el("option", { value: other.label, selected: other.label === chosen }, other.label)));
   const world = el("select", { id: "world" }, el("option", { value: "" }, "all worlds"), runs.map(([seed]) => el("option", { value: seed }, `world ${seed}`)));
   const parts = column.key === "Avg" ? [...new Set(table.columns.map((each) => each.key.split("_")[0]))].filter((key) => key !== "Avg") : [column.key.split("_")[0]];

@@ -1,8 +1,9 @@
 """The page of a run's results, built where anything that it is made from is another than when it was built last.
 
-That is every other file in its folder, the project's source, the page's own templates and scripts, and what is
-installed. Rather once too often: nobody asks which of them the page has a use for. A page that was edited, or is gone,
-is built again too. Light: what builds pages is imported where one is to be built.
+That is every other file in its folder and in the study's, the project's source, the page's own templates and scripts,
+and what is installed. Rather once too often: nobody asks which of them the page has a use for. A page that was edited,
+or is gone, is built again too. With the page comes the report's opening, which is put back where the page is kept.
+Light: what builds pages is imported where one is to be built.
 """
 
 import hashlib
@@ -14,7 +15,8 @@ from importlib import resources
 from pathlib import Path
 
 from drift.files import sha256_of, write_whole
-from pipelines.layout import PAGE
+from pipelines.layout import PAGE, REPORT, STUDY_RESULTS
+from pipelines.report.marked import STUDY
 
 
 def keep_page(folder: Path, store: Path, source: str) -> Path:
@@ -25,36 +27,40 @@ def keep_page(folder: Path, store: Path, source: str) -> Path:
     Raises:
         StoreError: the folder holds no outline.
     """
-    path, record = folder / PAGE, store / ".pages" / f"{_hash(str(folder))[:20]}.json"
-    made_from = _made_from(folder, source)
-    if not (path.exists() and _read(record) == _record(path, made_from)):
-        from pipelines.page.build import write_page  # pandas and scipy, which a plan and a kept page do without
+    path, report, kept = folder / PAGE, folder / REPORT, store / ".pages" / f"{_hash(str(folder))[:20]}.json"
+    made_from, last = _made_from(folder, source), _read(kept)
+    if path.exists() and last.get("made_from") == made_from and last["page"] == sha256_of(path):
+        write_whole(report, last["report"])
+        return path
+    from pipelines.page.build import write_page  # pandas and scipy, which a plan and a kept page do without
 
-        write_page(folder)
-        write_whole(record, json.dumps(_record(path, made_from)))
+    write_page(folder)
+    record = {"made_from": made_from, "page": sha256_of(path), "report": report.read_text(encoding="utf-8")}
+    write_whole(kept, json.dumps(record))
     return path
 
 
-def _record(page: Path, made_from: str) -> dict[str, str]:
-    return {"made_from": made_from, "page": sha256_of(page)}
-
-
-def _read(record: Path) -> object:
-    """What is recorded of the last page; None where nothing is that can be read."""
+def _read(record: Path) -> dict[str, str]:
+    """What is recorded of the last page; nothing where that can't be read."""
     try:
-        return json.loads(record.read_bytes())
+        found = json.loads(record.read_bytes())
     except (FileNotFoundError, ValueError):
-        return None
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _made_from(folder: Path, source: str) -> str:
-    return _hash(json.dumps([source, *_results(folder), *_own(), *_installed()]))
+    beside = [*_results(folder), *_results(folder.with_name(STUDY_RESULTS))]
+    return _hash(json.dumps([source, *beside, *_own(), *_installed()]))
 
 
 def _results(folder: Path) -> Iterator[tuple[str, str]]:
+    """Every file but the page, and of the report what it is without its opening."""
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path != folder / PAGE:
-            yield path.relative_to(folder).as_posix(), sha256_of(path)
+        if path.name == REPORT:
+            yield REPORT, _hash(STUDY.without(path.read_text(encoding="utf-8")))
+        elif path.is_file() and path != folder / PAGE:
+            yield str(path), sha256_of(path)
 
 
 def _own() -> Iterator[tuple[str, str]]:

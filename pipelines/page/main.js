@@ -1,4 +1,4 @@
-// Starts the page: theme, tables, the switch of protocols, and cells by address (#cell/table/row/column).
+// Starts the page: theme, tables, the switch of protocols, and cells by address (#cell/table/row/column, and /row that it is set beside).
 
 import { block } from "./packed.js";
 import { showCell } from "./cell.js";
@@ -7,6 +7,7 @@ import { showTables } from "./tables.js";
 
 const theme = document.getElementById("theme");
 const dialog = document.getElementById("cell");
+let opener = null;
 
 function startTheme() {
   const prefers = matchMedia("(prefers-color-scheme: dark)");
@@ -42,8 +43,11 @@ function followAddress(data) {
   const row = table?.rows.find((each) => each.label === names[1]);
   const column = table?.columns.find((each) => each.key === names[2]);
   if (!column || !table.numbers[row?.label]?.[column.key]) return undefined;
-  showCell(document.getElementById("cell-body"), data, table, row, column, () => dialog.close());
-  if (!dialog.open) dialog.showModal();
+  showCell(document.getElementById("cell-body"), data, table, row, column, names[3], () => dialog.close());
+  if (!dialog.open) {
+    opener = document.activeElement;
+    dialog.showModal();
+  }
   dialog.scrollTop = 0;
   document.getElementById("cell-title").focus();
   return undefined;
@@ -54,11 +58,7 @@ async function start() {
   const data = await block("data");
   state.protocol = data.protocols[0]?.name ?? "";
   startControls(data);
-  let opener = null;
-  showTables(document.getElementById("table-list"), data, (table, row, column) => {
-    opener = document.activeElement;
-    location.hash = address(table, row, column);
-  });
+  showTables(document.getElementById("table-list"), data, (table, row, column) => { location.hash = address(table, row, column); });
   window.addEventListener("hashchange", () => followAddress(data));
   dialog.addEventListener("close", () => {
     if (location.hash.startsWith("#cell/")) history.replaceState(null, "", location.pathname + location.search);

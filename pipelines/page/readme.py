@@ -1,6 +1,6 @@
-"""README's results, written from `results/lab` between its two markers: drift readme
+"""README's results, written from `results/study` and `results/lab` between its two markers: drift readme
 
-What was found with its intervals, one table and one picture. The picture is a copy of the report's own, in `docs/`.
+What the study's claims came to, else what the lab's worlds found; with intervals, one table and one picture in `docs/`.
 
 Example:
     drift readme
@@ -12,21 +12,25 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from drift.files import write_whole
 from evaluation.data.markdown import markdown
 from pipelines import compose
 from pipelines.errors import ConfigError
 from pipelines.layout import FIGURES, HEADLINE
+from pipelines.page.studied import OPENING, Studied, studied
 from pipelines.report.findings import Finding, findings, means_by_row, sentences
-from pipelines.report.forest import Line, forest
+from pipelines.report.forest import Line, draw, forest
+from pipelines.report.marked import README
+from pipelines.report.style import styled
 from pipelines.session import guarded, rooted
 
 log = logging.getLogger(__name__)
-BEGIN, END = "<!-- results: written by `drift readme` -->", "<!-- end of results -->"
 PICTURE = "docs/results.png"
+_LINK = "[each](results/study/report.md)"
 _SCEPTIC = (
-    "{said} All of it in {worlds} worlds of a language model of 118 thousand parameters, whose suites stand in for the "
+    "{said} All of it in {worlds} of a language model of 118 thousand parameters, whose suites stand in for the "
     "paper's benchmarks: it shows that the code does what the paper describes and how methods compare there, and "
     "nothing about seven billion parameters."
 )
@@ -46,37 +50,56 @@ def readme(words: Sequence[str]) -> int:
     if words:
         raise ConfigError(f"drift readme takes no words, and {words[0]!r} is one: README is of results/lab")
     folder, path = rooted("results/lab"), compose.ROOT / "README.md"
-    write_whole(path, placed(path.read_text(encoding="utf-8"), block(folder)))
-    if (drawn := folder / FIGURES / f"{HEADLINE}.png").exists():
-        shutil.copyfile(drawn, compose.ROOT / PICTURE)
+    write_whole(path, README.put(path.read_text(encoding="utf-8"), block(folder), path.name))
+    _draw(folder)
     log.info("Read %s", path)
     return 0
 
 
-def placed(text: str, results: str) -> str:
-    """README with these results between its markers.
-
-    Raises:
-        ConfigError: a marker is missing.
-    """
-    before, first, rest = text.partition(BEGIN)
-    _, second, after = rest.partition(END)
-    if not (first and second):
-        raise ConfigError(f"README.md lacks {BEGIN if not first else END}, between which results are written")
-    return f"{before}{BEGIN}\n{results}\n{END}{after}"
+def _draw(folder: Path) -> None:
+    """The picture: the study's forest, else a copy of the report's own."""
+    study = studied(folder)
+    if study and study.forest:
+        with TemporaryDirectory() as place, styled():
+            draw(study.forest, Path(place) / HEADLINE)
+            shutil.copyfile(Path(place) / f"{HEADLINE}.png", compose.ROOT / PICTURE)
+    elif (drawn := folder / FIGURES / f"{HEADLINE}.png").exists():
+        shutil.copyfile(drawn, compose.ROOT / PICTURE)
 
 
 def block(folder: Path) -> str:
-    """What README says of a folder of results."""
-    found = findings(folder)
-    worlds = max(each.worlds for each in found)
+    """What README says: of the study beside a folder of results, else of these results."""
+    study = studied(folder)
+    return _of_study(study) if study else _of_worlds(folder)
+
+
+def _of_study(study: Studied) -> str:
+    told = study.findings[:OPENING]
+    written = f"{study.tally} They were written down before a world was drawn; {_LINK} with its verdict. "
     parts = [
-        textwrap.fill(_SCEPTIC.format(said=verdicts(found), worlds=worlds), 120),
+        textwrap.fill(_SCEPTIC.format(said=verdicts(told), worlds=_worlds(told)), 120),
+        textwrap.fill(written + study.progress, 120),
+        markdown(study.ways()),
+        "\n".join(f"- {line}" for line in sentences(told)),
+        *([f"![{study.forest.title}]({PICTURE})"] if study.forest else []),
+    ]
+    return "\n\n".join(parts)
+
+
+def _of_worlds(folder: Path) -> str:
+    found = findings(folder)
+    parts = [
+        textwrap.fill(_SCEPTIC.format(said=verdicts(found), worlds=_worlds(found)), 120),
         markdown(_table(folder, found)),
         "\n".join(f"- {line}" for line in sentences(found)),
         f"![Each method minus plain fine-tuning, in points]({PICTURE})",
     ]
     return "\n\n".join(parts)
+
+
+def _worlds(found: Sequence[Finding]) -> str:
+    count = max(each.worlds for each in found)
+    return f"{count} world{'s' * (count != 1)}"
 
 
 def verdicts(found: Sequence[Finding]) -> str:

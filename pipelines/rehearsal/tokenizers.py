@@ -1,14 +1,14 @@
 """Tokenizers of the published classes, sizes and special tokens, without the published words.
 
 A word here is a byte or a filler that no merge makes, so every text is spelled byte by byte; ids of special tokens, the
-number of words and the way to bytes are the published ones. A chat template is written as its family's is.
+number of words and the way to bytes are the published ones. A chat template writes what its family's does.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from pipelines.rehearsal.facts import TokenizerFacts
 
@@ -24,11 +24,11 @@ _QWEN_VL = (
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 _LLAMA3 = (
-    "<|begin_of_text|>{% for message in messages %}"
+    "{% for message in messages %}"
     "<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n"
-    "{% if message['content'] is string %}{{ message['content'] }}"
+    "{% if message['content'] is string %}{{ '\n' + message['content'] }}"
     "{% else %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }}{% endif %}"
+    "{% if part['type'] == 'image' %}<image>{% else %}{{ '\n' + part['text'] }}{% endif %}"
     "{% endfor %}{% endif %}<|eot_id|>"
     "{% endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
 )
@@ -36,7 +36,7 @@ _IDEFICS2 = (
     "{% for message in messages %}{{ message['role'] | capitalize }}:"
     "{% if message['content'] is string %} {{ message['content'] }}"
     "{% else %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<image>{% else %} {{ part['text'] }}{% endif %}"
+    "{% if part['type'] == 'image' %}<image>{% else %}{{ ' ' if loop.first }}{{ part['text'] }}{% endif %}"
     "{% endfor %}{% endif %}<end_of_utterance>\n"
     "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
 )
@@ -50,6 +50,9 @@ def write_tokenizer(known: TokenizerFacts, folder: Path) -> None:
     places = range(known.words, max(by_id, default=known.words - 1) + 1)
     names = [by_id.get(place, f"<|reserved_special_token_{place - known.words}|>") for place in places]
     core.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
+    if start := known.roles.get("bos_token"):
+        begun = processors.TemplateProcessing(single=f"{start} $A", special_tokens=[(start, core.token_to_id(start))])
+        core.post_processor = begun
     core.save(str(folder / "tokenizer.json"))
     own = {"tokenizer_class": known.tokenizer_class, "model_max_length": 131072, **known.roles}
     (folder / "tokenizer_config.json").write_text(json.dumps(own, indent=1))

@@ -4,6 +4,7 @@ It computes means by itself, so that a fault in `pipelines.report.numbers` does 
 """
 
 import csv
+import hashlib
 import json
 import math
 import statistics
@@ -13,12 +14,12 @@ from typing import Any
 
 from drift.files import sha256_of
 from pipelines.errors import StoreError
-from pipelines.layout import APPENDIX, FIGURES, ITEMS, OUTLINE, PROTOCOLS, TABLES, VERDICTS
+from pipelines.layout import APPENDIX, FIGURES, ITEMS, OUTLINE, PROTOCOLS, REPORT, TABLES, VERDICTS
+from pipelines.report.marked import STUDY
 from pipelines.report.spec import AVERAGE
 from pipelines.store import Artifact, Store
 
 PROVENANCE = "provenance.json"
-_PAGE = "report.md"
 _DIGITS = 4  # of a long table
 
 
@@ -98,9 +99,15 @@ def _unsourced(folder: Path, reports: Sequence[Artifact]) -> Iterator[str]:
     for report in reports:
         for name, entry in report.manifest["files"].items():
             known.setdefault(name, set()).add(entry["sha256"])
-    for path in (folder / PROVENANCE, folder / _PAGE, *_made(folder)):
-        if sha256_of(path) not in known.get(str(path.relative_to(folder)), ()):
+    for path in (folder / PROVENANCE, folder / REPORT, *_made(folder)):
+        mark = _bare(path) if path.name == REPORT else sha256_of(path)
+        if mark not in known.get(str(path.relative_to(folder)), ()):
             yield f"{path} is not what any report in the store says"
+
+
+def _bare(path: Path) -> str:
+    """The sha256 of a report without what a study says in it, which is no part of the artifact."""
+    return hashlib.sha256(STUDY.without(path.read_text(encoding="utf-8")).encode()).hexdigest()
 
 
 def _made(folder: Path) -> list[Path]:

@@ -1,21 +1,19 @@
-"""What a report found, in sentences: the claims where there are some (`claims.json`), else `CONTRASTS` by one rule.
+"""What a report found, in sentences: `CONTRASTS`, by one rule.
 
-The rule: world by world, the mean of the first row over a table's columns minus that of the second; the effect is the
+World by world, the mean of the first row over a table's columns minus that of the second; the effect is the
 mean over worlds, the interval Student's t over worlds (or the table's own, where it compares the two rows), p Holm's
 over the contrasts. A contrast holds where the whole interval is a gain, and does not where it is a loss.
 """
 
 import csv
-import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from evaluation.statistics import Interval, holm, paired_over_seeds
-from pipelines.layout import CLAIMS, TABLES
+from pipelines.layout import TABLES
 from pipelines.report.spec import AVERAGE
 
 Rows = Mapping[str, Mapping[str, Mapping[str, float]]]  # row -> run -> column -> value
@@ -63,8 +61,10 @@ class Finding:
     def said(self) -> str:
         """What is compared, of what size."""
         budget = f", {self.budget}" if self.budget else ""
+        alone = self.verdict == "unresolved" and not self.low <= 0 <= self.high
+        family = "; resolved alone, not as one of all these tests" if alone and self.p_holm is not None else ""
         needed = f"; about {self.worlds_needed} worlds would resolve it" if self.worlds_needed else ""
-        sizes = f"{self.worlds} worlds, {self.items} items{needed}"
+        sizes = f"{self.worlds} worlds, {self.items} items{family}{needed}"
         return f"{self.first} minus {self.second}{budget}: {self.metric}, {sizes}."
 
 
@@ -82,27 +82,16 @@ CONTRASTS = (
     _Contrast("DRIFT beats plain fine-tuning of twice the steps", "table12", "DRIFT", "SFT, twice the steps"),
     _Contrast("It is the direction that helps", "table2", _DRIFT, "Random direction, alpha chosen"),
     _Contrast("DRIFT beats merging first, as far", "table2", _DRIFT, "Merge first, then SFT, same w_eff"),
-    _Contrast("Plain merging helps", "table2", "Task Arithmetic", _NONE),
     _Contrast("DRIFT keeps plain perception", "table6", _DRIFT, _SFT),
+    _Contrast("Plain merging helps", "table2", "Task Arithmetic", _NONE),
 )
 
 
 def findings(folder: Path) -> list[Finding]:
     """What the results in a folder found."""
-    claims = folder / CLAIMS
-    if claims.exists():
-        known = json.loads(claims.read_text(encoding="utf-8"))["claims"]
-        return [_of_claim(claim) for claim in known if claim["worlds"]]
     found = [finding for contrast in CONTRASTS if (finding := _measured(contrast, folder))]
     adjusted = holm([1.0 if each.p is None else each.p for each in found])
     return [replace(each, p_holm=p if each.p is not None else None) for each, p in zip(found, adjusted, strict=True)]
-
-
-def _of_claim(claim: Mapping[str, Any]) -> Finding:
-    known = {name: claim[name] for name in Finding.__dataclass_fields__ if name in claim}
-    ends = (-math.inf if claim["low"] is None else claim["low"], math.inf if claim["high"] is None else claim["high"])
-    table = str(claim["table"]).lower().replace(" ", "")  # `Table 2` is table2
-    return Finding(**{**known, "claim": claim["sentence"].rstrip("."), "table": table, "low": ends[0], "high": ends[1]})
 
 
 def _measured(contrast: _Contrast, folder: Path) -> Finding | None:

@@ -108,13 +108,22 @@ class Cost(Kind):
     has_scores = False
 
     def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> "list[Figure]":
-        from pipelines.report.trained_figures import figure1
+        from pipelines.report.trained_figures import accuracy_for, spent
 
-        return figure1(evidence, folder)
+        return accuracy_for(spent(evidence), folder / f"{evidence.table.name}_accuracy")
 
     def numbers(self, evidence: "Evidence") -> "Numbers":
         columns = [column for column in evidence.table.columns if column in COSTS]
         return evidence.recorded("checkpoint", columns, counted="examples")
+
+
+class Spending(Kind):
+    """Figure 1: scores, drawn against the training set's size and the training's cost."""
+
+    def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> "list[Figure]":
+        from pipelines.report.trained_figures import accuracy_for, spent
+
+        return accuracy_for(spent(evidence), folder / evidence.table.name)
 
 
 class Rescored(Kind):
@@ -145,5 +154,6 @@ KINDS: Mapping[str, Kind] = {
     "geometry": Geometry(),
     "distance": Distance(),
     "cost": Cost(),
+    "spending": Spending(),
     "rescored": Rescored(),
 }

@@ -24,7 +24,7 @@ class Row:
         paper: column -> value that picks the row of the published CSV; empty where the paper has none.
         role: `paper` rows answer the paper's, `control` rows are ours, `quoted` rows are printed and not measured.
         against: label of the row that this one's differences are taken from; empty for the table's own.
-        series: rows of one series are joined by a line in a figure of gains against distance.
+        series: rows of one series are joined by a line in a figure against distance or cost.
     """
 
     label: str

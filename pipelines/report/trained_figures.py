@@ -98,12 +98,16 @@ def against_w_eff(data: pandas.DataFrame, stem: Path) -> Figure:
     return save(figure, data, stem, "Accuracy against how far each training moved along its prior (w_eff)")
 
 
-def figure1(evidence: Evidence, folder: Path) -> list[Figure]:
+def spent(evidence: Evidence) -> pandas.DataFrame:
+    """A line per seed of each row with a score beside its training: its series, examples, cost and mean accuracy."""
+    return pandas.DataFrame(_spent(evidence), columns=["row", "series", "run", "examples", "cpu_seconds", "accuracy"])
+
+
+def accuracy_for(data: pandas.DataFrame, stem: Path) -> list[Figure]:
     """Accuracy against the size of the training set and against the cost of training (the paper's Figure 1).
 
-    A row needs a score beside its training; the left panel needs two sizes of training sets.
+    The left panel needs two sizes. Rows of one series are joined by a line; the small dots are worlds.
     """
-    data = pandas.DataFrame(_costs(evidence), columns=["row", "run", "examples", "cpu_seconds", "accuracy"])
     if data.empty:
         return []
     axes_of = {"examples": "training examples", "cpu_seconds": "CPU seconds of the training"}
@@ -112,25 +116,24 @@ def figure1(evidence: Evidence, folder: Path) -> list[Figure]:
         1, len(shown), figsize=(4.6 * len(shown), 3.6), layout="constrained", sharey=True, squeeze=False
     )
     for panel, (key, said) in zip(panels[0], shown.items(), strict=True):
-        for place, (label, mine) in enumerate(data.groupby("row", sort=False)):
-            colour = COLOURS[place % len(COLOURS)]
-            panel.scatter(mine[key], mine["accuracy"], s=9, color=colour, alpha=0.5, linewidths=0)
-            panel.scatter(mine[key].mean(), mine["accuracy"].mean(), s=48, color=colour, marker=MARKERS[place % 8],
-                          label=label)  # fmt: skip
+        for place, (label, mine) in enumerate(data.groupby("series", sort=False)):
+            means = mine.groupby("row")[[key, "accuracy"]].mean().sort_values(key)
+            panel.scatter(mine[key], mine["accuracy"], s=9, color=look(place)["color"], alpha=0.5, linewidths=0)
+            panel.plot(means[key], means["accuracy"], markersize=7, label=label, **look(place))
         panel.set(xlabel=said, xlim=(0, None))
     panels[0][0].set_ylabel(_ACCURACY)
     panels[0][0].legend()
-    what = " and ".join(shown.values())
-    return [save(figure, data, folder / "figure1", f"Accuracy against {what} (the paper's Figure 1)")]
+    return [save(figure, data, stem, f"Accuracy against {' and '.join(shown.values())} (the paper's Figure 1)")]
 
 
-def _costs(evidence: Evidence) -> Iterator[tuple[str, int, float, float, float]]:
+def _spent(evidence: Evidence) -> Iterator[tuple[str, str, int, float, float, float]]:
+    series = {row.label: row.series or row.label for row in evidence.table.rows}
     for cell in evidence.cells:
         if {"score", "checkpoint"} <= set(cell.artifacts):
             scores = evidence.sources[cell.artifacts["score"]].scores
             made = evidence.sources[cell.artifacts["checkpoint"]].manifest
             accuracy = statistics.fmean(column_value(scores, column, ()) for column in scores)
-            yield cell.row, cell.seed, made["values"]["examples"], made["cpu_seconds"], accuracy
+            yield cell.row, series[cell.row], cell.seed, made["values"]["examples"], made["cpu_seconds"], accuracy
 
 
 def forest(tables: Sequence[Section], stem: Path) -> list[Figure]:

@@ -54,6 +54,7 @@ class Finding:
     """A claim's answer; effects are shares in [-1, 1].
 
     Attributes:
+        effects: each world's.
         p_holm: two-sided against no effect, adjusted over all claims.
         power: the chance of a resolved effect, were it as large as the smallest that matters.
         worlds_needed: for four chances in five to resolve the effect that was seen, or the smallest that matters where
@@ -61,9 +62,9 @@ class Finding:
     """
 
     interval: Interval
+    effects: tuple[float, ...]
     p_holm: float
     verdict: Verdict
-    worlds: int
     questions: int
     power: float | None
     worlds_needed: int | None
@@ -130,9 +131,9 @@ def _finding(
     is_open = found == "unresolved" and len(effects) > 1
     return Finding(
         interval,
+        tuple(effect.value for effect in effects),
         p_holm,
         found,
-        len(effects),
         sum(effect.questions for effect in effects),
         _power(effects, smallest) if len(effects) > 1 else None,
         _needed(effects, max(abs(interval.mean), smallest)) if is_open else None,

@@ -90,7 +90,7 @@ def study(words: Sequence[str]) -> int:
             _run(found, pair, asked, folder)
     if asked.verb == "plan":
         for pair in pairs:
-            left = ", ".join(str(seed) for seed, there in _wanted(found, pair, asked, folder) if not there)
+            left = ", ".join(map(str, _left(found, pair, asked, folder)))
             log.info("%s: %s", pair, f"worlds {left} are left" if left else "every world has ended")
         return 0
     if asked.verb == "again":
@@ -119,10 +119,8 @@ def _run(study: Study, pair: str, asked: Asked, folder: Path) -> None:
     tuned = tuning.load(folder)
     if not tuned:
         raise ConfigError(f"{folder} holds no tuned.json: drift study tune comes before worlds")
-    left = [seed for seed, there in _wanted(study, pair, asked, folder) if not there]
     machine = scheduler(_base(study, asked))
-    for start in range(0, len(left), asked.at_once):
-        seeds = left[start : start + asked.at_once]
+    while seeds := _left(study, pair, asked, folder)[: asked.at_once]:
         worlds.run(study, pair, seeds, tuned, machine, folder)
         write(open_evidence(study, folder), folder)
         log.info("%s: worlds %s have ended", pair, ", ".join(map(str, seeds)))
@@ -130,7 +128,8 @@ def _run(study: Study, pair: str, asked: Asked, folder: Path) -> None:
 
 def _again(study: Study, pair: str, asked: Asked, folder: Path) -> int:
     """Worlds made once more and compared; 1 where a verdict differs."""
-    seeds = [seed for seed, there in _wanted(study, pair, asked, folder) if there]
+    ended = worlds.ended(folder, pair)
+    seeds = [seed for seed in asked.worlds or ended if seed in ended]
     tuned, differ = tuning.load(folder), 0
     with TemporaryDirectory() as place:
         worlds.run(study, pair, seeds, tuned, scheduler(_base(study, asked)), Path(place))
@@ -142,10 +141,13 @@ def _again(study: Study, pair: str, asked: Asked, folder: Path) -> int:
     return min(differ, 1)
 
 
-def _wanted(study: Study, pair: str, asked: Asked, folder: Path) -> list[tuple[int, bool]]:
-    """The worlds that were asked for, and whether each has ended."""
-    wanted = asked.worlds or range(study.pairs[pair].worlds)
-    return [(seed, worlds.place(folder, pair, seed).exists()) for seed in wanted]
+def _left(study: Study, pair: str, asked: Asked, folder: Path) -> list[int]:
+    """The worlds to run: those asked for that have not ended, else as many as are lacking of worlds that count."""
+    ended = worlds.ended(folder, pair)
+    if asked.worlds:
+        return [seed for seed in asked.worlds if seed not in ended]
+    lacking = study.pairs[pair].worlds - sum(not world.excluded for world in ended.values())
+    return [seed for seed in range(min(study.tuning)) if seed not in ended][:lacking]
 
 
 def _base(study: Study, asked: Asked) -> compose.Config:

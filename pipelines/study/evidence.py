@@ -98,12 +98,13 @@ class Evidence:
         return max(options(side), key=lambda name: self.tuned[name].score if name in self.tuned else 0.0)
 
     def effects(self, claim: Claim) -> list[Effect]:
-        """A claim's effect in each world, first minus second on the questions that both answered."""
+        """A claim's effect in each world that has both arms, first minus second on the questions that both answered."""
         pair = self.study.of(claim)
         first, second = self.arm(claim.first), self.arm(claim.second)
         return [
             Effect.of([np.ravel(each) for each in strata([self._difference(verdicts, first, second, claim.metric)])])
             for verdicts in self.of(pair).values()
+            if {first, second} <= verdicts.keys()
         ]
 
     def _difference(self, verdicts: Verdicts, first: str, second: str, metric: str) -> dict[str, Any]:

@@ -25,7 +25,8 @@ def draw(evidence: Evidence, claims: Sequence[Mapping[str, Any]], folder: Path) 
         drawn = [_curves(evidence, axis, folder / axis) for axis in _ALONG]
         if known:
             lines = [
-                Line(f"{row['name']}: {row['verdict']}", row["effect"], row["low"], row["high"], ()) for row in known
+                Line(f"{row['name']}: {row['verdict']}", row["effect"], row["low"], row["high"], tuple(row["effects"]))
+                for row in known
             ]
             drawn.insert(
                 0,

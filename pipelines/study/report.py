@@ -50,10 +50,11 @@ def _measured(found: Finding) -> Row:
         "p": interval.p_value,
         "p_holm": found.p_holm,
         "verdict": found.verdict,
-        "worlds": found.worlds,
+        "worlds": len(found.effects),
         "items": found.questions,
         "power": None if found.power is None else round(found.power, 3),
         "worlds_needed": found.worlds_needed,
+        "effects": [round(100 * effect, 2) for effect in found.effects],
     }
 
 
@@ -78,7 +79,7 @@ def arm_rows(evidence: Evidence, pair: str) -> list[Row]:
                 f"{metric}_high": None if score is None else _points(score.high),
             }
         row |= {key: _rounded(evidence.recorded(pair, name, key)) for key in ("w_eff", "steps")}
-        rows.append(row | {"worlds": len(evidence.of(pair))})
+        rows.append(row | {"worlds": sum(name in verdicts for verdicts in evidence.of(pair).values())})
     return rows
 
 
@@ -112,6 +113,7 @@ def sentence(row: Mapping[str, Any]) -> str:
         said = f"{row['effect']:+.1f} points in one world, which resolves nothing"
     else:
         said = f"{row['effect']:+.1f} points ({row['low']:+.1f}, {row['high']:+.1f})"
+        said += f"; single worlds from {min(row['effects']):+.1f} to {max(row['effects']):+.1f}"
     more = f"; about {row['worlds_needed']} worlds would resolve it" if row["worlds_needed"] else ""
     return f"{row['sentence']} **{row['verdict'].capitalize()}**: {said}, {row['worlds']} worlds{more}."
 
@@ -129,11 +131,18 @@ def page(evidence: Evidence, claims: Sequence[Row], arms: Mapping[str, Sequence[
     out = [world for world, _ in evidence.worlds.values() if world.excluded]
     parts = [f"# {study.title}", f"{done}. Registration `{evidence.registration[:16]}`."]
     if out:
-        said = "; ".join(f"{world.pair} {world.seed}{world.excluded}" for world in out)
-        parts.append(f"{len(out)} worlds missed a gate and count for nothing: {said}")
+        said = "; ".join(f"{world.pair} {world.seed}: {world.excluded}" for world in out)
+        parts.append(f"Worlds that missed a gate and count for nothing, others taking their place ({len(out)}): {said}")
+    lacking = [f"{w.pair} {w.seed}: {', '.join(w.missing)}" for w, _ in evidence.worlds.values() if w.missing]
+    if lacking:
+        parts.append(
+            f"Arms that a world lacks because the other expert that they take missed its gate: {'; '.join(lacking)}."
+        )
     for verdict, heading in _HEADINGS.items():
         if found := [f"- {sentence(row)}{_answers(row)}" for row in claims if row["verdict"] == verdict]:
             parts += [f"## {heading}", "\n".join(found)]
+    if claims and claims[0]["worlds"]:
+        parts += ["## What would overturn it, and what it says of the paper's setting", _limits(evidence, claims[0])]
     if study.elsewhere:
         parts += [
             "## Of the paper, and no claim here",
@@ -154,6 +163,35 @@ def page(evidence: Evidence, claims: Sequence[Row], arms: Mapping[str, Sequence[
             parts.append(f"One checkpoint under two names ({pair}): {'; '.join(what)}.")
     parts += [f"![{Path(name).stem}](figures/{name})" for name in figures]
     return "\n\n".join(parts) + "\n"
+
+
+def _limits(evidence: Evidence, main: Row) -> str:
+    """What the verdicts hang on, around the study's first claim."""
+    study, pair = evidence.study, main["pair"]
+    doses = [
+        f"{evidence.recorded(pair, main[side], 'w_eff') or 0.0:.2f} ({main[side]})" for side in ("first", "second")
+    ]
+    tuned = [
+        f"{name} {evidence.tuned[name].score:.1f} there and {100 * found.mean:.1f} in the worlds reported"
+        for name in (main["first"], main["second"])
+        if name in evidence.tuned and (found := evidence.score(pair, name, "average"))
+    ]
+    left = sum(max(0, plan.worlds - len(evidence.of(name))) for name, plan in study.pairs.items())
+    worlds = ", ".join(f"{effect:+.1f}" for effect in main["effects"])
+    parts = [
+        "- **Other worlds.** A world differs from the next by what its models happened to learn before any method "
+        f"met them: {main['first']} minus {main['second']} is {worlds} in single worlds. {left} worlds of the "
+        "registration are still to be run, and may move any interval.",
+        f"- **Other tuning worlds.** Values were chosen in worlds {', '.join(map(str, study.tuning))} alone: "
+        f"{'; '.join(tuned)}. A value that suits those may suit others less, on either side.",
+        "- **Another budget.** Verdicts hold for the steps they name; the curves over steps and over dose are below.",
+        f"- **The paper's setting.** w_eff, the share of Delta that the weights went, is {' and '.join(doses)} here, "
+        "and about .08 to .6 by the paper's own learning rates and steps. A lab model has a few hundred thousand "
+        "weights, sees glyphs and reasons in one skill: the study can say whether direction, scaling, dose and budget "
+        "explain a gain where all of them are known. It can't say how large a gain is at seven billion weights, on "
+        "photographs, or with people's questions.",
+    ]
+    return "\n".join(parts)
 
 
 def _answers(row: Mapping[str, Any]) -> str:

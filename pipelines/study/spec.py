@@ -86,11 +86,16 @@ class Arm:
     curves: tuple[str, ...] = ()
     perceives: bool = False
 
+    @property
+    def brings_an_expert(self) -> bool:
+        """Whether it takes another expert than its pair's; a world lacks it where that expert missed its gate."""
+        return any(word.startswith("pair=") for word in self.overrides)
+
 
 @STRICT
 @dataclass(frozen=True)
 class Plan:
-    """A pair's part of a study: how many worlds, and which arms (none is all)."""
+    """A pair's part of a study: how many worlds that count, and which arms (none is all)."""
 
     worlds: Annotated[int, Field(ge=1)]
     arms: tuple[str, ...] = ()
@@ -141,7 +146,7 @@ class Study:
     common: tuple[str, ...]
     perception: tuple[str, ...]
     pairs: Mapping[str, Plan]
-    tuning: tuple[int, ...]
+    tuning: Annotated[tuple[int, ...], Field(min_length=1)]
     trials: Annotated[int, Field(ge=2)]
     arms: Mapping[str, Arm]
     elsewhere: Mapping[str, str] = field(default_factory=dict)

@@ -8,7 +8,7 @@ words, artifacts, w_eff and steps. Both are written when the world has ended; a 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ class World:
     """A world that has ended: what was recorded of each arm, and why it counts for nothing where it does not.
 
     `recipe` is the sha256 of what every arm's score is made from, at seed 0: worlds, schedules, stages' versions.
-    `excluded` is the gate that its models missed, empty for none.
+    `excluded` is the gate that the models of its pair missed, empty for none; `missing` are the arms that it lacks
+    because another expert that they take missed its gate, each with that gate.
     """
 
     pair: str
@@ -43,6 +44,7 @@ class World:
     arms: Mapping[str, Mapping[str, Any]]
     git: Mapping[str, Any]
     excluded: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 def place(folder: Path, pair: str, seed: int) -> Path:
@@ -53,26 +55,48 @@ def place(folder: Path, pair: str, seed: int) -> Path:
 def run(
     study: Study, pair: str, seeds: Sequence[int], tuned: Mapping[str, Tuned], scheduler: Scheduler, out: Path
 ) -> None:
-    """Makes the worlds as one plan and writes each; one whose models missed a gate is recorded as excluded.
+    """Makes the worlds as one plan and writes each.
+
+    The models of the pair come first, and a world in which one of them missed its gate ends there, as excluded.
 
     Raises:
         StageError: something else than a gate failed.
     """
     digest, recipe = study.digest(tuned), _recipe(study, pair, tuned)
     calls = {seed: dict(_calls(study, pair, seed, tuned)) for seed in seeds}
-    outcome = scheduler.attempt([call for each in calls.values() for call in each.values()])
-    gates = {key: each for key, each in outcome.failures.items() if _GATE in each.reason}
-    if len(gates) < len(outcome.failures):
-        outcome.check()
+    own = {seed: _models(study, named) for seed, named in calls.items()}
+    gates = _missed(scheduler.attempt([model for models in own.values() for model in models]))
+    for seed, models in own.items():
+        if missed := next((gates[model.key] for model in models if model.key in gates), None):
+            write(World(pair, seed, digest, recipe, {}, {}, missed), {}, out)
+            del calls[seed]
+    outcome = scheduler.attempt([call for named in calls.values() for call in named.values()])
+    gates = _missed(outcome)
     for seed, named in calls.items():
-        missed = [gates[call.key] for call in ordered(list(named.values())) if call.key in gates]
-        if missed:
-            write(World(pair, seed, digest, recipe, {}, {}, str(missed[0])), {}, out)
-            continue
-        arms, verdicts, git = _read(named, outcome)
+        missing = {
+            name: gates[source.key]
+            for (name, _), call in named.items()
+            for source in ordered([call])
+            if source.key in gates
+        }
+        arms, verdicts, git = _read({key: call for key, call in named.items() if key[0] not in missing}, outcome)
         for name, record in arms.items():
             record["words"] = list(words_of(study, name, tuned))
-        write(World(pair, seed, digest, recipe, arms, git), verdicts, out)
+        write(World(pair, seed, digest, recipe, arms, git, missing=missing), verdicts, out)
+
+
+def _models(study: Study, named: Mapping[tuple[str, str], Call]) -> list[Call]:
+    """The models that every arm of the pair needs: without them a world says nothing."""
+    own = [call for (name, _), call in named.items() if not study.arms[name].brings_an_expert]
+    return [call for call in ordered(own) if call.stage.name == "model"]
+
+
+def _missed(outcome: Outcome) -> dict[str, str]:
+    """The gates that were missed, by call key; raises where anything else failed."""
+    gates = {key: each.reason.removeprefix(": ") for key, each in outcome.failures.items() if _GATE in each.reason}
+    if len(gates) < len(outcome.failures):
+        outcome.check()
+    return gates
 
 
 def _recipe(study: Study, pair: str, tuned: Mapping[str, Tuned]) -> str:
@@ -125,6 +149,12 @@ def write(world: World, verdicts: Verdicts, folder: Path) -> None:
         with replacing(folder / "verdicts" / f"{world.pair}-{world.seed}.parquet") as stream:
             parquet.write_table(table, stream, compression="zstd")
     write_whole(place(folder, world.pair, world.seed), json.dumps(vars(world), indent=1) + "\n")
+
+
+def ended(folder: Path, pair: str) -> dict[int, World]:
+    """A pair's worlds that have ended, those that count for nothing among them, by seed."""
+    paths = sorted((folder / "worlds").glob(f"{pair}-*.json"))
+    return {world.seed: world for world in (World(**json.loads(path.read_text())) for path in paths)}
 
 
 def read(folder: Path, pair: str, seed: int) -> tuple[World, Verdicts]:

@@ -1,17 +1,18 @@
-"""README's results are those of results/lab, as `drift readme` writes them."""
+"""README's results are those of results/study and results/lab, as `drift readme` writes them."""
 
 import pytest
 
 from pipelines import compose
 from pipelines.errors import ConfigError
 from pipelines.page import readme
+from pipelines.report.marked import README
 
 TEXT = (compose.ROOT / "README.md").read_text(encoding="utf-8")
 LAB = compose.ROOT / "results" / "lab"
 
 
 def test_readme_says_what_the_committed_results_say() -> None:
-    assert readme.placed(TEXT, readme.block(LAB)) == TEXT, "results/lab has changed: drift readme"
+    assert README.put(TEXT, readme.block(LAB), "README.md") == TEXT, "results have changed: drift readme"
 
 
 def test_every_effect_stands_with_its_interval_and_its_verdict() -> None:
@@ -24,7 +25,7 @@ def test_every_effect_stands_with_its_interval_and_its_verdict() -> None:
 
 def test_a_readme_without_its_markers_is_left_as_it_is() -> None:
     with pytest.raises(ConfigError, match=r"README\.md lacks <!-- results"):
-        readme.placed("no markers", "results")
+        README.put("no markers", "results", "README.md")
 
 
 def test_readme_takes_no_words(capsys: pytest.CaptureFixture[str]) -> None:

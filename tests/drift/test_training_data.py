@@ -12,10 +12,12 @@ from PIL import Image
 
 from drift.errors import DataError, TrainingError
 from drift.training import worker
+from drift.training.batches import IGNORED, collate
 from drift.training.config import InjectionConfig, TrainingConfig, TrainingJob
 from drift.training.conversations import Conversation, Turn, read_conversations
-from drift.training.data import IGNORED, ConversationDataset, collate, encode, segments
+from drift.training.data import ConversationDataset, encode
 from drift.training.pixels import PixelFile
+from drift.training.turns import segments
 
 
 def image(tmp_path, width=8, height=8):

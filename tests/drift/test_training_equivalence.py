@@ -18,8 +18,9 @@ from drift.errors import TrainingError
 from drift.families import family_of, lm_parameters
 from drift.prior import ReasoningPrior
 from drift.training import InjectionConfig, run_job
+from drift.training.batches import collate
 from drift.training.conversations import read_conversations
-from drift.training.data import collate, encode
+from drift.training.data import encode
 from drift.training.launch import LOG, launch_command, run_launched
 
 ALPHA, LEARNING_RATE, STEPS, CLIP = -0.5, 1e-3, 6, 1.0

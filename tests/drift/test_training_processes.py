@@ -64,11 +64,13 @@ def world(tmp_path_factory):
     return root
 
 
-CASES = {"drift": DRIFT, "absolute": ABSOLUTE, "zero3": DRIFT}
+CASES = {"drift": DRIFT, "absolute": ABSOLUTE, "zero3": DRIFT, "grouped": DRIFT}
 
 
 def job(world, name, processes):
     settings = {"global_batch": 8, "per_device_batch_size": 2, "epochs": 3, "zero_stage": 3 if name == "zero3" else 2}
+    if name == "grouped":
+        settings |= {"group_by_length": True, "packing": True}
     return tw.make_job(world, world / f"{name}-{processes}", injection=CASES[name], processes=processes, **settings)
 
 
@@ -106,8 +108,9 @@ def steps(job, rank):
     return [[n for n in seen[sum(sizes[:k]) : sum(sizes[: k + 1])] if n >= 0] for k in range(len(sizes))]
 
 
-def test_every_step_sees_the_same_examples_on_one_process_and_on_two(pairs):
-    one, two = pairs["drift"]
+@pytest.mark.parametrize("name", ["drift", "grouped"])
+def test_every_step_sees_the_same_examples_on_one_process_and_on_two(pairs, name):
+    one, two = pairs[name]
     alone, shared = steps(one, 0), zip(steps(two, 0), steps(two, 1), strict=True)
     assert [len(step) for step in alone] == [8, 2] * 3
     assert [sorted(first + second) for first, second in shared] == [sorted(step) for step in alone]

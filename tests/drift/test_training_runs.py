@@ -269,11 +269,12 @@ RESUMED = {
     "sgd": ({"learning_rate": 0.1, "optimizer": "sgd"}, DRIFT),
     "pull": ({}, InjectionConfig("pull", alpha=-0.1)),
     "budget": ({}, InjectionConfig("gradnorm", alpha=-1.0, target_w_eff=0.01)),
+    "grouped": ({"group_by_length": True, "packing": True}, DRIFT),
 }
 
 
 @pytest.mark.parametrize("name", RESUMED)
-def test_descent_pull_and_budget_go_on_as_uninterrupted_bit_for_bit(world, name):
+def test_what_a_config_adds_goes_on_as_uninterrupted_bit_for_bit(world, name):
     """Stopped after step 5, resumed from 4: pull reads theta_0 from the checkpoint that training began from."""
     training, injection = RESUMED[name]
     whole = tw.make_job(world, world / f"whole {name}", injection=injection, save_steps=4, **training)
@@ -294,6 +295,14 @@ def test_descent_pull_and_budget_go_on_as_uninterrupted_bit_for_bit(world, name)
         assert 0.01 <= result.w_eff < 0.02, "0.026 without it; twelve steps are few to stop in"
         assert lines(whole)[0]["alpha"] == -1.0
         assert lines(whole)[-1]["alpha"] == 0.0
+
+
+def test_packed_passes_train_what_padded_ones_do(world, plain):
+    packed = tw.make_job(world, world / "packed", prior=False, packing=True)
+    run_job(packed)
+    found, expected = weights(packed), weights(plain[0])
+    assert max((found[name] - expected[name]).abs().max().item() for name in expected) < 2e-6
+    assert [line["loss"] for line in lines(packed)] == pytest.approx([x["loss"] for x in lines(plain[0])], rel=1e-5)
 
 
 @pytest.mark.parametrize("target", [0.0, -0.1])

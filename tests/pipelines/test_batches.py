@@ -15,9 +15,10 @@ from transformers import Idefics2Processor, LlavaNextProcessor, PreTrainedTokeni
 from transformers.processing_utils import ProcessorMixin
 
 from drift.processing import DriftProcessor
+from drift.training.batches import IGNORED
 from drift.training.config import TrainingConfig
 from drift.training.conversations import Conversation, Turn
-from drift.training.data import IGNORED, ConversationDataset, encode
+from drift.training.data import ConversationDataset, encode
 from pipelines.lab.families import get_lab_family
 
 REPLY = "<think>3 + 4 = 7</think>\n\\boxed{7}"

@@ -1,15 +1,17 @@
 """Configs are typed, complete, and refused with all their faults at once and the closest known names."""
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from drift.training.config import InjectionConfig
 from pipelines import compose
 from pipelines.errors import ConfigError
-from pipelines.overrides import check_names
+from pipelines.overrides import check_names, openly
 
 
 def test_lab_is_the_default_and_smoke_can_not_be_mistaken_for_it() -> None:
@@ -59,6 +61,13 @@ def test_all_faults_of_the_overrides_come_at_once_with_the_closest_names() -> No
     assert "did you mean 'train.learning_rate'" in text
 
 
+@pytest.mark.parametrize("word", ["smoke", "", "seed=[1", "a=b=}"])
+def test_a_word_that_is_no_override_is_a_refusal_wherever_it_is_read(word: str) -> None:
+    for read in (lambda: compose.load([word]), lambda: compose.load_fitting([], [word])):
+        with pytest.raises(ConfigError, match=r"is not of the form key=value, as profile=smoke is"):
+            read()
+
+
 def test_values_of_a_wrong_type_are_named_together() -> None:
     with pytest.raises(ConfigError, match=r"injection\.alpha.*'abc'") as caught:
         compose.load(["injection.alpha=abc", "train.epochs=many"])
@@ -93,7 +102,8 @@ def test_what_was_composed_once_is_read_again_until_a_word_or_a_file_changes(
 ) -> None:
     monkeypatch.setattr(compose, "KEPT", tmp_path / "kept")
     first = compose.load(["method=ties", "seed=7"])
-    (kept,) = (tmp_path / "kept").iterdir()
+    kept = compose._kept(["method=ties", "seed=7"])
+    assert kept.exists()
     with monkeypatch.context() as patch:
         patch.setattr(compose, "_compose", None)
         assert compose.load(["method=ties", "seed=7"]) == first
@@ -105,13 +115,43 @@ def test_what_was_composed_once_is_read_again_until_a_word_or_a_file_changes(
     assert compose._kept(["method=ties", "seed=7"]) != kept
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "injection.alpha=-0.3 method=drift injection.group_alpha.attn=-0.5 seed=1",
+        "seeds=[7,8] world.sft_items=50 selection.layers=[0,2] prior=random selection=mlp",
+        "method=ties ++merge.hyperparameters.density=0.5 merge={seed:3} merge.seed=4",
+        "profile=smoke suite@validation=math \"results='a b'\" store=${results}/x train.offload=cpu",
+        "engine=openai engine.url=http://h:1/v1 engine.model=null",
+        "world={sft_items:9} choose.alpha=[-1,-2] choose.selection.groups=[mlp]",
+        "+extra.key=1 seed=3",
+        "seed=1 seed=2 seed=1",
+        "~gate.points zero=stage3 train.learning_rate=1e-4",
+        "suite={variant:direct} suite=real suite.root=b",
+    ],
+)
+def test_a_plain_value_is_set_as_hydra_sets_it_kept_or_not(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose, "KEPT", tmp_path)
+    row = tuple(shlex.split(words))
+    whole = compose._chosen.__wrapped__(tuple(openly(row)), compose.CONF)
+    for _ in ("composed", "kept"):
+        compose._chosen.cache_clear()
+        found = compose._compose.__wrapped__(row)
+        assert OmegaConf.to_container(found) == OmegaConf.to_container(whole)
+        assert OmegaConf.is_struct(found)
+
+
 def test_a_word_that_reads_the_environment_is_composed_every_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compose, "KEPT", tmp_path)
     monkeypatch.setenv("WHERE", "there")
     assert compose.load(["results=${oc.env:WHERE}"]).results == "there"
-    assert list(tmp_path.iterdir()) == []
+    assert not compose._kept(["results=${oc.env:WHERE}"]).exists()
+    monkeypatch.setenv("WHERE", "elsewhere")
+    assert compose.load(["results=${oc.env:WHERE}"]).results == "elsewhere"
 
 
 @pytest.mark.parametrize(

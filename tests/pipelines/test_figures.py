@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas
 
+from pipelines import tables
 from pipelines.report import forest, trained_figures
 from pipelines.report.findings import Finding
 from pipelines.report.style import COLOURS, LINES, MARKERS, look, styled
@@ -45,6 +46,34 @@ def test_accuracy_against_w_eff_has_a_series_for_each_scaling_and_control(tmp_pa
     svg = (tmp_path / "w_eff.svg").read_text()
     assert "adaptive" in svg
     assert "gradnorm, reversed prior" in svg
+
+
+def test_accuracy_is_drawn_against_size_where_there_are_two_and_each_series_is_a_line(tmp_path: Path) -> None:
+    lines = [
+        (f"{series}, {size}", series, run, size, size / 100, 40 + size / 20 + run)
+        for series in ("SFT", "DRIFT")
+        for size in (300, 150, 600)
+        for run in (0, 1)
+    ]
+    data = pandas.DataFrame(lines, columns=["row", "series", "run", "examples", "cpu_seconds", "accuracy"])
+    with styled():
+        (both,) = trained_figures.accuracy_for(data, tmp_path / "both")
+        (cost,) = trained_figures.accuracy_for(data[data["examples"] == 600], tmp_path / "cost")
+        assert trained_figures.accuracy_for(data[:0], tmp_path / "none") == []
+    svg = (tmp_path / "both.svg").read_text()
+    assert all(text in svg for text in ("training examples", "CPU seconds of the training", "SFT", "DRIFT"))
+    assert "150" not in svg  # a line is called by its series
+    assert both.title.startswith("Accuracy against training examples and CPU seconds")
+    assert cost.title.startswith("Accuracy against CPU seconds")
+    assert "training examples" not in (tmp_path / "cost.svg").read_text()
+
+
+def test_figure_1_has_two_methods_at_three_sizes_each_against_its_own() -> None:
+    table = tables.load("figure1")
+    by_series = [row.series for row in table.rows if row.series]
+    assert [by_series.count(name) for name in ("SFT", "DRIFT, alpha chosen")] == [3, 3]
+    for label, other in table.pairings.items():
+        assert label.partition(", ")[2].endswith(other.removeprefix("SFT, "))
 
 
 def test_series_differ_in_more_than_their_colour() -> None:

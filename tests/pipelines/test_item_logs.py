@@ -49,10 +49,10 @@ def out(words: list[str]) -> Path:
 @pytest.mark.skipif(not INSPECT.exists(), reason="inspect_ai is not installed: make setup-inspect")
 def test_inspect_s_own_reader_finds_question_picture_reply_and_verdict(words: list[str]) -> None:
     assert export.export(["--inspect", *words]) == 0
-    (log,) = out(words).glob("*_MathVista_*.eval")
+    (log,) = out(words).glob("*_LabMathVista_*.eval")
     said = subprocess.run([str(INSPECT), "-c", READ, str(log)], capture_output=True, text=True, check=True)
     assert json.loads(said.stdout) == {
-        "status": "success", "task": "MathVista", "model": "qwen2_5_vl_r1 default drift seed=0", "samples": 2,
+        "status": "success", "task": "LabMathVista", "model": "qwen2_5_vl_r1 default drift seed=0", "samples": 2,
         "accuracy": 0.5, "image": "data:image/png;base64,", "question": "test 1? think", "target": "1",
         "reply": "The answer is \\boxed{1}", "score": "C", "answer": "1", "rule": "boxed", "summaries": ["C", "I"],
     }  # fmt: skip
@@ -78,7 +78,7 @@ def test_lm_eval_s_samples_are_named_and_filled_as_its_scripts_read_them(words: 
     (samples,) = out(words).rglob("samples_*.jsonl")
     (results,) = out(words).rglob("results_*.json")
     name = samples.name
-    assert name[name.find("_") + 1 : name.rfind("_")] == "MathVista", "as the harness reads a task out of the name"
+    assert name[name.find("_") + 1 : name.rfind("_")] == "LabMathVista", "as the harness reads a task out of the name"
     first, second = map(json.loads, samples.read_text().splitlines())
     assert (first["doc"]["question"], first["target"], first["resps"]) == (
         "test 1?",
@@ -87,7 +87,7 @@ def test_lm_eval_s_samples_are_named_and_filled_as_its_scripts_read_them(words: 
     )
     assert (first["filtered_resps"], first["accuracy"], second["accuracy"]) == (["1"], 1.0, 0.0)
     assert set(first) >= {"doc_id", "arguments", "filter", "metrics", "doc_hash", "prompt_hash", "target_hash"}
-    assert json.loads(results.read_text())["results"]["MathVista"]["accuracy,none"] == 0.5
+    assert json.loads(results.read_text())["results"]["LabMathVista"]["accuracy,none"] == 0.5
 
 
 def test_what_is_not_there_is_refused(words: list[str], tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.layout import OUTLINE, PAGE
+from pipelines.layout import OUTLINE, PAGE, REPORT
 from pipelines.page import build, kept
 from pipelines.page.kept import keep_page
+from pipelines.report.marked import STUDY
 
 
 class Writer:
@@ -19,6 +20,9 @@ class Writer:
     def __call__(self, folder: Path) -> Path:
         self.written += 1
         (folder / PAGE).write_text(f"page {self.written}")
+        (folder / REPORT).write_text(
+            STUDY.insert((folder / REPORT).read_text(), f"study {self.written}", "## Findings")
+        )
         return folder / PAGE
 
 
@@ -33,6 +37,9 @@ def writer(monkeypatch: pytest.MonkeyPatch) -> Writer:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "results" / "tables").mkdir(parents=True)
     (tmp_path / "results" / OUTLINE).write_text("{}")
+    (tmp_path / "results" / REPORT).write_text("# Report\n\n## Findings\n")
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "claims.json").write_text("{}")
     (tmp_path / "results" / "tables" / "table2_long.csv").write_text("row,value\nSFT,1.0\n")
     return tmp_path / "results"
 
@@ -42,8 +49,20 @@ def test_what_nothing_has_changed_of_is_kept(folder: Path, tmp_path: Path, write
         assert keep_page(folder, tmp_path / "store", "source").read_text() == "page 1"
 
 
+def test_the_opening_of_a_report_that_was_published_anew_is_put_back(
+    folder: Path, tmp_path: Path, writer: Writer
+) -> None:
+    keep_page(folder, tmp_path / "store", "source")
+    opened = (folder / REPORT).read_text()
+    (folder / REPORT).write_text("# Report\n\n## Findings\n")
+    assert keep_page(folder, tmp_path / "store", "source").read_text() == "page 1"
+    assert (folder / REPORT).read_text() == opened != "# Report\n\n## Findings\n"
+
+
 CHANGES: dict[str, Callable[[Path, pytest.MonkeyPatch], object]] = {
     "a number": lambda folder, _: (folder / "tables" / "table2_long.csv").write_text("row,value\nSFT,1.1\n"),
+    "the report": lambda folder, _: (folder / REPORT).write_text("# Report\n\n## Findings\n\nAnother one.\n"),
+    "a claim of the study": lambda folder, _: (folder.parent / "study" / "claims.json").write_text("[]"),
     "a new file": lambda folder, _: (folder / "timeline.svg").write_text("<svg/>"),
     "a file that is gone": lambda folder, _: (folder / "tables" / "table2_long.csv").unlink(),
     "a file's name": lambda folder, _: (folder / OUTLINE).rename(folder / "other.json"),

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from test_report_stage import house, made
 from pipelines import compose
 from pipelines.errors import StoreError
 from pipelines.layout import OUTLINE, VERDICTS
-from pipelines.page.build import render, write_page
+from pipelines.page.build import items_of, render, write_page
 from pipelines.page.numbers import numbers
+from pipelines.report.findings import Finding
 
 __all__ = ["house", "made"]
 COMMITTED = [path.parent for path in sorted((compose.ROOT / "results").glob(f"*/{VERDICTS}"))]
@@ -34,7 +36,7 @@ def page(made: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(page: Path) -> Iterator[Any]:
+def browser() -> Iterator[Any]:
     if not (_CHROMIUM and _DRIVER):
         pytest.skip("no chromium with its chromedriver (Debian: chromium, chromium-driver)")
     from selenium import webdriver
@@ -185,6 +187,19 @@ def test_a_cell_has_an_address(opened: Any, page: Path) -> None:
     opened.get("about:blank")
     opened.get(f"{page.as_uri()}#cell/toy/SFT/MathVista")
     assert find(opened, "#cell-title").text == "SFT: Mixed arithmetic"
+
+
+@pytest.mark.browser
+def test_a_finding_leads_to_its_two_rows_item_by_item(opened: Any, page: Path, made: Path) -> None:
+    outline = json.loads((made / OUTLINE).read_text())
+    found = Finding("DRIFT wins", "toy", "DRIFT", "SFT", "mean", 1.0, 0.0, 2.0, "unresolved", 2, 20)
+    address = items_of(found, outline)
+    assert address == "#cell/toy/DRIFT/Avg/SFT"
+    assert items_of(replace(found, table="none"), outline) == ""
+    opened.get("about:blank")
+    opened.get(page.as_uri() + address)
+    assert find(opened, "#other").get_property("value") == "SFT"
+    assert texts(opened, "#cell .outcome")[1].endswith("DRIFT wrong, SFT right")
 
 
 @pytest.mark.browser

@@ -182,7 +182,7 @@ def test_each_kind_of_table_plans_prints_and_draws_what_it_is_made_of(made: Path
         "toy_distance": {"geometry", "score", "items", "responses", "checkpoint"},
     }
     assert {path.stem for path in (made / "figures").glob("*.png")} == {
-        "toy_loss", "toy_layers", "toy_geometry", "toy_distance", "figure1", "differences",
+        "toy_loss", "toy_layers", "toy_geometry", "toy_distance", "toy_cost_accuracy", "differences",
     }  # fmt: skip
     page = (made / "report.md").read_text() + (made / "appendix.md").read_text()
     for shown in ("How the rows answered", "What distance costs", "density = 0.2", "-0.3 (mean score at -0.3: 41.0)"):

@@ -1,6 +1,7 @@
 """A study: what is refused, how arms are tuned, what is computed from a folder alone, and what is never pooled."""
 
 import json
+import logging
 from dataclasses import replace
 
 import pytest
@@ -9,9 +10,11 @@ from study_worlds import PAIR, PERCEPTION, REASONING, tuned_to, verdicts
 
 from pipelines.compose import CONF
 from pipelines.errors import ConfigError, StoreError
+from pipelines.outcome import Failure, Outcome
 from pipelines.plan import score
+from pipelines.stage import ordered
 from pipelines.study import tuning, worlds
-from pipelines.study.command import Asked, claims, open_evidence
+from pipelines.study.command import Asked, claims, main, open_evidence
 from pipelines.study.command import study as command
 from pipelines.study.report import arm_rows, claim_rows, sentence, write
 from pipelines.study.spec import Arm, Borrow, Study, Tune
@@ -123,6 +126,16 @@ def test_claims_come_from_the_verdicts_of_the_folder_alone(study, folder):
     assert arms["drift"]["none_is_better"]
     assert not arms["sft"]["none_is_better"]
     assert "**Holds**: +12.5 points" in sentence(beats)
+    assert beats["effects"] == [10.0, 12.5, 15.0]
+    assert "single worlds from +10.0 to +15.0, 3 worlds" in sentence(beats)
+
+
+def test_the_report_says_what_its_verdicts_hang_on(study, folder):
+    write(open_evidence(study, folder), folder)
+    said = (folder / "report.md").read_text()
+    assert "drift minus sft is +10.0, +12.5, +15.0 in single worlds. 0 worlds of the registration are still" in said
+    assert "drift 50.0 there and 62.5 in the worlds reported; sft 50.0 there and 50.0 in the worlds reported" in said
+    assert "is 0.60 (drift) and 0.10 (sft) here" in said
 
 
 def test_arms_that_came_out_as_one_checkpoint_are_named(study, folder):
@@ -177,12 +190,66 @@ def test_a_world_without_its_verdicts_is_refused(study, folder):
 
 def test_a_world_that_missed_a_gate_counts_for_nothing_and_is_named(study, folder):
     world, _ = worlds.read(folder, PAIR, 0)
-    worlds.write(replace(world, excluded=": expert text is 0.4; the gate is 0.95 to 1.00", arms={}), {}, folder)
+    worlds.write(replace(world, excluded="expert text is 0.4; the gate is 0.95 to 1.00", arms={}), {}, folder)
     evidence = open_evidence(study, folder)
     write(evidence, folder)
     assert list(evidence.of(PAIR)) == [1, 2]
-    said = "1 worlds missed a gate and count for nothing: qwen2_5_vl_r1 0: expert text"
+    said = "count for nothing, others taking their place (1): qwen2_5_vl_r1 0: expert text"
     assert said in (folder / "report.md").read_text()
+
+
+def test_an_arm_whose_own_expert_missed_its_gate_is_lacking_in_that_world_alone(study, folder):
+    world, found = worlds.read(folder, PAIR, 0)
+    rest = {name: columns for name, columns in found.items() if name != "drift"}
+    worlds.write(replace(world, missing={"drift": "near expert is 0.79"}), rest, folder)
+    evidence = open_evidence(study, folder)
+    write(evidence, folder)
+    rows = {row["name"]: row for row in claim_rows(evidence)}
+    assert (rows["drift_beats_sft"]["worlds"], rows["merging_harms"]["worlds"]) == (2, 3)
+    assert {row["arm"]: row["worlds"] for row in arm_rows(evidence, PAIR)}["drift"] == 2
+    assert "missed its gate: qwen2_5_vl_r1 0: drift." in (folder / "report.md").read_text()
+
+
+def test_another_world_takes_the_place_of_one_that_counts_for_nothing(study, folder, monkeypatch):
+    world, found = worlds.read(folder, PAIR, 1)
+    worlds.write(replace(world, excluded="MLLM is 0.4"), {}, folder)
+    monkeypatch.setattr(Study, "load", classmethod(lambda cls, name: study))
+    made = []
+
+    def run(study, pair, seeds, tuned, scheduler, out):
+        made.append(seeds)
+        for seed in seeds:
+            worlds.write(replace(world, seed=seed, excluded="MLLM is 0.3" if seed == 3 else ""), found, out)
+
+    monkeypatch.setattr(worlds, "run", run)
+    assert command(["run", "study=smoke", f"results={folder}", f"store={folder}/store"]) == 0
+    assert made == [[3], [4]]
+
+
+@pytest.mark.parametrize("missed", ["MLLM", "near qwen2 expert"])
+def test_a_missed_gate_costs_a_world_what_needs_the_model_and_nothing_else(study, tuned, tmp_path, monkeypatch, missed):
+    other = Arm("", ("method=task_arithmetic", "pair=qwen2_5_vl_math"))
+    study = replace(study, arms=study.arms | {"near_merge": other}, pairs={PAIR: replace(study.pairs[PAIR], arms=())})
+    asked, read = [], []
+
+    class Scheduler:
+        def attempt(self, calls):
+            asked.append({call.label for call in ordered(calls)})
+            gone = [
+                call for call in ordered(calls) if call.stage.name == "model" and missed.lower() in call.label.lower()
+            ]
+            return Outcome({}, 0, {c.key: Failure("model", c.label, f": {missed} is 0.4; the gate is 1") for c in gone})
+
+    monkeypatch.setattr(worlds, "_read", lambda named, outcome: (read.append({n for n, _ in named}) or {}, {}, {}))
+    worlds.run(study, PAIR, [0], tuned, Scheduler(), tmp_path)
+    world = worlds.ended(tmp_path, PAIR)[0]
+    if missed == "MLLM":
+        assert world.excluded == "MLLM is 0.4; the gate is 1"
+        assert not any("train" in label for label in asked[0])
+        assert (read, asked[1]) == ([], set())
+    else:
+        assert (world.excluded, world.missing) == ("", {"near_merge": "near qwen2 expert is 0.4; the gate is 1"})
+        assert read == [{"mllm", "sft", "drift", "task_arithmetic"}]
 
 
 def test_the_best_of_several_is_the_one_that_scored_best_in_tuning(study, folder, tuned):
@@ -226,6 +293,13 @@ def test_worlds_come_after_tuning(tmp_path):
 def test_words_that_say_nothing_are_refused(words, match):
     with pytest.raises(ConfigError, match=match):
         Asked.of(words)
+
+
+def test_what_libraries_say_of_their_work_does_not_reach_the_user(folder, study, capsys, monkeypatch):
+    monkeypatch.setattr(Study, "load", classmethod(lambda cls, name: study))
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    assert main(["report", "study=smoke", f"results={folder}"]) == 0  # fontTools tells a hundred lines of each figure
+    assert capsys.readouterr().err == f"Read {folder}/report.md\n"
 
 
 def test_the_verdicts_are_printed(folder, study, capsys, monkeypatch):

@@ -9,6 +9,7 @@ from pipelines import integrity, verify
 from pipelines.errors import DamageError, StoreError
 from pipelines.integrity import Record
 from pipelines.report.committed import check_results
+from pipelines.report.marked import STUDY
 from pipelines.store import MANIFEST, Artifact, Store
 
 
@@ -129,6 +130,9 @@ def test_with_a_store_each_file_is_a_reports_and_each_artifact_is_there(tmp_path
         f"score/{'a' * 20}",
         f"score/{'b' * 20}",
     ]
+    faults = check_results(folder, store)[1]
+    (folder / "report.md").write_text(STUDY.insert("the page", "What a study says.", "## Findings"))
+    assert check_results(folder, store)[1] == faults  # what a study says stands beside the artifact
     (folder / "report.md").write_text("another page")
     assert any("report.md is not what any report" in fault for fault in check_results(folder, store)[1])
 

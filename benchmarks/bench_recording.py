@@ -1,0 +1,119 @@
+"""What recording costs: the same command with tracker=offline and with tracker=disabled, in turn: make bench-recording
+
+    python benchmarks/bench_recording.py                           # three pairs of a lab-sized SFT and its score
+    python benchmarks/bench_recording.py --store artifacts         # and everything that a store holds, recorded at once
+
+Models and data are made once, outside the clock; each run of a pair gets a store of its own that holds them. CPU
+seconds are of all processes that a command leaves behind, the sidecar and wandb's own among them: orphans come back to
+this one, which waits for them. A short command pays for the start of the recorder as a long one does, so its share says
+little of a lab's: `--store` sets what recording all of a store takes against what, by its manifests, making it took.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+_ROOT = Path(__file__).parents[1]
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
+_WORDS = ("method=sft", "profile=smoke", "seeds=[0]", "train.epochs=30")
+_OFF, _ON = "tracker=disabled", "tracker=offline"
+
+
+@dataclass(frozen=True)
+class Took:
+    """Seconds of a command: on the clock, and of all processors."""
+
+    wall: float
+    cpu: float
+
+
+def measured(words: Sequence[str]) -> Took:
+    """What one command takes with all that it starts.
+
+    Raises:
+        RuntimeError: it failed; says what it said.
+    """
+    before, start = _cpu(), time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", *words], cwd=_ROOT, capture_output=True, text=True, check=False
+    )
+    wall = time.monotonic() - start
+    while _one_more():
+        pass
+    if done.returncode:
+        raise RuntimeError(f"drift {' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return Took(wall, _cpu() - before)
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _one_more() -> bool:
+    """Waits for a process that its own parent has left behind."""
+    try:
+        os.wait()
+    except ChildProcessError:
+        return False
+    return True
+
+
+def pairs(count: int, words: Sequence[str], folder: Path) -> Iterator[tuple[Took, Took]]:
+    """The command without and with recording, so many times in turn, in stores that hold the models alone."""
+    made = folder / "made"
+    if count:
+        measured(["run", *words, "method=baseline", _OFF, f"store={made}", f"results={folder / 'results'}"])
+    for place in range(count):
+        yield _one(words, _OFF, made, folder / f"off{place}"), _one(words, _ON, made, folder / f"on{place}")
+
+
+def _one(words: Sequence[str], tracker: str, made: Path, store: Path) -> Took:
+    shutil.copytree(made, store, symlinks=True)
+    own = [f"store={store}", f"results={store}-results"]
+    recorded = [f"tracker.folder={store}-recordings"] if tracker == _ON else []
+    return measured(["run", *words, tracker, *own, *recorded])
+
+
+def of_store(store: Path, profile: str, folder: Path) -> tuple[float, float, int]:
+    """CPU seconds that recording a whole store takes, those that making it took, and how many runs it is."""
+    took = measured(["track", "--backfill", f"profile={profile}", f"store={store}", f"tracker.folder={folder}"])
+    made = sum(json.loads(path.read_text())["cpu_seconds"] for path in store.glob("*/*/manifest.json"))
+    return took.cpu, made, len(list((folder / "wandb").glob("offline-run-*")))
+
+
+def main() -> None:
+    """Prints a line a pair, and the shares."""
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--store", type=Path, help="a store to record as a whole")
+    parser.add_argument("--profile", default="lab", help="whose tables the store is of")
+    parser.add_argument("words", nargs="*", default=_WORDS, help="of `drift run`")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        found = []
+        for off, on in pairs(asked.pairs, asked.words, Path(place)):
+            found.append((off, on))
+            print(f"without {off.cpu:6.2f} CPU s, {off.wall:6.2f} s; with {on.cpu:6.2f} CPU s, {on.wall:6.2f} s")
+        if found:
+            more, base = mean(on.cpu - off.cpu for off, on in found), mean(off.cpu for off, _ in found)
+            print(f"recording: {more:.2f} CPU s more ({more / base:.1%} of a command of {base:.0f})")
+        if asked.store:
+            cpu, made, runs = of_store(asked.store.resolve(), asked.profile, Path(place) / "recordings")
+            print(f"{asked.store}: {runs} runs recorded in {cpu:.1f} CPU s, {cpu / made:.2%} of the {made:.0f} it took")
+
+
+if __name__ == "__main__":
+    main()
