@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from listed import commit
 
 from pipelines import compose, plan, tables
 from pipelines.catalogue.about import about, command
@@ -14,36 +15,16 @@ from pipelines.catalogue.commands import list_main, show_main
 from pipelines.catalogue.names import name
 from pipelines.catalogue.runs import RUN, runs, settings_of
 from pipelines.fingerprint import canonical
-from pipelines.scheduler import resolve
-from pipelines.schema import Config
 from pipelines.stage import Call, ordered
-from pipelines.store import Artifact, Store
-
-
-def commit(store: Store, config: Config, average: float) -> Artifact:
-    """A score and all that it is made from, as a scheduler and its workers would record them."""
-    done: dict[str, Artifact] = {}
-    for call in ordered([plan.score(config)]):
-        job = resolve(call, done)
-        with store.writing(call.stage.name, call.key) as partial:
-            manifest = {
-                "stage": call.stage.name, "version": call.stage.version, "fingerprint": call.key, "label": call.label,
-                "params": canonical(call.params, whole=True),
-                "inputs": {role: source.key for role, source in call.inputs.items()},
-                "values": {"scores": dict.fromkeys(config.suite.benchmarks, average)},
-                "started": "2026-01-01T00:00:00", "seconds": 1.0, "git": {"sha": "0" * 40, "dirty": False},
-                **about(call, job, done),
-            }  # fmt: skip
-            done[call.key] = store.commit(partial, manifest)
-    return done[call.key]
+from pipelines.store import Store
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("artifacts")
     config = compose.load(["method=drift", "injection.alpha=-0.3", "train.learning_rate=5e-4", "seed=1"])
-    commit(Store(root), config, 80.0)
-    commit(Store(root), compose.load(["method=ties"]), 50.0)
+    commit(Store(root), config, 80.0, about)
+    commit(Store(root), compose.load(["method=ties"]), 50.0, about)
     return root
 
 
@@ -108,6 +89,7 @@ def named(call: Call) -> str:
 
 @pytest.mark.parametrize("profile", ["lab", "paper", "published", "small", "smoke"])
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_every_score_of_every_profile_has_a_name_and_a_config_that_is_json(profile: str) -> None:
     target, _ = tables.as_asked(tables.standard(), [f"profile={profile}", "seeds=[0]"], online=False)
     scores = [call for call in ordered([target]) if call.stage.name == "score"]

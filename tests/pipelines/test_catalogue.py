@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas
 import pytest
+from listed import commit
 
 from pipelines import compose, plan
 from pipelines.catalogue.commands import list_main, show_main
@@ -14,9 +15,7 @@ from pipelines.catalogue.names import name
 from pipelines.catalogue.query import Names, varying
 from pipelines.catalogue.runs import Run, runs
 from pipelines.errors import ConfigError
-from pipelines.fingerprint import canonical
 from pipelines.schema import Config
-from pipelines.stage import ordered
 from pipelines.store import Store
 
 DIFFERENT = [
@@ -81,22 +80,6 @@ def test_a_name_is_the_difference_from_the_default(words: list[str], expected: s
 def test_what_changes_nothing_is_in_no_name() -> None:
     words = ["method=baseline", "train.epochs=8", "store=/elsewhere", "tracker=disabled", "launcher.workers=1"]
     assert name(compose.load(words)) == "baseline"
-
-
-def commit(store: Store, config: Config, average: float) -> None:
-    """A score and all that it is made from, manifests alone."""
-    for call in ordered([plan.score(config)]):
-        if store.find(call.stage.name, call.key) is not None:
-            continue
-        with store.writing(call.stage.name, call.key) as partial:
-            manifest = {
-                "stage": call.stage.name, "version": call.stage.version, "fingerprint": call.key, "label": call.label,
-                "params": canonical(call.params, whole=True),
-                "inputs": {role: source.key for role, source in call.inputs.items()},
-                "values": {"scores": dict.fromkeys(config.suite.benchmarks, average)},
-                "started": "2026-01-01T00:00:00", "seconds": 1.0, "git": {"sha": "0" * 40, "dirty": False},
-            }  # fmt: skip
-            store.commit(partial, manifest)
 
 
 ALPHAS = {-0.1: 70.0, -0.3: 80.0, -1.0: 40.0}
