@@ -91,7 +91,9 @@ def named(call: Call) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_every_score_of_every_profile_has_a_name_and_a_config_that_is_json(profile: str) -> None:
-    target, _ = tables.as_asked(tables.standard(), [f"profile={profile}", "seeds=[0]"], online=False)
+    words = [f"profile={profile}", "seeds=[0]"]
+    made = [tables.load(each) for each in compose.load(words).tables] or tables.standard()
+    target, _ = tables.as_asked(made, words, online=False)
     scores = [call for call in ordered([target]) if call.stage.name == "score"]
     names = {named(call): call.key for call in scores}
     assert len(names) == len(scores)
