@@ -45,7 +45,7 @@ def _scores(judge: str) -> Table:
         "DRIFT": ("method=drift",),
         "Task Arithmetic, tuned": ("method=task_arithmetic", "merge.coefficient=auto"),
         "FRISM": ("method=frism", "frism.steps=1", "frism.rank=4"),
-        "SFT, mixed": ("method=sft", "data=lab_mixed"),
+        "SFT, mixed": ("method=sft", "data=lab_mixed", "data.mix.unfiltered=0.5"),
         "baseline, judged": asked,
     }
     return Table("small", "Small", ("MathVista", "Avg"), tuple(Row(label, words) for label, words in rows.items()))
