@@ -1,12 +1,13 @@
 """Kills a reproduction again and again, goes on with the same command, and compares the tables with an undisturbed run.
 
-    python tests/faults/campaign.py FOLDER [--engine local|slurm|ray]... [--kills 10] [--more 40] [--seed 0]
+    python tests/faults/campaign.py FOLDER [--engine local|slurm|ray]... [--kills 10] [--more 40] [--many 40] [--seed 0]
 
 An engine's first round is one whole smoke reproduction: `kill -9` of the scheduler at so many random moments, then once
 of a node and of a worker, and one Ctrl-C. `--more` rounds are of Table 10 alone, its models made and its trainings on
 two processes each, and kill whatever process of the run chance picks: scheduler, fork server, worker, guardian,
-torchrun, rank, the job's own process, a node. After each nothing may be left running but what SLURM has in its queue,
-which goes on by design after a kill and is waited for by the next run. FOLDER keeps the references and a ledger of what
+torchrun, rank, the job's own process, a node. `--many` rounds do so to a plan of stages that wait (waiting.py). After
+each nothing may be left running but what SLURM has in its queue, which goes on by design after a kill and is waited for
+by the next run. FOLDER keeps the references and a ledger of what
 was done, row by row: the same command goes on where it was cut off, as long as it is the same code. The exit status is
 1 where anything was lost.
 """
@@ -20,11 +21,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from engines import ENGINES, Local
-from runs import LONGEST_SECONDS, Ledger, Run, log, tables, wait_for, words
+from runs import LONGEST_SECONDS, Ledger, Run, Waiting, log, wait_for, words
 
 END_SECONDS = 10.0  # after Ctrl-C
 _INTERRUPTED = (130, -signal.SIGINT)  # the second while Python still imports: nothing was begun
@@ -33,8 +35,22 @@ _SHORT_SECONDS = (
     1.0  # in the first round models are given to the engine, as 150 jobs of a second each would be in hours
 )
 _ROUND = 10  # kills of one store
-_PAIRED = ["--table=table10", "train.per_device_batch_size=4", "launcher.processes=2", "launcher.kind=torchrun"]
-_PAIRED_SECONDS = 15.0  # a kill comes so long after the run has begun, at most
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What rounds of random kills are of; a kill comes within so many seconds of the run's begin."""
+
+    name: str
+    short: str  # in the name of a round
+    seconds: float
+    words: tuple[str, ...]
+    run: type[Run]
+
+
+_PAIRED = ("--table=table10", "train.per_device_batch_size=4", "launcher.processes=2", "launcher.kind=torchrun")
+TRAININGS = Plan("table10, two ranks", "two ranks", 15.0, _PAIRED, Run)
+WAITING = Plan("nine stages that wait", "waiting", 9.0, (), Waiting)
 
 
 class _Reference(Local):
@@ -56,13 +72,13 @@ class Campaign:
             return
         single = ["launcher.processes=1", f"launcher.short_seconds={_SHORT_SECONDS}"] if self.engine.node else []
         run = Run(self.engine, self.folder / _path(name), [*only, *single])
-        reference = self._reference(only)
+        reference = self._reference(only, Run)
         done = {row.fault for row in self.ledger.rows(name)}
         for fault, what in self._steps(run, reference.made()):
             if fault not in done:
                 self.ledger.add(name, run.row(" ".join(self.asked.table) or "every table", fault, *what()))
         run.finish()
-        self.ledger.judge(name, tables(reference.results) == tables(run.results))
+        self.ledger.judge(name, reference.numbers() == run.numbers())
 
     def _steps(self, run: Run, makes: int) -> Iterator[tuple[str, Callable[[], tuple[str, ...]]]]:
         """What is done to the run, in order: the fault's name, and what does it and tells moment, rest and outcome."""
@@ -78,35 +94,37 @@ class Campaign:
             yield "Ctrl-C", lambda: interrupt(run)
             yield "a worker", lambda: kill_worker(run)
 
-    def more(self) -> None:
-        """Rounds of kills of whatever process chance picks, until there are as many as asked."""
+    def more(self, plan: Plan, kills: int) -> None:
+        """Rounds of kills of whatever process chance picks, until there are so many."""
         number = 0
-        while (missing := self.asked.more - self._random_kills()) > 0:
+        while (missing := kills - self._random_kills(plan)) > 0:
             number += 1
-            name = f"{self.engine.name}, two ranks, seed {self.asked.seed}, round {number}"
+            name = f"{self.engine.name}, {plan.short}, seed {self.asked.seed}, round {number}"
             if name not in self.ledger.verdicts():
-                self._random_round(name, missing)
+                self._random_round(name, plan, missing)
 
-    def _random_kills(self) -> int:
-        return sum(row.engine == self.engine.name and row.plan == _plan() for row in self.ledger.judged())
+    def _random_kills(self, plan: Plan) -> int:
+        return sum(row.engine == self.engine.name and row.plan == plan.name for row in self.ledger.judged())
 
-    def _random_round(self, name: str, most: int) -> None:
+    def _random_round(self, name: str, plan: Plan, most: int) -> None:
         placed = ["launcher.short_seconds=0.5"] if self.engine.node else []
-        run, reference = Run(self.engine, self.folder / _path(name), [*_PAIRED, *placed]), self._reference(_PAIRED)
+        run = plan.run(self.engine, self.folder / _path(name), [*plan.words, *placed])
+        reference = self._reference(list(plan.words), plan.run)
         run.begin(reference)
         while (number := len(self.ledger.rows(name))) < _ROUND and most > 0:
-            found = kill_any(run, random.Random(f"{name} {number}"))
+            found = kill_any(run, random.Random(f"{name} {number}"), plan.seconds)
             if found is None:
                 break
-            self.ledger.add(name, run.row(_plan(), *found))
+            self.ledger.add(name, run.row(plan.name, *found))
             most -= 1
         run.finish()
-        self.ledger.judge(name, tables(reference.results) == tables(run.results))
+        self.ledger.judge(name, reference.numbers() == run.numbers())
 
-    def _reference(self, said: list[str]) -> Run:
+    def _reference(self, said: list[str], kind: type[Run]) -> Run:
         """An undisturbed local run of the same plan, made once."""
-        run = Run(_Reference(self.folder), self.folder / _path("reference " + " ".join(said)), said)
-        if not (run.results / "tables").is_dir():
+        place = _path(f"reference {kind.__name__ if kind is not Run else ''}{' '.join(said)}")
+        run = kind(_Reference(self.folder), self.folder / place, said)
+        if not run.is_done():
             log.info("an undisturbed run: %s", " ".join(run.command))
             run.finish()
         return run
@@ -114,10 +132,6 @@ class Campaign:
 
 def _path(name: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in name)
-
-
-def _plan() -> str:
-    return "table10, two ranks"
 
 
 def kill_scheduler(run: Run, moment: int, late: float) -> tuple[str, ...]:
@@ -187,10 +201,10 @@ def _ended(run: Run, process: subprocess.Popen[bytes], begin: int) -> tuple[str,
     return run.left(), f"refused: {said[:90]}…; then recovered" if is_clear else f"lost; status {status}: {said[:90]}"
 
 
-def kill_any(run: Run, chance: random.Random) -> tuple[str, ...] | None:
-    """Kills any process of the run at a random moment; None where it ended well before that."""
+def kill_any(run: Run, chance: random.Random, seconds: float) -> tuple[str, ...] | None:
+    """Kills any process of the run at a random moment within so many seconds; None where it ended well before that."""
     begin, queued, process = run.size(), run.engine.queue(), run.start()
-    late, moment = chance.uniform(0, _PAIRED_SECONDS), "its start + {:.1f} s"
+    late, moment = chance.uniform(0, seconds), "its start + {:.1f} s"
     if chance.random() < 0.8:
         wait_for(lambda: run.workers() or process.poll() is not None, process)
         moment = "its first worker + {:.1f} s"
@@ -258,6 +272,7 @@ def main(said: list[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="kills of the scheduler alone in the first round")
     parser.add_argument("--kills", type=int, default=10, help="of the scheduler, in the first round")
     parser.add_argument("--more", type=int, default=0, help="of any process, in rounds of a short plan")
+    parser.add_argument("--many", type=int, default=0, help="of any process, in rounds of stages that wait")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(said)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would a run
@@ -269,7 +284,8 @@ def main(said: list[str]) -> int:
             campaign = Campaign(engine, folder, asked)
             if asked.kills:
                 campaign.whole()
-            campaign.more()
+            campaign.more(TRAININGS, asked.more)
+            campaign.more(WAITING, asked.many)
         finally:
             engine.stop()
     ledger = Ledger(folder / "ledger.jsonl")

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from runs import TINY
+
 from drift.files import sha256_of
 from pipelines import compose, stages, tables
 from pipelines.environment import set_defaults
@@ -31,11 +33,7 @@ from pipelines.stage import Call, Runtime
 from pipelines.store import MANIFEST, Store
 
 KINDS = tuple(name for name in stages.STAGES if name not in ("agreement", "second_opinion"))
-_WORLD = (
-    "profile=smoke", "world.base.steps=2", "world.expert.steps=2", "world.cells.steps=2", "world.mllm.steps=2",
-    "world.sft_items=8", "world.suite_items=4", "world.wemath_groups=1", "world.gates.cell_accuracy=0",
-    "world.gates.problems=2", "world.gates.suite_items=4", "world.gates.wemath_groups=1", "train.epochs=1",
-)  # fmt: skip
+_WORLD = ("profile=smoke", *TINY)
 _GEOMETRY = Table(
     name="apart", title="Apart", columns=("l2",), rows=(Row("pair", ("pair=qwen2_5_vl_r1",)),), kind="geometry"
 )

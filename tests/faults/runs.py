@@ -19,11 +19,20 @@ from pathlib import Path
 import psutil
 from engines import ROOT, Local
 
+from pipelines.integrity import MANIFEST
+
 log = logging.getLogger("campaign")
 MARK = "DRIFT_CAMPAIGN"
+HERE = Path(__file__).parent
+WAITS = "waiting"  # the stage of waiting.py
 TIMES = ("seconds", "cpu_seconds")  # of a row or a column of Table 8: no two runs share them
 LONGEST_SECONDS = 3600.0
 MADE = ("model", "data", "benchmarks")  # what a short plan finds made
+TINY = (  # a world that has learnt nothing
+    "world.base.steps=2", "world.expert.steps=2", "world.cells.steps=2", "world.mllm.steps=2", "world.sft_items=8",
+    "world.suite_items=4", "world.wemath_groups=1", "world.gates.cell_accuracy=0", "world.gates.problems=2",
+    "world.gates.suite_items=4", "world.gates.wemath_groups=1", "train.epochs=1",
+)  # fmt: skip
 ENDS = ("recovered", "refused", "lost", "not compared yet", "not tried")  # what an outcome starts with, else the first
 LONG = ("model", "train")  # what a cluster is given; moments are counted in these
 _SLOW_SECONDS = 2.0  # what needs longer to end is told
@@ -109,15 +118,26 @@ class Run:
     def __init__(self, engine: Local, folder: Path, words: list[str]) -> None:
         self.engine, self.store, self.results = engine, folder / "store", folder / "results"
         self.mark, self.log = uuid.uuid4().hex, folder / "reproduce.log"
+        self.command, self.path = self._command(words), str(ROOT)
+
+    def _command(self, words: list[str]) -> list[str]:
         place = [f"store={self.store}", f"results={self.results}", "tracker=disabled", "profile=smoke"]
-        self.command = [sys.executable, "-m", "pipelines.reproduce", *place, *engine.words, *words]
+        return [sys.executable, "-m", "pipelines.reproduce", *place, *self.engine.words, *words]
+
+    def is_done(self) -> bool:
+        """Whether it has come to its end once."""
+        return (self.results / "tables").is_dir()
+
+    def numbers(self) -> dict[str, str]:
+        """Every table's text by name, times left out."""
+        return tables(self.results)
 
     def start(
         self, environment: dict[str, str] | None = None, before: Callable[[], object] | None = None
     ) -> subprocess.Popen[bytes]:
         """Starts the command, in a session of its own; `before` is called in it first."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        own = os.environ | self.engine.environment | {MARK: self.mark, "PYTHONPATH": str(ROOT)} | (environment or {})
+        own = os.environ | self.engine.environment | {MARK: self.mark, "PYTHONPATH": self.path} | (environment or {})
         with open(self.log, "ab") as output:
             process = subprocess.Popen(
                 self.command, cwd=ROOT, env=own, stdout=output, stderr=output, start_new_session=True, preexec_fn=before
@@ -207,6 +227,26 @@ class Run:
         """A row; lost where something was left running."""
         clean = left.startswith("nothing") or not left
         return Row(self.engine.name, plan, fault, moment, left, outcome if clean else f"lost; {outcome}")
+
+
+class Waiting(Run):
+    """A plan that waits and adds up (waiting.py); its numbers are the sums in its store."""
+
+    def _command(self, words: list[str]) -> list[str]:
+        return [sys.executable, str(HERE / "waiting.py"), str(self.store), *self.engine.words, *words]
+
+    def __init__(self, engine: Local, folder: Path, words: list[str]) -> None:
+        super().__init__(engine, folder, words)
+        self.path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "pipelines")])
+
+    def begin(self, reference: Run) -> None:
+        """Nothing is made before."""
+
+    def is_done(self) -> bool:
+        return any(self.store.glob(f"{WAITS}/*/{MANIFEST}"))
+
+    def numbers(self) -> dict[str, str]:
+        return {path.parent.name: path.read_text() for path in sorted(self.store.glob(f"{WAITS}/*/sum.txt"))}
 
 
 def _is_below(name: str, process: psutil.Process) -> bool:

@@ -2,10 +2,10 @@
 
     python tests/faults/surroundings.py FOLDER [FAULT]...
 
-One short plan (Table 10 of the smoke profile, its models made) is started under each fault, which must end in a message
-that names the cause, or be overcome; then the fault is lifted, the same command goes on, and its tables are compared
-with an undisturbed run's. Nothing may be left running. Needs root, to mount small disks, and Debian's `faketime` for
-the clock: what can't be had is a row that says so.
+One short plan (Table 10 in a world that has learnt nothing, its models made) is started under each fault, which must
+end in a message that names the cause, or be overcome; then the fault is lifted, the same command goes on, and its
+tables are compared with an undisturbed run's. Nothing may be left running. Needs root, to mount small disks, and
+Debian's `faketime` for the clock: what can't be had is a row that says so.
 """
 
 import atexit
@@ -23,9 +23,10 @@ from functools import partial
 from pathlib import Path
 
 from engines import Local
-from runs import LONGEST_SECONDS, Ledger, Row, Run, tables, wait_for
+from runs import LONGEST_SECONDS, TINY, Ledger, Row, Run, tables, wait_for
 
 PLAN = "table10"
+_WORDS = [f"--table={PLAN}", *TINY]
 _LIBFAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
@@ -122,7 +123,7 @@ FAULTS: Mapping[str, Callable[[Run], object]] = {
 
 def attempt(reference: Run, folder: Path, fault: str) -> tuple[Row, bool]:
     """One run under one fault, and one after it; whether the tables came out as the reference's."""
-    run = Run(Local(folder), folder / fault.replace(" ", "-"), [f"--table={PLAN}"])
+    run = Run(Local(folder), folder / fault.replace(" ", "-"), _WORDS)
     before = run.size()
     try:
         if fault.startswith("disk"):
@@ -157,7 +158,7 @@ def main(said: list[str]) -> int:
     folder = Path(said[0]).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(folder / "ledger.jsonl")
-    reference = Run(Local(folder), folder / "reference", [f"--table={PLAN}"])
+    reference = Run(Local(folder), folder / "reference", _WORDS)
     if not (reference.results / "tables").is_dir():
         reference.finish()
     for fault in said[1:] or FAULTS:
