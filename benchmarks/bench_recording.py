@@ -73,7 +73,8 @@ def _one_more() -> bool:
 def pairs(count: int, words: Sequence[str], folder: Path) -> Iterator[tuple[Took, Took]]:
     """The command without and with recording, so many times in turn, in stores that hold the models alone."""
     made = folder / "made"
-    measured(["run", *words, "method=baseline", _OFF, f"store={made}", f"results={folder / 'results'}"])
+    if count:
+        measured(["run", *words, "method=baseline", _OFF, f"store={made}", f"results={folder / 'results'}"])
     for place in range(count):
         yield _one(words, _OFF, made, folder / f"off{place}"), _one(words, _ON, made, folder / f"on{place}")
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from drift.errors import closest
-from pipelines import compose, effects, preflight, tables
+from pipelines import compose, effects, preflight, tables, timeline
 from pipelines.errors import ConfigError
 from pipelines.outcome import Outcome
 from pipelines.outline import show
@@ -123,6 +123,8 @@ def reproduce(words: Sequence[str]) -> int:
     where = folder
     if whole:
         shutil.rmtree(partly, ignore_errors=True)
+        if outcome.executed:
+            timeline.of_run(outcome.artifacts.values(), folder / timeline.STEM)
         where = keep_page(folder, executing.store.root, executing.fresh.code.mark)
     log.info("%d stages were run, the rest was in the store. Open %s", outcome.executed, where)
     return 0

@@ -2,9 +2,10 @@
 
 A manifest records the digest of the source that its stage reached (`pipelines.code`). It is no part of a fingerprint:
 an artifact of other code is *stale*, and is made again in its place; what was made from it follows only where it comes
-out otherwise. With `trust` it is taken as it is, which is recorded beside the manifests (`.trusted`) and holds until
-the code changes once more. What was made before digests were recorded counts, from the first run on that finds it, as
-of the code of that run.
+out otherwise. A digest may be another and the code the same: one that was recorded when more counted as code is
+compared definition by definition. With `trust` an artifact is taken as it is, which is recorded beside the manifests
+(`.trusted`) and holds until the code changes once more. What was made before digests were recorded counts, from the
+first run on that finds it, as of the code of that run.
 """
 
 import json
@@ -14,11 +15,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal, Protocol
 
 from drift.files import write_whole
 from pipelines.code.digests import Code
-from pipelines.code.reach import Reached
+from pipelines.code.reach import Reached, is_naming
 from pipelines.stage import Call
 from pipelines.store import Artifact, Store
 
@@ -111,6 +113,8 @@ class _Found:
 class Freshness:
     """What one command thinks of the artifacts that it finds.
 
+    What is the same under another digest, and what is trusted or was unknown, is recorded as of the digest at hand.
+
     Attributes:
         trust: what is stale is taken.
         force: stages whose artifacts are made again, once.
@@ -122,6 +126,7 @@ class Freshness:
     code: Digests = field(default_factory=Code)
     _began: str = field(default_factory=lambda: _now())
     _found: dict[str, dict[str, _Found]] = field(default_factory=dict)
+    _same: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def wanted(self, call: Call) -> Wanted:
         """What is asked of a call's artifact."""
@@ -132,13 +137,18 @@ class Freshness:
 
     def word(self, artifact: Artifact, call: Call) -> Word:
         """What an artifact is to a call; nothing is recorded."""
-        found = self.wanted(call).word(artifact, self.store)
-        return "current" if found == "stale" and self.trust else found
+        wanted = self.wanted(call)
+        found = wanted.word(artifact, self.store)
+        is_taken = found == "stale" and (self.trust or self._is_same(artifact, wanted, call.stage.run))
+        return "current" if is_taken else found
 
     def takes(self, artifact: Artifact, wanted: Wanted, run: str) -> bool:
         """Whether the artifact is taken as it is; what is trusted is recorded."""
-        word = wanted.word(artifact, self.store)
-        kept = "trusted" if word == "stale" and self.trust else word
+        kept: str = wanted.word(artifact, self.store)
+        if kept == "stale" and self._is_same(artifact, wanted, run):
+            self._record(artifact, wanted, run, "same")
+            return True
+        kept = "trusted" if kept == "stale" and self.trust else kept
         if kept != "current":
             found = _Found(artifact, wanted, run, code_of(artifact, self.store))
             self._found.setdefault(kept, {})[artifact.fingerprint] = found
@@ -162,9 +172,29 @@ class Freshness:
 
     def remember(self, wanted: Wanted, run: str) -> None:
         """Keeps in the store what a digest is of, so that a later change can be named."""
-        path = self.store.root / ".code" / f"{wanted.digest}.json"
-        if wanted.digest and not path.exists():
-            write_whole(path, json.dumps(dict(self.code.reached(run, set(wanted.words)).texts)))
+        if wanted.digest and not self._of(wanted.digest).exists():
+            reached = self.code.reached(run, set(wanted.words))
+            content = {"texts": dict(reached.texts), "refers": {at: dict(each) for at, each in reached.refers.items()}}
+            write_whole(self._of(wanted.digest), json.dumps(content))
+
+    def _of(self, digest: str) -> Path:
+        return self.store.root / ".code" / f"{digest}.json"
+
+    def _remembered(self, digest: str) -> Reached | None:
+        """What a digest is of; None where nobody has kept it."""
+        try:
+            found = json.loads(self._of(digest).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        return Reached(found["texts"], found["refers"]) if "refers" in found else Reached(found)
+
+    def _is_same(self, artifact: Artifact, wanted: Wanted, run: str) -> bool:
+        """Whether all code that is asked for is what the artifact was made by, though its digest is another."""
+        asked = code_of(artifact, self.store), wanted.digest
+        if asked not in self._same:
+            before = self._remembered(asked[0])
+            self._same[asked] = before is not None and self.code.reached(run, set(wanted.words)).is_within(before)
+        return self._same[asked]
 
     def _record(self, artifact: Artifact, wanted: Wanted, run: str, why: str) -> None:
         record = {CODE: wanted.digest, "was": artifact.manifest.get(CODE, ""), "why": why, "at": _now()}
@@ -182,12 +212,12 @@ class Freshness:
         return f" ({', '.join(listed[:_NAMED])}{more})" if listed else ""
 
     def _changed(self, found: _Found) -> list[str]:
-        try:
-            before = json.loads((self.store.root / ".code" / f"{found.was}.json").read_bytes())
-        except (FileNotFoundError, ValueError):
+        remembered = self._remembered(found.was)
+        if remembered is None:
             return []
-        now = self.code.reached(found.run, set(found.wanted.words)).texts
-        return sorted(place for place in before.keys() | now.keys() if before.get(place) != now.get(place))
+        before, now = remembered.texts, self.code.reached(found.run, set(found.wanted.words)).texts
+        places = (place for place in before.keys() | now.keys() if not is_naming(place))
+        return sorted(place for place in places if before.get(place) != now.get(place))
 
 
 _LINES = {

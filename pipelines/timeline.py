@@ -1,13 +1,14 @@
-"""When each stage ran and on which GPU, drawn from the store's manifests: python -m pipelines.timeline [overrides]
+"""When each stage ran and on which GPU, drawn from the manifests: python -m pipelines.timeline [overrides]
 
-Writes `timeline` as .svg, .pdf, .png and .csv into `results/<profile>`. A row is a GPU, or a place on the CPU; stages
-that wanted several GPUs lie in several rows. Of a store that several runs have filled, the last run is drawn: what was
-made since the last hour in which nothing was.
+A reproduction that made something draws its own; this command draws what the store holds. Writes `timeline` as .svg,
+.pdf, .png and .csv into `results/<profile>`. A row is a GPU, or a place on the CPU; stages that wanted several GPUs lie
+in several rows. Of a store that several runs have filled, the last run is drawn: what was made since the last hour in
+which nothing was.
 """
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any
 from pipelines import compose
 from pipelines.errors import StoreError
 from pipelines.session import guarded, rooted
-from pipelines.store import Store
+from pipelines.store import Artifact, Store
 
 log = logging.getLogger(__name__)
+STEM = "timeline"  # of its files, beside a report's
 _PAUSE_SECONDS = 3600.0
 _HATCHES = ("", "///")
 
@@ -35,16 +37,9 @@ class Span:
     gpus: tuple[str, ...]
 
 
-def spans(store: Path) -> list[Span]:
-    """Every artifact of a store, in the order in which they were begun.
-
-    Raises:
-        StoreError: there is none, or a manifest is damaged.
-    """
-    found = [_span(artifact.manifest) for artifact in Store(store).manifests()]
-    if not found:
-        raise StoreError(f"{store} holds no artifacts; make some first: make reproduce")
-    return sorted(found, key=lambda span: span.begin)
+def spans(artifacts: Iterable[Artifact]) -> list[Span]:
+    """When each was made, in the order in which they were begun."""
+    return sorted((_span(artifact.manifest) for artifact in artifacts), key=lambda span: span.begin)
 
 
 def _span(manifest: dict[str, Any]) -> Span:
@@ -85,6 +80,12 @@ def busy(lanes: dict[tuple[str, str], list[Span]]) -> dict[tuple[str, str], floa
     every = [span for lane in lanes.values() for span in lane]
     whole = max(span.end for span in every) - min(span.begin for span in every)
     return {name: sum(span.end - span.begin for span in lane) / whole if whole else 1.0 for name, lane in lanes.items()}
+
+
+def of_run(artifacts: Iterable[Artifact], stem: Path) -> None:
+    """Draws when the artifacts of a plan were made, as far as that was one run."""
+    once = {artifact.path: artifact for artifact in artifacts}
+    draw(rows(last_run(spans(once.values()))), stem)
 
 
 def draw(lanes: dict[tuple[str, str], list[Span]], stem: Path) -> None:
@@ -128,10 +129,17 @@ def _drawn(lanes: dict[tuple[str, str], list[Span]], start: float) -> Any:
 
 
 def main(words: Sequence[str]) -> int:
-    """Draws the last run of the configured store."""
+    """Draws the last run of the configured store.
+
+    Raises:
+        StoreError: it holds nothing, or a manifest is damaged.
+    """
     config = compose.load(words)
-    lanes = rows(last_run(spans(rooted(config.store))))
-    stem = rooted(config.results) / "timeline"
+    store, stem = rooted(config.store), rooted(config.results) / STEM
+    found = spans(Store(store).manifests())
+    if not found:
+        raise StoreError(f"{store} holds no artifacts; make some first: make reproduce")
+    lanes = rows(last_run(found))
     draw(lanes, stem)
     for (host, row), share in busy(lanes).items():
         log.info("%s %s busy %.0f%%", host, row, 100 * share)

@@ -2,15 +2,16 @@
 
 Sound for what the project does: a name, an import (inside a function too), a module named in a string, a decorator that
 registers, a method by its name, code that is handed over by keyword. More is reached than is run; a test runs stages
-and looks for a function that ran and was not reached.
+and looks for a function that ran and was not reached. What only names things (`NAMING`) is never reached, neither as
+itself nor as what another definition refers to.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from pipelines.code.registries import DECORATED, FOLDERS
+from pipelines.code.registries import DECORATED, FOLDERS, NAMING
 from pipelines.code.shapes import BODY, Definition, Module
 
 _WITHOUT_ROWS = "base"  # the module of a folder of rows that says what a row is
@@ -87,18 +88,50 @@ class Reached:
 
     Attributes:
         texts: the digest of each definition's own source, by place.
-        lines: the same by name, with those of what each refers to.
+        refers: by place, what each refers to: by how it names it, the place.
         asked: every name that a row waited for.
     """
 
     texts: Mapping[str, str]
-    lines: Sequence[str]
-    asked: frozenset[str]
+    refers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    asked: frozenset[str] = frozenset()
 
     @property
     def digest(self) -> str:
         """Equal where the same definitions with the same references are reached, wherever they stand."""
         return hashlib.sha256("\n".join(sorted(self.lines)).encode()).hexdigest()[:32]
+
+    @property
+    def lines(self) -> list[str]:
+        """Each definition by name, with its text and the texts of what it refers to: whichever that is by now."""
+        return [self._line(place) for place in self.texts if not is_naming(place)]
+
+    def is_within(self, earlier: "Reached") -> bool:
+        """Whether all of it was reached earlier as it is now.
+
+        What was reached beside it was so through what names: else what referred to it would read differently now.
+        Of records of before there were references, the texts alone tell.
+        """
+        if earlier.refers:
+            return set(self.lines) <= set(earlier.lines)
+        return {(_label(place), text) for place, text in self.texts.items()} <= {
+            (_label(place), text) for place, text in earlier.texts.items()
+        }
+
+    def _line(self, place: str) -> str:
+        refers = self.refers.get(place, {}).items()
+        said = " ".join(f"{name}={self.texts[at]}" for name, at in sorted(refers) if not is_naming(at))
+        return f"{_label(place)} {self.texts[place]} {said}"
+
+
+def is_naming(place: str) -> bool:
+    """Whether what stands in a place, or what it is a part of, names things and computes none."""
+    module, label, *_ = place.split(":")
+    return label in NAMING.get(module, ())
+
+
+def _label(place: str) -> str:
+    return place.partition(":")[2]
 
 
 def reach(source: Source, run: str, words: Set[str]) -> Reached:
@@ -111,7 +144,8 @@ def reach(source: Source, run: str, words: Set[str]) -> Reached:
     walk.name(run.replace(":", "."))
     walk.finish()
     texts = {":".join(place): each.text for place, each in walk.seen.items()}
-    return Reached(texts, [walk.line(place, each) for place, each in walk.seen.items()], frozenset(walk.asked))
+    refers = {":".join(place): walk.referred(each) for place, each in walk.seen.items()}
+    return Reached(texts, refers, frozenset(walk.asked))
 
 
 class _Walk:
@@ -131,7 +165,7 @@ class _Walk:
             return
         definitions = self.source.modules[place[0]].definitions
         for each in [place[1], BODY] if place[1] else definitions:
-            if each in definitions:
+            if each in definitions and each not in NAMING.get(place[0], ()):
                 self.add((place[0], each), definitions[each])
 
     def add(self, place: Place, definition: Definition) -> None:
@@ -191,12 +225,7 @@ class _Walk:
         self.attributes |= accessed
         self.words.update(said)
 
-    def line(self, place: Place, definition: Definition) -> str:
-        """A definition's name and text, with the texts of what it refers to: whichever that is by now."""
-        found = {}
-        for said, dotted in definition.refers.items():
-            target = self.source.definition(self.source.target(dotted))
-            if target is not None and not said.startswith(": "):
-                found[said] = target.text
-        refers = " ".join(f"{said}={text}" for said, text in sorted(found.items()))
-        return f"{place[1]} {definition.text} {refers}"
+    def referred(self, definition: Definition) -> dict[str, str]:
+        """The places of what a definition refers to, but for annotations and what names."""
+        targets = {said: self.source.target(dotted) for said, dotted in definition.refers.items() if said[:2] != ": "}
+        return {said: ":".join(place) for said, place in targets.items() if place in self.seen}

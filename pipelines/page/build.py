@@ -27,6 +27,7 @@ from pipelines.report.findings import Finding, findings
 from pipelines.report.forest import forest
 from pipelines.report.marked import STUDY
 from pipelines.report.spec import AVERAGE
+from pipelines.timeline import STEM
 
 # In the order in which they need each other: they are inlined as one script, since a file from disk can import none.
 MODULES = ("dom.js", "packed.js", "format.js", "state.js", "tables.js", "items.js", "cell.js", "main.js")
@@ -150,8 +151,8 @@ def _figures(folder: Path, outline: Mapping[str, Any], study: Studied | None) ->
         else [{"file": f"../{STUDY_RESULTS}/{name}", "title": said} for name, said in study.figures()]
     )
     drawn += [figure for table in outline["tables"] for figure in table["figures"]] + outline["figures"]
-    if (folder / "timeline.svg").exists():  # of the last run (pipelines.timeline), where somebody has drawn it
-        drawn.append({"file": "timeline", "title": "When each stage of the last run ran, and where"})
+    if (folder / f"{STEM}.svg").exists():  # results that were published before a run have none
+        drawn.append({"file": STEM, "title": "When each stage of the last run ran, and where"})
     return [figure | {"address": _address(folder / f"{figure['file']}.svg")} for figure in drawn]
 
 

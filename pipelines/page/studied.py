@@ -199,7 +199,7 @@ def _ended(pair: str, planned: int, folder: Path) -> Ended:
 def _forest(claims: Sequence[Mapping[str, Any]], study: Study) -> Forest | None:
     """Every claim that sets the first claim's first arm against another, by the same metric in the same pair."""
     lead = claims[0]
-    lines: dict[str, Line] = {}
+    lines: dict[tuple[float, ...], Line] = {}  # arms that are one checkpoint are one line
     for claim in claims:
         is_alike = (claim["pair"], claim["metric"]) == (lead["pair"], lead["metric"])
         if is_alike and claim["low"] is not None and lead["first"] in (claim["first"], claim["second"]):
@@ -207,7 +207,9 @@ def _forest(claims: Sequence[Mapping[str, Any]], study: Study) -> Forest | None:
             other = study.arms[claim["second" if sign > 0 else "first"]].what
             low, high = sorted((sign * claim["low"], sign * claim["high"]))
             single = tuple(sign * effect for effect in claim["effects"])
-            lines.setdefault(other, Line(other, sign * claim["effect"], low, high, single))
+            known = lines.get(single)
+            label = f"{known.label} = {other}" if known and other not in known.label else other
+            lines[single] = Line(label, sign * claim["effect"], low, high, single)
     ordered = sorted(lines.values(), key=lambda line: -line.effect)
     title = f"{study.arms[lead['first']].what} minus each other way: {_METRICS.get(lead['metric'], lead['metric'])}"
     return Forest(f"{title}, in points", ordered) if ordered else None

@@ -191,6 +191,48 @@ def test_free_answers_of_mathverse(gold, response, is_right):
     assert verdict.correct is is_right
 
 
+SOLUTIONS = "\nChoices:\nA:slopes\nB:areas\nC:zeros\nD:the solutions of f(t)=g(t)"
+FUNCTION = "\nChoices:\nA:This is a function\nB:This is not a function"
+ELLIPSE = "\\frac{x^2}{49} + \\frac{y^2}{4} = 1"
+
+
+@pytest.mark.parametrize(
+    ("question", "gold", "response", "is_right"),
+    [
+        ("Where do they meet?", "(-3, 2)", "Rounded to two places, the point is approximately:\n\n(-3, 2)", True),
+        (f"What do they mean?{SOLUTIONS}", "D", 'So the right option is:\n\nD. They give the solutions.",', True),
+        (
+            f"What is y?{SOLUTIONS}",
+            "A",
+            "I cannot give an option letter, since there isn't enough to solve for 'y'.",
+            False,
+        ),
+        (
+            "How far?",
+            "18.4",
+            "Hence d = 14.5 / cos(38°)\n\nTo one place, the distance is approximately 18.4 meters.",
+            True,
+        ),
+        (
+            "Find the equation.",
+            "f(x) = -x^2 - 4x + 1",
+            '\\( f(x) = -1x^2 - 4x + 1 \\)\n\nSo the graphed function \\( f \\) is:\n\\( f(x) = -x^2 - 4x + 1 \\)"',
+            True,
+        ),
+        ("Which numbers, in interval notation?", "(-3,2]", "Extracted Answer: \\((-3, 2)\\)", False),
+        ("Find domain and range.", "domain: [-5, 0) and range: (-2, 1]", "Range: \\((-5, 1]\\)", False),
+        (f"Is it a function?{FUNCTION}", "B", "This is not a function", True),
+        (f"Its equation?\nChoices:\nA:{ELLIPSE}\nB:Can not be told.", "A", ELLIPSE, True),
+        ("Find L.", "\\frac{5(x+7)}{2x+3} units", "So L is:\n\n\\( L = 2 \\sqrt{(x + 7)^2 - (2x + 3)^2} \\)", False),
+        (f"Which two?{SOLUTIONS}", "C\nD", "Hence, the correct choices are:\n\nA and C", False),
+    ],
+)
+def test_the_forms_that_mathverses_prompts_show_a_judge_get_its_verdict(question, gold, response, is_right):
+    """Eleven of twelve; no rule joins an answer of several named parts (`Domain: ...`, then `Range: ...`)."""
+    [verdict] = score(get_benchmark("MathVerse"), [Item("1", question, gold)], {"1": response}, "semantic")
+    assert verdict.correct is is_right
+
+
 def test_a_gold_answer_in_words_is_the_choice_that_it_spells():
     item = Item("1", "True or false?\nChoice:\nA. False\nB. True", "False")
     verdicts = [score(get_benchmark("MathVerse"), [item], {"1": said}, "semantic")[0].correct for said in ("A", "B")]

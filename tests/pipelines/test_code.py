@@ -11,11 +11,13 @@ import pytest
 from evaluation.benchmarks import ALIASES, BENCHMARKS
 from pipelines import compose, plan, stages
 from pipelines.code.digests import ROOT, Code
-from pipelines.code.registries import DECORATED
+from pipelines.code.reach import Reached, is_naming
+from pipelines.code.registries import DECORATED, NAMING
 from pipelines.code.shapes import OURS
 from pipelines.stage import ordered
 
 Edit = tuple[str, str, str]  # file, what stands there, what stands there then
+Asked = Mapping[str, tuple[str, frozenset[str]]]
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +43,21 @@ def asked() -> dict[str, tuple[str, frozenset[str]]]:
     return found
 
 
+def digests(tree: Path, asked: Asked) -> dict[str, str]:
+    code = Code(tree, tree / "kept")
+    return {name: code.digest(*each) for name, each in asked.items()}
+
+
+@pytest.fixture(scope="module")
+def before(tree: Path, asked: Asked) -> dict[str, str]:
+    """The digests of the tree as it is: each test leaves it so."""
+    return digests(tree, asked)
+
+
 @pytest.fixture
-def changed(tree: Path, asked: Mapping[str, tuple[str, frozenset[str]]]) -> Iterator[Callable[..., set[str]]]:
+def changed(tree: Path, asked: Asked, before: dict[str, str]) -> Iterator[Callable[..., set[str]]]:
     """What the edits of a copy of the tree make stale."""
-
-    def digests() -> dict[str, str]:
-        code = Code(tree, tree / "kept")
-        return {name: code.digest(*each) for name, each in asked.items()}
-
-    before, originals = digests(), dict[Path, str | None]()
+    originals = dict[Path, str | None]()
 
     def edit(*edits: Edit) -> set[str]:
         for name, old, new in edits:
@@ -58,7 +66,7 @@ def changed(tree: Path, asked: Mapping[str, tuple[str, frozenset[str]]]) -> Iter
             originals.setdefault(path, text)
             assert text is None or text.count(old) == 1, (name, old)
             path.write_text(new if text is None else text.replace(old, new))
-        after = digests()
+        after = digests(tree, asked)
         return {name for name in after if after[name] != before[name]}
 
     yield edit
@@ -115,6 +123,33 @@ def test_what_changes_no_result_changes_no_digest(changed: Callable[..., set[str
 )  # fmt: skip
 def test_a_change_is_of_what_reaches_it(changed: Callable[..., set[str]], edit: Edit, stale: set[str]) -> None:
     assert changed(edit) == stale
+
+
+NAMING_EDITS: list[Edit] = [
+    ("drift/config.py", "    says_itself, marked = _identity_fields(type(config))", 
+     "    kind = type(config)\n    says_itself, marked = _identity_fields(kind)"),
+    ("drift/config.py", '"a share in [0, 1]"', '"a number from 0 to 1"'),
+    ("drift/config.py", "    if options and value not in options:", "    if options and not value in options:"),
+    ("drift/config.py", "for fault in _field_faults(*stated, values[stated[0]])]",
+     "for fault in list(_field_faults(*stated, values[stated[0]]))]"),
+    ("drift/errors.py", "get_close_matches(key, known, n=1)", "get_close_matches(key, known, n=1, cutoff=0.7)"),
+    ("pipelines/fingerprint.py", "return {str(key): canonical(item", "return {f'{key}': canonical(item"),
+]  # fmt: skip
+
+
+def test_what_only_names_makes_nothing_stale_and_hides_no_formula(changed: Callable[..., set[str]]) -> None:
+    assert changed(*NAMING_EDITS) == set()
+    formula = ("drift/merging/methods.py", "(*products, merge.chosen.t)", "(*products, -merge.chosen.t)")
+    assert changed(formula) == {"merge slerp"}
+
+
+def test_what_names_is_there(tree: Path) -> None:
+    modules = Code(tree, tree / "kept")._source.modules
+    assert {
+        (place, name) for place, names in NAMING.items() for name in names if name not in modules[place].definitions
+    } == set()
+    assert is_naming("drift.config:Range:__contains__")
+    assert not is_naming("drift.config:PriorConfig")
 
 
 def test_the_injection_is_reached_by_trainings_alone(changed: Callable[..., set[str]], tree: Path) -> None:
@@ -174,10 +209,48 @@ def test_a_moved_definition_is_the_same_and_another_of_its_name_is_not(tmp_path:
 
 
 def _digest(root: Path, files: Mapping[str, str]) -> str:
+    return _code(root, files).digest("drift.entry:run", frozenset())
+
+
+def _code(root: Path, files: Mapping[str, str]) -> Code:
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    return Code(root, root / "kept").digest("drift.entry:run", frozenset())
+    return Code(root, root / "kept")
+
+
+@pytest.mark.parametrize(
+    ("edit", "is_same", "is_same_by_text"),
+    [
+        (("drift/errors.py", "return key", "return repr(key)"), True, True),
+        (("drift/errors.py", "return key", "return other(key)\n\ndef other(key):\n    return key"), True, True),
+        (("drift/a.py", "return 1", "return 3"), False, False),
+        (("drift/entry.py", "f() - g()", "f() - g() - f()"), False, False),
+        (("drift/entry.py", "f\nfrom drift.b import f as g", "f as g\nfrom drift.b import f"), False, True),
+    ],
+)  # fmt: skip
+def test_code_is_the_same_where_all_of_it_was_reached_before_but_for_what_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edit: Edit, is_same: bool, is_same_by_text: bool
+) -> None:
+    """What is recorded counted what names as code; what is asked for does not.
+
+    Texts alone, which is all that older records hold, don't tell two functions apart that have changed their names.
+    """
+    tree = {"drift/a.py": "def f():\n    return 1\n", "drift/b.py": "def f():\n    return 2\n"}
+    tree["drift/errors.py"] = "def closest(key):\n    return key\n"
+    tree["drift/entry.py"] = (
+        "from drift.a import f\nfrom drift.b import f as g\nfrom drift.errors import closest\n"
+        "def run():\n    closest('f')\n    return f() - g()\n"
+    )
+    asked = ("drift.entry:run", frozenset[str]())
+    with monkeypatch.context() as before:
+        before.setattr("pipelines.code.reach.NAMING", {})
+        earlier = _code(tmp_path / "before", tree).reached(*asked)
+    name, old, new = edit
+    now = _code(tmp_path / "now", tree | {name: tree[name].replace(old, new)}).reached(*asked)
+    assert "drift.errors:closest" in earlier.texts.keys() - now.texts.keys()
+    assert now.is_within(earlier) == is_same
+    assert now.is_within(Reached(earlier.texts)) == is_same_by_text
 
 
 def test_a_command_that_finds_nothing_changed_reads_no_source(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from pipelines import compose, plan, tables, worker
 from pipelines.code.digests import ROOT, Code
+from pipelines.code.reach import is_naming
 from pipelines.code.shapes import OURS
 from pipelines.job import Job
 from pipelines.scheduler import Scheduler
@@ -54,25 +55,33 @@ class Watch:
         code = frame.f_code
         ran = code.co_filename, code.co_qualname
         is_new = event == "call" and ran not in self.ran and code.co_filename.startswith(str(ROOT))
-        if is_new and not _is_import(frame):
+        if is_new and not _is_left_out(frame):
             self.ran.add(ran)
 
     def places(self) -> set[tuple[str, ...]]:
         found = set()
         for file, name in self.ran:
-            module = str(Path(file).relative_to(ROOT)).removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+            module = _dotted(file)
             if module.partition(".")[0] in OURS:
                 found.add((module, *name.split(".<locals>")[0].split(".")[:2]))
         return found
 
 
-def _is_import(frame: FrameType | None) -> bool:
-    """Whether this runs because a module is imported: what its constants take, used or not."""
+def _is_left_out(frame: FrameType | None) -> bool:
+    """Whether this runs because a module is imported (what its constants take, used or not), or in order to name."""
     while frame is not None:
-        if frame.f_code.co_qualname == "<module>" and frame.f_code.co_filename.startswith(str(ROOT)):
+        name, file = frame.f_code.co_qualname, frame.f_code.co_filename
+        if file.startswith(str(ROOT)) and (
+            name == "<module>" or is_naming(f"{_dotted(file)}:{name.replace('.', ':')}")
+        ):
             return True
         frame = frame.f_back
     return False
+
+
+def _dotted(file: str) -> str:
+    """The module in a file of the project."""
+    return str(Path(file).relative_to(ROOT)).removesuffix(".py").replace("/", ".").removesuffix(".__init__")
 
 
 def targets() -> list[Call]:

@@ -33,7 +33,7 @@ class Source:
         return f"{self.text} of {run}"
 
     def reached(self, run: str, words: Set[str]) -> Reached:
-        return Reached({"toy_stages:run": self.text, "toy_stages:needs": "as ever"}, (), frozenset())
+        return Reached({"toy_stages:run": self.text, "toy_stages:needs": "as ever"})
 
 
 @pytest.fixture
@@ -126,6 +126,27 @@ def test_trust_takes_it_says_so_and_holds_until_the_code_changes_once_more(
     source.text = "another formula"
     assert execute(target).executed == 2
     assert not list((tmp_path / ".trusted").iterdir())
+
+
+def test_what_is_the_same_code_under_another_digest_is_taken_and_counts_as_of_the_digest_at_hand(
+    tmp_path: Path, source: Source, execute: Callable[..., Outcome], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where what was recorded counts more as code than is counted now, by its texts alone or with its references."""
+    target = toy(2, toy(1))
+    execute(target)
+    for artifact, counted in zip(execute(target).artifacts.values(), ({}, {"refers": {}}), strict=True):
+        texts = {"toy_stages:run": "first", "toy_stages:needs": "as ever", "drift.errors:closest": "at that time"}
+        code = f"by another count {len(counted)}"
+        other(artifact.path, code)
+        (tmp_path / ".code" / f"{code}.json").write_text(json.dumps({"texts": texts, **counted} if counted else texts))
+    plan = held.states(ordered([target]), Store(tmp_path), Freshness(Store(tmp_path), code=source))
+    assert {each.word for each in plan.values()} == {"store"}
+    assert not (tmp_path / ".trusted").exists()
+    assert execute(target).executed == 0
+    assert "code changed" not in caplog.text
+    assert {json.loads(path.read_text())["why"] for path in (tmp_path / ".trusted").iterdir()} == {"same"}
+    source.text = "second"
+    assert execute(target).executed == 2
 
 
 def test_force_makes_a_stage_again_and_once(

@@ -47,19 +47,25 @@ def made(store: Store, second: str) -> Artifact:
 def test_the_figure_comes_from_manifests_and_has_its_data_beside_it(tmp_path: Path) -> None:
     for second in ("00", "02"):
         made(Store(tmp_path / "store"), second)
-    timeline.draw(timeline.rows(timeline.spans(tmp_path / "store")), tmp_path / "out" / "timeline")
+    timeline.draw(timeline.rows(timeline.spans(Store(tmp_path / "store").manifests())), tmp_path / "out" / "timeline")
     data = pandas.read_csv(tmp_path / "out" / "timeline.csv")
     assert data[["row", "begin", "end"]].values.tolist() == [["GPU 0", 0.0, 1.5], ["GPU 0", 2.0, 3.5]]
     assert (tmp_path / "out" / "timeline.png").stat().st_size > 1000
+
+
+def test_a_reproduction_draws_what_its_plan_is_made_of_each_artifact_once(tmp_path: Path) -> None:
+    artifacts = [made(Store(tmp_path), "00"), made(Store(tmp_path), "02")]
+    timeline.of_run([*artifacts, artifacts[0]], tmp_path / "results" / timeline.STEM)
+    assert pandas.read_csv(tmp_path / "results" / "timeline.csv")["begin"].tolist() == [0.0, 2.0]
 
 
 def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
     artifact = made(Store(tmp_path), "00")
     (artifact.path / "manifest.json").write_text("null")
     with pytest.raises(DamageError, match=r"toy/0{20}/manifest\.json is damaged"):
-        timeline.spans(tmp_path)
+        timeline.spans(Store(tmp_path).manifests())
 
 
 def test_an_empty_store_says_so(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="holds no artifacts"):
-        timeline.spans(tmp_path)
+        timeline.main([f"store={tmp_path}", f"results={tmp_path}"])
