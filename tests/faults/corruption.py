@@ -173,7 +173,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-OF_FILES = ("flipped byte", "truncated file", "deleted file", "file became a link")
+OF_FILES = ("flipped byte", "truncated file", "deleted file", "emptied files", "file became a link")
 NO_FILES = "has no file"
 
 
