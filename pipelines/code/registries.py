@@ -32,7 +32,7 @@ NAMING = {
         "Identified", "identity_of", "_identity_fields",
         # What refuses a config. One that passes is passed on as it is, and one that does not makes nothing.
         "Range", "Count", "Natural", "NotNegative", "Positive", "Share", "LessThanOne", "SomeShare", "Strength",
-        "faults", "_field_faults", "_hints", "_numbers", "ranges_of", "_refuse",
+        "faults", "_field_faults", "_stated", "_numbers", "ranges_of", "_refuse",
     ),
     "drift.errors": ("closest",),  # what an error suggests
     "pipelines.fingerprint": ("canonical", "fingerprint"),  # what an artifact is called, and how it says its parameters

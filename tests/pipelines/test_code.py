@@ -17,6 +17,7 @@ from pipelines.code.shapes import OURS
 from pipelines.stage import ordered
 
 Edit = tuple[str, str, str]  # file, what stands there, what stands there then
+Asked = Mapping[str, tuple[str, frozenset[str]]]
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +43,21 @@ def asked() -> dict[str, tuple[str, frozenset[str]]]:
     return found
 
 
+def digests(tree: Path, asked: Asked) -> dict[str, str]:
+    code = Code(tree, tree / "kept")
+    return {name: code.digest(*each) for name, each in asked.items()}
+
+
+@pytest.fixture(scope="module")
+def before(tree: Path, asked: Asked) -> dict[str, str]:
+    """The digests of the tree as it is: each test leaves it so."""
+    return digests(tree, asked)
+
+
 @pytest.fixture
-def changed(tree: Path, asked: Mapping[str, tuple[str, frozenset[str]]]) -> Iterator[Callable[..., set[str]]]:
+def changed(tree: Path, asked: Asked, before: dict[str, str]) -> Iterator[Callable[..., set[str]]]:
     """What the edits of a copy of the tree make stale."""
-
-    def digests() -> dict[str, str]:
-        code = Code(tree, tree / "kept")
-        return {name: code.digest(*each) for name, each in asked.items()}
-
-    before, originals = digests(), dict[Path, str | None]()
+    originals = dict[Path, str | None]()
 
     def edit(*edits: Edit) -> set[str]:
         for name, old, new in edits:
@@ -59,7 +66,7 @@ def changed(tree: Path, asked: Mapping[str, tuple[str, frozenset[str]]]) -> Iter
             originals.setdefault(path, text)
             assert text is None or text.count(old) == 1, (name, old)
             path.write_text(new if text is None else text.replace(old, new))
-        after = digests()
+        after = digests(tree, asked)
         return {name for name in after if after[name] != before[name]}
 
     yield edit
@@ -122,8 +129,9 @@ NAMING_EDITS: list[Edit] = [
     ("drift/config.py", "    says_itself, marked = _identity_fields(type(config))", 
      "    kind = type(config)\n    says_itself, marked = _identity_fields(kind)"),
     ("drift/config.py", '"a share in [0, 1]"', '"a number from 0 to 1"'),
-    ("drift/config.py", "        for fault in _field_faults(name, kind, values[name])", 
-     "        for fault in list(_field_faults(name, kind, values[name]))"),
+    ("drift/config.py", "    if options and value not in options:", "    if options and not value in options:"),
+    ("drift/config.py", "for fault in _field_faults(*stated, values[stated[0]])]",
+     "for fault in list(_field_faults(*stated, values[stated[0]]))]"),
     ("drift/errors.py", "get_close_matches(key, known, n=1)", "get_close_matches(key, known, n=1, cutoff=0.7)"),
     ("pipelines/fingerprint.py", "return {str(key): canonical(item", "return {f'{key}': canonical(item"),
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from pipelines import cli, compose, session
+from pipelines import cli, compose, reproduce, session
 from pipelines.errors import StoreError
 
 
@@ -53,17 +53,21 @@ def test_a_merge_that_needs_density_refuses_one_out_of_range() -> None:
     assert "density is 1.5" in done.stderr
 
 
-def test_the_plan_of_the_lab_says_what_it_would_run(tmp_path: Path) -> None:
-    done = command("pipelines.reproduce", "--plan", "--table", "table9", "seeds=[0]", f"store={tmp_path / 'store'}")
-    assert done.returncode == 0
-    assert "merge" in done.stdout
-    assert "0 in the store" in done.stdout
+def test_the_plan_of_the_lab_says_what_it_would_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert reproduce.main(["--plan", "--table", "table9", "seeds=[0]", f"store={tmp_path / 'store'}"]) == 0
+    said = capsys.readouterr().out
+    assert "merge" in said
+    assert "0 in the store" in said
     assert not (tmp_path / "store").exists()
 
 
-def test_a_plan_is_a_short_tree_and_every_call_where_asked_for(tmp_path: Path) -> None:
-    words = ("--plan", "--table", "table1", "profile=paper", f"store={tmp_path / 'store'}")
-    tree, whole = (command("pipelines.reproduce", *words, *more).stdout.splitlines() for more in ((), ("--all",)))
+def test_a_plan_is_a_short_tree_and_every_call_where_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    words = ["--plan", "--table", "table1", "profile=paper", f"store={tmp_path / 'store'}"]
+    printed = []
+    for more in ([], ["--all"]):
+        assert reproduce.main([*words, *more]) == 0
+        printed.append(capsys.readouterr().out.splitlines())
+    tree, whole = printed
     assert tree[0] == "table1  Table 1. Merging a text expert into four MLLMs: 8 rows, 3 seeds"
     assert tree[1] == "├ model 8, benchmarks 1, merge 4, agreement 4, generate 8, judge 8, score 16, gate 4"
     assert tree[2] == "├ 0 in the store, 53 to run, 0 that wait for a chosen value"
@@ -74,13 +78,14 @@ def test_a_plan_is_a_short_tree_and_every_call_where_asked_for(tmp_path: Path) -
     assert len(tree) < 25
     assert sum(line.startswith("run ") for line in whole) == 54
     assert tree[-1] == whole[-1] == "0 in the store, 54 to run, 0 that wait for a chosen value"
-    refused = command("pipelines.reproduce", "--all")
-    assert "--all lists every call of a plan: drift plan --all" in refused.stderr
+    assert reproduce.main(["--all"]) == 2
+    assert "--all lists every call of a plan: drift plan --all" in capsys.readouterr().err
 
 
-def test_an_override_that_no_row_has_use_for_is_refused() -> None:
-    refused = command("pipelines.reproduce", "--plan", "--table", "figure2", "--table", "table1", "method=ties")
-    assert "method=ties would change nothing here: every row says it itself, or can't, or has no use" in refused.stderr
+def test_an_override_that_no_row_has_use_for_is_refused(capsys: pytest.CaptureFixture) -> None:
+    assert reproduce.main(["--plan", "--table", "figure2", "--table", "table1", "method=ties"]) == 2
+    refused = capsys.readouterr().err
+    assert "method=ties would change nothing here: every row says it itself, or can't, or has no use" in refused
 
 
 def drift(*words: str, folder: Path | None = None, before: str = "") -> subprocess.CompletedProcess[str]:
