@@ -175,7 +175,9 @@ def finding(artifact: Artifact) -> str:
     if scores := values.get("scores"):
         return f"{sum(scores.values()) / len(scores):.1f} on average, {label}" if isinstance(scores, dict) else ""
     if "chosen" in values:
-        return f"{values['chosen']} was chosen, {label}"
+        chosen = values["chosen"]
+        said = " ".join(f"{name}={value}" for name, value in chosen.items()) if isinstance(chosen, dict) else chosen
+        return f"{said} was chosen, {label}"
     if values.get("w_eff") is not None:
         return f"loss {values['loss']:.3g}, w_eff {values['w_eff']:.3g}, {label}"
     return ""

@@ -79,6 +79,7 @@ def test_a_score_a_training_and_a_choice_are_findings_and_all_else_is_none(tmp_p
     assert of({"scores": {"MathVista": 50.0, "WeMath": 25.0}}) == "37.5 on average, x"
     assert of({"loss": 0.1234, "w_eff": 0.5}) == "loss 0.123, w_eff 0.5, x"
     assert of({"chosen": -0.3}) == "-0.3 was chosen, x"
+    assert of({"chosen": {"weight": 0.1, "keep_layers": "5/28"}}) == "weight=0.1 keep_layers=5/28 was chosen, x"
     assert of({"examples": 3}) == ""
 
 
