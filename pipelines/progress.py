@@ -167,14 +167,17 @@ def view() -> View:
 
 
 def finding(artifact: Artifact) -> str:
-    """What an artifact says that a person waits for: a score, how a training ended, what was chosen."""
+    """What an artifact says that a person waits for: a score, how a training ended, what was chosen; then of what.
+
+    A narrow screen cuts the end of a long label, and not the number.
+    """
     label, values = artifact.manifest["label"], artifact.values
     if scores := values.get("scores"):
-        return f"{label}: {sum(scores.values()) / len(scores):.1f} on average" if isinstance(scores, dict) else ""
+        return f"{sum(scores.values()) / len(scores):.1f} on average, {label}" if isinstance(scores, dict) else ""
     if "chosen" in values:
-        return f"{label}: {values['chosen']} was chosen"
+        return f"{values['chosen']} was chosen, {label}"
     if values.get("w_eff") is not None:
-        return f"{label}: loss {values['loss']:.3g}, w_eff {values['w_eff']:.3g}"
+        return f"loss {values['loss']:.3g}, w_eff {values['w_eff']:.3g}, {label}"
     return ""
 
 

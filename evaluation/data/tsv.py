@@ -192,16 +192,24 @@ def _whole_rows(path: Path, reader: csv.DictReader) -> Iterator[dict[str, str]]:
 
 
 def _item(path: Path, row: dict[str, str], table: Table, images: tuple[bytes, ...]) -> Item:
-    letters = {name: row[name] for name in string.ascii_uppercase if row.get(name, "").strip()}
     try:
-        if not letters and "choices" in row:
-            letters = dict(zip(string.ascii_uppercase, parse_choices(row["choices"]), strict=False))
+        letters = _options(row)
         group = None if table.group is None else table.group(row)
     except DataError as error:
-        raise DataError(f"{path}, item {row['index']!r}: {error}") from error
+        raise DataError(f"{path}: {error}") from error
     known = {*QA, "image", *string.ascii_uppercase}
     fields = {name: value for name, value in row.items() if name not in known}
     return Item(row["index"], row["question"], row["answer"], letters, images, group, fields)
+
+
+def _options(row: Mapping[str, str]) -> dict[str, str]:
+    letters = {name: row[name] for name in string.ascii_uppercase if row.get(name, "").strip()}
+    if letters or "choices" not in row:
+        return letters
+    try:
+        return dict(zip(string.ascii_uppercase, parse_choices(row["choices"]), strict=False))
+    except DataError as error:
+        raise DataError(f"item {row['index']!r}: {error}") from error
 
 
 def _decode_images(path: Path, rows: Sequence[Mapping[str, str]]) -> dict[str, tuple[bytes, ...]]:

@@ -6,6 +6,7 @@ response (it is never an empty answer); the run goes on, and ends with an error 
 
 import base64
 import io
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -30,6 +31,7 @@ class OpenAIEngine(Engine):
         name = config.model
         self._client = ChatClient(config, name or str(checkpoint_folder(folder)))
         self._server = config.server
+        self._start = start_token(folder) if config.server == "vllm" and not name else {}
         self.model = f"{config.server}/{name or f'sha256:{folder_sha256(folder)}'}"
 
     def plan(self, requests: Sequence[Request], settings: GenerationSettings) -> list[Batch]:
@@ -42,7 +44,7 @@ class OpenAIEngine(Engine):
         Raises:
             EngineError: the settings can't be honoured; or, after all others, some calls failed.
         """
-        options = request_options(settings, self._server)
+        options = request_options(settings, self._server) | self._start
         failures: list[str] = []
         pool = ThreadPoolExecutor(self._client.endpoint.concurrency)
         try:
@@ -104,3 +106,21 @@ def request_options(settings: GenerationSettings, server: str) -> dict[str, Any]
     if settings.repetition_penalty != 1:
         options["repetition_penalty"] = settings.repetition_penalty
     return options
+
+
+def start_token(folder: Path) -> dict[str, bool]:
+    """What a request says so that a prompt begins as in training: with the start token, where no template writes it.
+
+    vLLM's chat leaves it out unless it is asked for; LLaVA-NeXT's and Idefics2's templates leave it to the tokenizer.
+    """
+    start = _field(folder / "tokenizer_config.json", "bos_token")
+    token = start.get("content") if isinstance(start, dict) else start
+    own = folder / "chat_template.jinja"
+    files = [folder / f"{name}.json" for name in ("chat_template", "processor_config", "tokenizer_config")]
+    written = [own.read_text()] if own.is_file() else [_field(file, "chat_template") for file in files]
+    template = next((text for text in written if text), "")
+    return {"add_special_tokens": True} if token and "bos_token" not in template and token not in template else {}
+
+
+def _field(path: Path, name: str) -> Any:
+    return json.loads(path.read_text()).get(name) if path.is_file() else None

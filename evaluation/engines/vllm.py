@@ -17,13 +17,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from evaluation.engines.base import Batch, Engine, EngineError, GenerationSettings, Request, Response, answered
 from evaluation.engines.chat import ChatClient, ChatError
 from evaluation.engines.config import Endpoint, VLLMConfig
 from evaluation.engines.identity import checkpoint_folder, folder_sha256
-from evaluation.engines.openai import messages, request_options
+from evaluation.engines.openai import messages, request_options, start_token
 from evaluation.engines.replicas import Replica
 
 log = logging.getLogger(__name__)
@@ -224,24 +224,6 @@ def serve_command(program: Path, config: VLLMConfig, folder: Path, port: int) ->
     if config.max_model_len is not None:
         asked["--max-model-len"] = str(config.max_model_len)
     return [str(program), "serve", str(folder), *(word for pair in asked.items() for word in pair)]
-
-
-def start_token(folder: Path) -> dict[str, bool]:
-    """What a request says so that a prompt begins as in training: with the start token, where no template writes it.
-
-    vLLM's chat leaves it out unless it is asked for; LLaVA-NeXT's and Idefics2's templates leave it to the tokenizer.
-    """
-    start = _field(folder / "tokenizer_config.json", "bos_token")
-    token = start.get("content") if isinstance(start, dict) else start
-    own = folder / "chat_template.jinja"
-    files = [folder / f"{name}.json" for name in ("chat_template", "processor_config", "tokenizer_config")]
-    written = [own.read_text()] if own.is_file() else [_field(file, "chat_template") for file in files]
-    template = next((text for text in written if text), "")
-    return {"add_special_tokens": True} if token and "bos_token" not in template and token not in template else {}
-
-
-def _field(path: Path, name: str) -> Any:
-    return json.loads(path.read_text()).get(name) if path.is_file() else None
 
 
 def gpu_groups(config: VLLMConfig) -> list[str]:

@@ -79,7 +79,7 @@ def list_runs(command: List) -> str:
     """The listing, or where it was written."""
     import pandas
 
-    found, names = find(command.conditions, command.sort, command.store)
+    found, names = find(held(command.store), command.conditions, command.sort)
     found = found[: command.limit or None]
     if command.out is not None:
         frame = pandas.DataFrame([{**run.settings, **run.scores, "path": str(run.path)} for run in found])
@@ -97,16 +97,20 @@ def show_run(command: Show) -> str:
     """One run as text."""
     wanted = [word for word in command.conditions if not word.startswith("fingerprint=")]
     marks = [word.partition("=")[2] for word in command.conditions if word.startswith("fingerprint=")]
-    found, _ = find(wanted, command.sort, command.store)
+    found, _ = find(held(command.store), wanted, command.sort)
     found = [run for run in found if all(run.fingerprint.startswith(mark) for mark in marks)]
     if not found:
         raise ConfigError(f"no run fits {' '.join(command.conditions)}; `drift ls` lists them")
     return "\n".join(_shown(found[0], found[1:], command.sort))
 
 
-def find(wanted: Sequence[str], sort: str, store: Path) -> tuple[list[Run], Names]:
+def held(store: Path) -> list[Run]:
+    """Every run of a store."""
+    return runs(_ROOT / store)
+
+
+def find(every: Sequence[Run], wanted: Sequence[str], sort: str) -> tuple[list[Run], Names]:
     """The runs that the conditions mean, in order, and the names of all settings in the store."""
-    every = runs(_ROOT / store)
     names = Names.of(every)
     asked = conditions(wanted, names)
     found = [run for run in every if all(each.holds(run.known) for each in asked)]

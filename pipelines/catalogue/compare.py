@@ -5,7 +5,6 @@ between the pairs, as in the tables (pipelines.report.differences): worlds; runs
 one pair, which says nothing of another run.
 """
 
-import math
 import statistics
 import sys
 from collections.abc import Sequence
@@ -47,7 +46,7 @@ class Compare:
 
     Attributes:
         conditions: of the first side, `vs`, of the second, and after `both` of the two.
-        out: a folder for compare.csv, compare.md and the figures forest.png and forest.svg.
+        out: a folder for compare.csv, compare.md and the figure `forest` (.svg, .pdf, .png, its numbers in .csv).
         store: the folder of artifacts.
     """
 
@@ -76,14 +75,14 @@ def _sides(conditions: Sequence[str], store: Path) -> tuple[list[Run], list[Run]
     Raises:
         ConfigError: no run on a side, several of one seed, or no seed in common.
     """
-    from pipelines.catalogue.commands import find
+    from pipelines.catalogue.commands import find, held
 
     place = conditions.index(VERSUS)
     end = conditions.index(_BOTH) if _BOTH in conditions else len(conditions)
     both = conditions[end + 1 :]
-    sides = []
+    every, sides = held(store), []
     for asked in (conditions[:place], conditions[place + 1 : end]):
-        found, names = find([*asked, *both], "seed", store)
+        found, names = find(every, [*asked, *both], "seed")
         if not found:
             raise ConfigError(f"no run fits {' '.join([*asked, *both])}; `drift ls` lists them")
         by_seed = {run.settings["seed"]: run for run in found}
@@ -171,29 +170,16 @@ def _write(frame: "DataFrame", rows: Sequence[dict[str, Any]], names: Sequence[s
     write_whole(folder / "compare.csv", frame.to_csv(index=False, lineterminator="\n"))
     said = f"The second minus the first, in points, with 95% intervals.\n\n- first: {names[0]}\n- second: {names[1]}\n"
     write_whole(folder / "compare.md", f"{said}\n{markdown(_shown(frame))}\n")
-    _draw(rows, f"{names[1]}\nminus {names[0]}", folder)
+    _draw(rows, f"{names[1]}\nminus {names[0]}, in points", folder / "forest")
 
 
-def _draw(rows: Sequence[dict[str, Any]], title: str, folder: Path) -> None:
-    """A line a column: the difference with its interval, and zero."""
-    import matplotlib
+def _draw(rows: Sequence[dict[str, Any]], title: str, stem: Path) -> None:
+    """A line a column, as the report's headline has one a row."""
+    from pipelines.report.forest import Forest, Line, draw
+    from pipelines.report.style import styled
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 1.2 + 0.35 * len(rows)))
-    for height, row in enumerate(reversed(rows)):
-        axes.plot(row["difference"], height, "o", color="C0")
-        if math.isfinite(row["low"]):
-            axes.plot([row["low"], row["high"]], [height, height], color="C0")
-    axes.axvline(0.0, color="grey", linewidth=0.8)
-    axes.set_yticks(range(len(rows)), [row["column"] for row in reversed(rows)])
-    axes.set_xlabel("difference in points, 95% interval")
-    axes.set_title(title, fontsize="small")
-    figure.tight_layout()
-    for kind in ("png", "svg"):
-        figure.savefig(folder / f"forest.{kind}", dpi=150)
-    pyplot.close(figure)
+    with styled():
+        draw(Forest(title, [Line(row["column"], row["difference"], row["low"], row["high"], ()) for row in rows]), stem)
 
 
 def main(asked: Sequence[str]) -> int:

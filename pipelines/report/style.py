@@ -3,6 +3,7 @@
 `figures.mplstyle` has the rest of the look. The same numbers give the same bytes.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class Figure:
 @contextmanager
 def styled() -> Iterator[None]:
     """Within, figures are drawn in the project's style."""
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # else each glyph that a PDF leaves out is a line
     rules = resources.files("pipelines.report") / "figures.mplstyle"
     with resources.as_file(rules) as path, pyplot.style.context(path):
         yield

@@ -113,7 +113,7 @@ def accuracy_for(data: pandas.DataFrame, stem: Path) -> list[Figure]:
     axes_of = {"examples": "training examples", "cpu_seconds": "CPU seconds of the training"}
     shown = {key: said for key, said in axes_of.items() if key == "cpu_seconds" or data[key].nunique() > 1}
     figure, panels = pyplot.subplots(
-        1, len(shown), figsize=(4.6 * len(shown), 3.6), layout="constrained", sharey=True, squeeze=False
+        1, len(shown), figsize=(2.8 + 3.2 * len(shown), 3.6), layout="constrained", sharey=True, squeeze=False
     )
     for panel, (key, said) in zip(panels[0], shown.items(), strict=True):
         for place, (label, mine) in enumerate(data.groupby("series", sort=False)):

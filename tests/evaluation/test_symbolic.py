@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from evaluation.answers import symbolic
-from evaluation.answers.equality import agree_at_points
+from evaluation.answers.equality import agree_at_points, same_equation
 from evaluation.answers.symbolic import HelperError, is_equivalent, prepare
 from evaluation.benchmarks import get_benchmark
 from evaluation.data.tsv import Item
@@ -123,3 +123,17 @@ def test_many_threads_get_each_their_own_answer(helper):
 
 def test_formulas_without_values_at_points_reach_the_helper():
     assert agree_at_points("x=3y", "3y=x") is None
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "same"), [("x+1", "1+x", True), ("2x", "3x", False), ("2x", "2y", False), ("y", "y+0x", False)]
+)
+def test_formulas_are_the_same_by_their_variables_and_their_values(left, right, same):
+    assert agree_at_points(left, right) is agree_at_points(right, left) is same
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "same"), [("x=3y", "3y=x", True), ("2x=6y", "x=3y", True), ("x=3y", "x=2y", False)]
+)
+def test_equations_are_the_same_where_their_sides_differ_in_proportion(left, right, same):
+    assert same_equation(left, right) is same_equation(right, left) is same

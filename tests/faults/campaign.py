@@ -163,10 +163,21 @@ def _interrupted(run: Run, process: subprocess.Popen[bytes], begin: int, queued:
         process.kill()
         status = process.wait()
     seconds, left = time.monotonic() - began, run.left()
-    good = status in _INTERRUPTED and seconds < END_SECONDS and {*run.engine.queue()} <= {*queued}
+    is_empty = _drains(run.engine, queued)
+    good = status in _INTERRUPTED and seconds < END_SECONDS and is_empty
     said = (run.said(begin).strip().splitlines() or ["nothing"])[-1]
     outcome = f"status {status} after {seconds:.1f} s, {said!r}"
     return (f"{outcome}; then recovered" if good else f"lost; {outcome}"), left
+
+
+def _drains(engine: Local, queued: list[str]) -> bool:
+    """Whether the queue soon holds no more than it held: a job that was cancelled is listed until it has ended."""
+    deadline = time.monotonic() + END_SECONDS
+    while not {*engine.queue()} <= {*queued}:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.5)
+    return True
 
 
 def kill_node(run: Run) -> tuple[str, ...]:

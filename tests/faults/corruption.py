@@ -30,7 +30,7 @@ from pipelines.report.spec import Row, Table
 from pipelines.scheduler import Scheduler
 from pipelines.schema import PublishedFile
 from pipelines.stage import Call, Runtime
-from pipelines.store import MANIFEST, Store
+from pipelines.store import MANIFEST
 
 KINDS = tuple(name for name in stages.STAGES if name not in ("agreement", "second_opinion"))
 _WORLD = ("profile=smoke", *TINY)
@@ -45,7 +45,7 @@ def _scores(judge: str) -> Table:
         "DRIFT": ("method=drift",),
         "Task Arithmetic, tuned": ("method=task_arithmetic", "merge.coefficient=auto"),
         "FRISM": ("method=frism", "frism.steps=1", "frism.rank=4"),
-        "SFT, mixed": ("method=sft", "data=lab_mixed"),
+        "SFT, mixed": ("method=sft", "data=lab_mixed", "data.mix.unfiltered=0.5"),
         "baseline, judged": asked,
     }
     return Table("small", "Small", ("MathVista", "Avg"), tuple(Row(label, words) for label, words in rows.items()))
@@ -122,6 +122,11 @@ def numbers(outcome: Outcome, calls: Sequence[Call]) -> dict[str, bytes]:
     return {f"{path.parents[2].name}/{path.name}": path.read_bytes() for path in paths}
 
 
+def places(outcome: Outcome) -> dict[str, Path]:
+    """An artifact of each kind."""
+    return {artifact.path.parent.name: artifact.path for artifact in outcome.artifacts.values()}
+
+
 def largest(path: Path) -> Path:
     """The file of an artifact that holds most of it."""
     found = inventory(path)
@@ -168,6 +173,10 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+OF_FILES = ("flipped byte", "truncated file", "deleted file", "file became a link")
+NO_FILES = "has no file"
+
+
 @dataclass(frozen=True)
 class Result:
     """What became of one damage."""
@@ -176,9 +185,11 @@ class Result:
     is_same: bool
 
 
-def attempt(calls: Sequence[Call], store: Path, kind: str, damage: str, expected: dict[str, bytes]) -> Result:
-    """Damages an artifact of a kind and starts the report again."""
-    path = next(p for p in Store(store).places() if p.parent.name == kind)
+def attempt(calls: Sequence[Call], path: Path, damage: str, expected: dict[str, bytes]) -> Result:
+    """Damages the artifact in a place and starts the report again."""
+    store = path.parents[1]
+    if damage in OF_FILES and not inventory(path):
+        return Result(NO_FILES, True)
     aside = _quarantined(store)
     DAMAGES[damage](path)
     try:
@@ -202,10 +213,11 @@ def main() -> int:
     folder = Path(sys.argv[1] if sys.argv[1:] else tempfile.mkdtemp()).resolve()
     with judge() as address:
         calls, store, bad = targets(folder / "answers", address), folder / "store", 0
-        expected = numbers(run(calls, store), calls)
+        first = run(calls, store)
+        expected, found = numbers(first, calls), places(first)
         print(f"| damage | {' | '.join(KINDS)} |\n| --- |{' --- |' * len(KINDS)}")
         for damage in sys.argv[2:] or DAMAGES:
-            results = [attempt(calls, store, kind, damage, expected) for kind in KINDS]
+            results = [attempt(calls, found[kind], damage, expected) for kind in KINDS]
             cells = [result.what if result.is_same else f"{result.what}, OTHER TABLES" for result in results]
             bad += sum(not result.is_same or "FAILED" in result.what for result in results)
             print(f"| {damage} | {' | '.join(cells)} |", flush=True)

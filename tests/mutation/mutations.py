@@ -34,6 +34,11 @@ VERIFY = "tests/pipelines/test_verify.py"
 LEASE = "tests/pipelines/test_lease.py"
 DATA = "tests/drift/test_training_data.py"
 FINGERPRINT = "tests/pipelines/test_fingerprint.py"
+GATES = "tests/drift/test_gates.py"
+SYMBOLIC = "tests/evaluation/test_symbolic.py"
+MIX = "tests/pipelines/test_distil.py"
+RULES = "tests/pipelines/test_distil_filter.py"
+STALE = "tests/pipelines/test_staleness.py"
 RANGES = "tests/pipelines/test_ranges.py -k learning_rate"
 
 MUTATIONS = (
@@ -82,6 +87,9 @@ MUTATIONS = (
     Mutation(
         "drift/injection/bias.py", "delta[start:stop], alpha=factor", "delta[start:stop], alpha=-factor", INJECTION
     ),
+    Mutation("drift/training/gates.py", "(self._scale * self.left * self", "(self.left * self", GATES),
+    Mutation("drift/training/gates.py", "loss = divergence - config.weight * taken", "loss = divergence", GATES),
+    Mutation("drift/training/gates.py", "(expert - base).view(shape)", "(base - expert).view(shape)", GATES),
     # Files and checkpoints.
     Mutation("drift/safetensors_io.py", "if end != size:", "if end > size:", "tests/security/test_hostile.py"),
     Mutation("drift/safetensors_io.py", "if last - first != spec.nbytes:", "if False:", CHECKPOINTS),
@@ -130,7 +138,24 @@ MUTATIONS = (
     Mutation(
         "evaluation/data/download.py", "except requests.exceptions.ChunkedEncodingError", "except KeyError", DOWNLOAD
     ),
+    Mutation("evaluation/answers/equality.py", "and not is_set:", "and False:", SYMBOLIC),
+    Mutation("evaluation/answers/equality.py", "all(_close(ratio, ratios[0]) for ratio in ratios)", "True", SYMBOLIC),
     # The pipeline.
+    Mutation("pipelines/plan.py", '{"seed": chosen.seed + config.seed}', '{"seed": chosen.seed}', PLAN),
+    Mutation(
+        "pipelines/plan.py",
+        "_DRAWS_APART * chosen.draw if chosen.is_drawn else 0",
+        "0",
+        "tests/pipelines/test_plan.py -k draw",
+    ),
+    Mutation("pipelines/distil/mixing.py", 'f"{seed}\\0{what}', 'f"{what}', MIX),
+    Mutation("pipelines/distil/mixing.py", "sorted(by_lot[:wanted])", "sorted(places)[:wanted]", MIX),
+    Mutation("pipelines/distil/rules.py", 'sample.finish_reason == "length"', "False", RULES),
+    Mutation("pipelines/distil/rules.py", "not opened < closed < box.start()", "False", RULES),
+    Mutation("pipelines/staleness.py", "self.digest if is_same else MIXED", "self.digest", STALE),
+    Mutation("pipelines/staleness.py", 'if record["was"] == made else made', "", STALE),
+    Mutation("pipelines/staleness.py", '"stale" if made else "unknown"', '"unknown"', STALE),
+    Mutation("pipelines/retention.py", "alive[_kind(call)] < self", "0 < self", "tests/pipelines/test_retention.py"),
     Mutation(
         "pipelines/plan.py", "chosen.seed + config.seed if chosen.is_drawn", "chosen.seed if chosen.is_drawn", PLAN
     ),

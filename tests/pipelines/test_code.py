@@ -129,6 +129,7 @@ NAMING_EDITS: list[Edit] = [
     ("drift/config.py", "    says_itself, marked = _identity_fields(type(config))", 
      "    kind = type(config)\n    says_itself, marked = _identity_fields(kind)"),
     ("drift/config.py", '"a share in [0, 1]"', '"a number from 0 to 1"'),
+    ("drift/config.py", "    if options and value not in options:", "    if options and not value in options:"),
     ("drift/config.py", "for fault in _field_faults(*stated, values[stated[0]])]",
      "for fault in list(_field_faults(*stated, values[stated[0]]))]"),
     ("drift/errors.py", "get_close_matches(key, known, n=1)", "get_close_matches(key, known, n=1, cutoff=0.7)"),

@@ -86,7 +86,10 @@ def row(folder: Path) -> dict[str, str]:
     return found
 
 
-def test_worlds_are_compared_world_by_world(tmp_path: Path, compared: Callable[..., tuple[int, str]]) -> None:
+def test_worlds_are_compared_world_by_world(
+    tmp_path: Path, compared: Callable[..., tuple[int, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     store = fill(tmp_path / "store", is_world=True)
     status, said = compared("method=ties", "vs", "method=slerp", f"out={tmp_path / 'out'}", f"store={store}")
     assert status == 0, said
@@ -97,8 +100,9 @@ def test_worlds_are_compared_world_by_world(tmp_path: Path, compared: Callable[.
         assert float(found[key]) == pytest.approx(100 * value)
     assert float(found["p"]) == pytest.approx(expected.p_value)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "compare.csv", "compare.md", "forest.png", "forest.svg"
+        "compare.csv", "compare.md", "forest.csv", "forest.pdf", "forest.png", "forest.svg"
     }  # fmt: skip
+    assert "glyph" not in caplog.text, "fontTools tells of each that it leaves out"
 
 
 def test_runs_on_the_same_items_are_compared_over_runs_and_questions(

@@ -16,6 +16,7 @@ from pipelines import compose, plan, stages
 from pipelines.datasets import targets_of
 from pipelines.distil.asking import answered, ask
 from pipelines.distil.config import FilterConfig, MixConfig, PictureLimits, Sampling, settings_of
+from pipelines.distil.mixing import _drawn
 from pipelines.distil.records import read_questions
 from pipelines.fingerprint import fingerprint
 from pipelines.push import Push, push
@@ -147,6 +148,14 @@ def test_the_filter_writes_a_set_for_a_training_with_funnel_card_rejects_and_a_d
     assert "questions of a test" in card
     assert "| correct" in card
     assert all((out / f"funnel.{kind}").stat().st_size for kind in ("csv", "png", "pdf", "svg"))
+
+
+def test_a_mix_is_drawn_by_its_seed_and_a_larger_one_holds_the_smaller():
+    few, many = (set(_drawn(range(100), wanted, 7, "answers")) for wanted in (20, 50))
+    assert few < many
+    assert few not in (set(range(20)), set(range(80, 100)))
+    assert few != set(_drawn(range(100), 20, 8, "answers"))
+    assert few != set(_drawn(range(100), 20, 7, "filtered examples"))
 
 
 def test_a_mix_is_a_set_too(tmp_path):

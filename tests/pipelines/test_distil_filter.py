@@ -49,6 +49,7 @@ def fault(given: Sample, config: FilterConfig = ONE) -> str:
         ("<think>\\boxed{4}?</think>\\boxed{5}", "format: several \\boxed"),
         ("\\boxed{5} <think>the sides are 3 and 4</think>", "format: order"),
         ("Well, <think>3 and 4</think> \\boxed{5}", "format: order"),
+        ("<think>3 and 4 make \\boxed{5}</think> as I said", "format: order"),
         ("<think> </think> it is \\boxed{5}, I am sure", "format: no thoughts"),
         ("<think>3 and 4 make </think> \\boxed{5", "format: broken \\boxed"),
         ("<think>3 and 4 make </think> \\boxed{ }", "format: broken \\boxed"),

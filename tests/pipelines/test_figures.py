@@ -71,7 +71,7 @@ def test_accuracy_is_drawn_against_size_where_there_are_two_and_each_series_is_a
 def test_figure_1_has_two_methods_at_three_sizes_each_against_its_own() -> None:
     table = tables.load("figure1")
     by_series = [row.series for row in table.rows if row.series]
-    assert [by_series.count(name) for name in ("SFT", "DRIFT, alpha chosen")] == [3, 3]
+    assert [by_series.count(name) for name in ("SFT", "DRIFT, alpha = -0.3")] == [3, 3]
     for label, other in table.pairings.items():
         assert label.partition(", ")[2].endswith(other.removeprefix("SFT, "))
 

@@ -22,8 +22,8 @@ from drift.training.batches import IGNORED
 from drift.training.conversations import Conversation, Turn
 from drift.training.data import encode
 from evaluation.engines.base import GenerationSettings, Request
+from evaluation.engines.openai import start_token
 from evaluation.engines.transformers import TransformersEngine
-from evaluation.engines.vllm import start_token
 from pipelines.lab.families import get_lab_family
 from pipelines.rehearsal.facts import facts
 from pipelines.rehearsal.tokenizers import TEMPLATES, write_tokenizer

@@ -81,6 +81,9 @@ def test_packed_examples_have_the_loss_and_gradients_of_padded_ones(family, atte
         assert farthest(gradients, unparted) > 0.05
 
 
-def test_packing_a_pass_of_one_example_is_refused():
+def test_packing_a_pass_of_one_example_is_refused_by_a_plan():
     with pytest.raises(TrainingError, match="packing is True, expected false where a pass has one example"):
         TrainingConfig(packing=True, per_device_batch_size=1)
+    with pytest.raises(TrainingError, match="packing is True, expected false"):
+        compose.load(["profile=paper", "train.packing=true"])
+    assert compose.load(["profile=paper", "train.packing=true", "train.per_device_batch_size=4"]).train.packing

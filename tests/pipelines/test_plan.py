@@ -75,6 +75,7 @@ def test_each_world_draws_its_own_training_order_controls_and_masks(seed: int) -
     assert plan.prior(replace(config, prior=replace(config.prior, kind="direct"))).params.prior.seed == 0
     dare = replace(compose.load(["method=dare_ties", "merge.seed=3"]), seed=seed)
     assert plan.merge(dare).params.merge.seed == 3 + seed
+    assert plan.frism(replace(compose.load(["method=frism", "frism.seed=7"]), seed=seed)).params.frism.seed == 7 + seed
     assert plan.model(config, "mllm").params.world.seed == seed
     assert plan.data(config).params.world.seed == seed
     assert plan.benchmarks(config).params.world.seed == seed

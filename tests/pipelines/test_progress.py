@@ -68,17 +68,17 @@ def test_a_training_shows_step_loss_and_time_left_from_its_metrics_as_they_grow(
 def test_what_was_found_last_stands_below_what_runs(tmp_path: Path) -> None:
     console = Console(width=100, height=20, record=True, file=io.StringIO())
     state = State({"toy": Counter(running=1)}, [Running("toy", "one", tmp_path, Toy(1.0))], {"toy": 9.0}, 9.0)
-    console.print(screen(state, 20, ["SFT seed=0: 54.2 on average"]))
-    assert console.export_text().splitlines()[-1].strip() == "found: SFT seed=0: 54.2 on average"
+    console.print(screen(state, 20, ["54.2 on average, SFT seed=0"]))
+    assert console.export_text().splitlines()[-1].strip() == "found: 54.2 on average, SFT seed=0"
 
 
 def test_a_score_a_training_and_a_choice_are_findings_and_all_else_is_none(tmp_path: Path) -> None:
     def of(values: dict) -> str:
         return finding(Artifact(tmp_path, {"label": "x", "values": values}))
 
-    assert of({"scores": {"MathVista": 50.0, "WeMath": 25.0}}) == "x: 37.5 on average"
-    assert of({"loss": 0.1234, "w_eff": 0.5}) == "x: loss 0.123, w_eff 0.5"
-    assert of({"chosen": -0.3}) == "x: -0.3 was chosen"
+    assert of({"scores": {"MathVista": 50.0, "WeMath": 25.0}}) == "37.5 on average, x"
+    assert of({"loss": 0.1234, "w_eff": 0.5}) == "loss 0.123, w_eff 0.5, x"
+    assert of({"chosen": -0.3}) == "-0.3 was chosen, x"
     assert of({"examples": 3}) == ""
 
 
@@ -90,13 +90,13 @@ def test_a_log_gets_a_line_a_minute_and_of_what_is_done_before_none(
     state = State({"toy": Counter(running=1, done=2)}, [Running("toy", "one", tmp_path, Toy(1.0))], {}, 120.0)
     for _ in range(3):
         lines.show(state)
-        lines.finished("SFT: 54.2 on average")
+        lines.finished("54.2 on average, SFT")
         lines.finished("")
     assert not caplog.messages
     lines._said -= 60
     lines.show(state)
     lines.show(state)
-    assert caplog.messages == ["2 of 3, about 2 min left; runs: toy one; found: SFT: 54.2 on average"]
+    assert caplog.messages == ["2 of 3, about 2 min left; runs: toy one; found: 54.2 on average, SFT"]
 
 
 def test_measured_times_come_before_guesses() -> None:

@@ -17,7 +17,7 @@ from pipelines.outcome import Outcome
 from pipelines.overrides import spelled
 from pipelines.scheduler import Scheduler
 from pipelines.stage import Call, Runtime, ordered
-from pipelines.staleness import CODE, MIXED, Freshness, Wanted
+from pipelines.staleness import CODE, MIXED, Freshness, Wanted, code_of
 from pipelines.store import MANIFEST, Artifact, Store
 
 
@@ -211,3 +211,12 @@ def test_the_flags_are_overrides() -> None:
     assert spelled(["--trust", "--force", "merge", "method=ties", "--force=train"]) == [
         "trust=true", "method=ties", "force=[merge,train]"
     ]  # fmt: skip
+
+
+def test_what_is_trusted_is_said_of_one_artifact_and_of_no_later_one_in_its_place(tmp_path: Path) -> None:
+    store, path = Store(tmp_path), tmp_path / "toy" / "place"
+    record = store.trust(path)
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({CODE: "second", "was": "first"}))
+    assert code_of(Artifact(path, {CODE: "first"}), store) == "second"
+    assert code_of(Artifact(path, {CODE: "third"}), store) == "third"

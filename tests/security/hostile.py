@@ -22,6 +22,7 @@ MANY = settings(
     deadline=2000 * EACH,
     suppress_health_check=list(HealthCheck),
     database=None,
+    derandomize=_ASKED <= 100,  # the tests' hundred are the same each time
 )
 SEED = st.integers(0, 2**32)
 TEXT = st.text(max_size=8) | st.sampled_from(["", "\ud800", "\0", "nan", "9" * 400, "../x.png", "a" * 300 + ".png"])
