@@ -60,6 +60,7 @@ dashboards: setup  ## the saved views and the report as code; ARGS="entity=NAME"
 timeline: setup  ## when each stage of the last run ran and where: results/<profile>/timeline.png
 	$(BIN)/python -m pipelines.timeline profile=$(PROFILE) $(ARGS)
 
+# A file is one worker's, so that what its tests share is set up once.
 test: setup  ## the tests: no network, no GPU
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
