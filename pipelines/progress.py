@@ -173,7 +173,9 @@ def finding(artifact: Artifact) -> str:
     """
     label, values = artifact.manifest["label"], artifact.values
     if scores := values.get("scores"):
-        return f"{sum(scores.values()) / len(scores):.1f} on average, {label}" if isinstance(scores, dict) else ""
+        if not isinstance(scores, dict) or any(isinstance(score, dict) for score in scores.values()):
+            return ""  # a second opinion's are rows of several figures
+        return f"{sum(scores.values()) / len(scores):.1f} on average, {label}"
     if "chosen" in values:
         chosen = values["chosen"]
         said = " ".join(f"{name}={value}" for name, value in chosen.items()) if isinstance(chosen, dict) else chosen

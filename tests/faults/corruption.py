@@ -1,12 +1,14 @@
-"""Every kind of artifact damaged in every way: python tests/faults/corruption.py [FOLDER [DAMAGE]...]
+"""Every kind of artifact damaged in every way: python tests/faults/corruption.py [FOLDER [DAMAGE|KIND]...]
 
-Makes a small store that holds each kind that a report is made of, damages one artifact of it at a time, starts the same
-report again, and prints a table: what became of each, whether the tables came out the same. A judge and published
-answers stand in for those of the net. Two kinds are not made here: `agreement` needs vLLM, `second_opinion` VLMEvalKit.
+Makes a small store that holds each kind, damages one artifact of it at a time, starts the same plan again, and prints a
+table: what became of each, whether the report's tables and what other packages' programs were asked came out the same.
+A judge and published answers stand in for those of the net, and a program each for vLLM and for VLMEvalKit, so that
+`agreement` and `second_opinion` are made by their own stages. Where kinds are named, only what they need is made.
 """
 
 import json
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -16,11 +18,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import patch
 
 from runs import TINY
 
 from drift.files import sha256_of
-from pipelines import compose, stages, tables
+from evaluation.engines.config import VLLMConfig
+from evaluation.toolkit.job import PYTHON_VARIABLE
+from pipelines import compose, plan, revisions, stages, tables
 from pipelines.environment import set_defaults
 from pipelines.errors import StageError
 from pipelines.executors.local import Local
@@ -29,10 +34,12 @@ from pipelines.outcome import Outcome
 from pipelines.report.spec import Row, Table
 from pipelines.scheduler import Scheduler
 from pipelines.schema import PublishedFile
-from pipelines.stage import Call, Runtime
+from pipelines.stage import Call, Runtime, ordered
 from pipelines.store import MANIFEST
 
-KINDS = tuple(name for name in stages.STAGES if name not in ("agreement", "second_opinion"))
+KINDS = tuple(stages.STAGES)
+ASKING = ("agreement", "second_opinion")  # another package's program; no table holds what it says
+_STANDINS = Path(__file__).parents[1] / "evaluation"
 _WORLD = ("profile=smoke", *TINY)
 _GEOMETRY = Table(
     name="apart", title="Apart", columns=("l2",), rows=(Row("pair", ("pair=qwen2_5_vl_r1",)),), kind="geometry"
@@ -99,15 +106,41 @@ def judge() -> Iterator[str]:
     server.shutdown()
 
 
+def _program(path: Path, script: str) -> Path:
+    """A program that runs one of the stand-ins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, str(_STANDINS / script)])} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+@contextmanager
+def toolkit(folder: Path) -> Iterator[None]:
+    """Within it, and in workers that are first started within it, the stand-in is VLMEvalKit's interpreter."""
+    with patch.dict(os.environ, {PYTHON_VARIABLE: str(_program(folder / "toolkit", "toolkit_standin.py"))}):
+        yield
+
+
+def _asking(folder: Path) -> list[Call]:
+    """The untouched MLLM by vLLM and by VLMEvalKit beside what transformers and our rules say."""
+    vllm = _program(folder / "vllm", "vllm_standin.py")
+    served = compose.load(["method=baseline", "engine=vllm", f"engine.command={vllm}", *_WORLD])
+    assert isinstance(served.engine, VLLMConfig)
+    opinion = compose.load(["method=baseline", "evaluator=vlmevalkit", *_WORLD])
+    second = plan.second_opinion(revisions.resolve(opinion, online=True))
+    assert second is not None
+    return [plan.agreement(served, served.engine), second]
+
+
 def targets(folder: Path, judge: str) -> list[Call]:
-    """A report of three tables, on a world that has learnt nothing, and the same as one in which nothing failed."""
+    """A report of three tables on a world that has learnt nothing, the same as a partial one, and `_asking`."""
     said, own = _answers(folder), [_scores(judge), _GEOMETRY]
     report = tables.over(said[2], [*own, said[0]], [*tables.configured(own, _WORLD, online=False), said])
     scores = next(call for name, call in sorted(report.inputs.items()) if name.startswith("score-"))
     gate = Call(stages.GATE, stages.GateParams({"MathVista": (0.0,)}, 100.0, "warn"), {"scores": scores})
     report = replace(report, inputs={**report.inputs, "gate-made": gate})
     partial = stages.PartialParams(report.params, report.params.tables, ())
-    return [report, Call(stages.PARTIAL, partial, dict(report.inputs))]
+    return [report, Call(stages.PARTIAL, partial, dict(report.inputs)), *_asking(folder)]
 
 
 def run(calls: Sequence[Call], store: Path) -> Outcome:
@@ -117,9 +150,11 @@ def run(calls: Sequence[Call], store: Path) -> Outcome:
 
 
 def numbers(outcome: Outcome, calls: Sequence[Call]) -> dict[str, bytes]:
-    """The tables of the reports, byte by byte."""
+    """The tables of the reports, byte by byte, and the values of what asks another package's program."""
     paths = [path for call in calls for path in sorted(outcome[call].path.glob("tables/*"))]
-    return {f"{path.parents[2].name}/{path.name}": path.read_bytes() for path in paths}
+    found = {f"{path.parents[2].name}/{path.name}": path.read_bytes() for path in paths}
+    asked = [call for call in calls if call.stage.name in ASKING]
+    return found | {call.stage.name: json.dumps(outcome[call].values, sort_keys=True).encode() for call in asked}
 
 
 def places(outcome: Outcome) -> dict[str, Path]:
@@ -157,6 +192,7 @@ def _swap_file_for_link(path: Path) -> None:
     file.symlink_to(moved)
 
 
+HARMLESS = "files that may be run"  # the bytes are the same
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "flipped byte": _flip,
     "truncated file": lambda path: os.truncate(largest(path), largest(path).stat().st_size // 2),
@@ -169,7 +205,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "extra file": lambda path: (path / "extra.txt").write_text("x"),
     "file became a link": _swap_file_for_link,
     "folder became a link": _swap_for_link,
-    "files that may be run": lambda path: [file.chmod(0o777) for file in path.rglob("*") if file.is_file()],
+    HARMLESS: lambda path: [file.chmod(0o777) for file in path.rglob("*") if file.is_file()],
 }
 
 
@@ -211,15 +247,18 @@ def main() -> int:
     """Prints the table; 1 where a damage was not found or the tables changed."""
     set_defaults()
     folder = Path(sys.argv[1] if sys.argv[1:] else tempfile.mkdtemp()).resolve()
-    with judge() as address:
-        calls, store, bad = targets(folder / "answers", address), folder / "store", 0
+    kinds = [word for word in sys.argv[2:] if word in KINDS] or list(KINDS)
+    with judge() as address, toolkit(folder / "programs"):
+        calls, store, bad = targets(folder / "made", address), folder / "store", 0
+        calls = [call for call in calls if {each.stage.name for each in ordered([call])} & set(kinds)]
         first = run(calls, store)
         expected, found = numbers(first, calls), places(first)
-        print(f"| damage | {' | '.join(KINDS)} |\n| --- |{' --- |' * len(KINDS)}")
-        for damage in sys.argv[2:] or DAMAGES:
-            results = [attempt(calls, found[kind], damage, expected) for kind in KINDS]
+        print(f"| damage | {' | '.join(kinds)} |\n| --- |{' --- |' * len(kinds)}")
+        for damage in [word for word in sys.argv[2:] if word not in KINDS] or DAMAGES:
+            results = [attempt(calls, found[kind], damage, expected) for kind in kinds]
             cells = [result.what if result.is_same else f"{result.what}, OTHER TABLES" for result in results]
-            bad += sum(not result.is_same or "FAILED" in result.what for result in results)
+            unseen = () if damage == HARMLESS else ("taken",)
+            bad += sum(not r.is_same or "FAILED" in r.what or r.what in unseen for r in results)
             print(f"| {damage} | {' | '.join(cells)} |", flush=True)
     return int(bad > 0)
 

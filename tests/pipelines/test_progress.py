@@ -81,6 +81,7 @@ def test_a_score_a_training_and_a_choice_are_findings_and_all_else_is_none(tmp_p
     assert of({"chosen": -0.3}) == "-0.3 was chosen, x"
     assert of({"chosen": {"weight": 0.1, "keep_layers": "5/28"}}) == "weight=0.1 keep_layers=5/28 was chosen, x"
     assert of({"examples": 3}) == ""
+    assert of({"scores": {"LabMathVista": {"ours": 50.0, "theirs": 25.0}}, "agreement": {"LabMathVista": 75.0}}) == ""
 
 
 def test_a_log_gets_a_line_a_minute_and_of_what_is_done_before_none(

@@ -22,35 +22,16 @@ from pipelines.stages.evaluate import score_responses
 from pipelines.stages.second_opinion import compare_with_toolkit
 
 COMMIT = "c" * 40
-# Stands for the toolkit: calls every answer right but that of item 2.
-TOOLKIT = """
-import csv, json, sys
-from pathlib import Path
-if sys.argv[2] == "commit":
-    print("COMMIT")
-    sys.exit()
-job = json.loads(Path(sys.argv[2]).read_text())
-out = Path(job["out"])
-for name in job["datasets"]:
-    with open(Path(job["lmu_data"]) / f"{name}.tsv", newline="") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\\t"))
-    lines = [{"index": r["index"], "correct": r["index"] != "2", "response": "r" + r["index"]} for r in rows]
-    (out / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\\n" for line in lines))
-status = {name: {"primary_metric": "acc", "metrics": {"acc": 83.3}} for name in job["datasets"]}
-(out / "toolkit.json").write_text(json.dumps({"commit": "COMMIT", "datasets": status}))
-(out / "work").mkdir()
-(out / "work" / "link").symlink_to(out / "data")
-"""
+TOOLKIT = Path(__file__).parents[1] / "evaluation" / "toolkit_standin.py"
 KEYS = [("2steps_1", "1"), ("2steps_2", "1"), ("2steps_multi", "1"), ("2steps_1", "2"), ("2steps_2", "2")]
 KEYS += [("2steps_multi", "2")]
 
 
 @pytest.fixture
 def toolkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An interpreter that runs TOOLKIT whatever it is told to run."""
-    (tmp_path / "toolkit.py").write_text(TOOLKIT.replace("COMMIT", COMMIT))
+    """An interpreter that runs TOOLKIT whatever it is told to run: every answer is right but that of item 2."""
     python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path}/toolkit.py "$@"\n')
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {TOOLKIT} "$@"\n')
     python.chmod(python.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv(PYTHON_VARIABLE, str(python))
     return python
