@@ -69,6 +69,7 @@ class Local:
             process.start()
         except (EOFError, ConnectionError):
             self._free = sorted([*self._free, *taken])
+            time.sleep(0.2)  # its end is seen a moment after that of its socket
             raise StageError(
                 f"the process that stages are forked from was killed, perhaps for want of memory; {self._said} may say "
                 "why. The same command goes on from here"

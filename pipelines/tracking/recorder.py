@@ -19,7 +19,7 @@ from pipelines.schema import NoTracker, Wandb
 from pipelines.stage import Call
 from pipelines.store import Artifact, Store
 from pipelines.tracking.journal import Begin, End, Finished, Message, Started, append
-from pipelines.tracking.upload import SECONDS, why_not
+from pipelines.tracking.upload import SECONDS, apart, why_not
 
 log = logging.getLogger(__name__)
 LOG = "sidecar.log"
@@ -130,7 +130,7 @@ class Recorder:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=os.environ | importing() | environment(self.folder),
+                env=apart() | importing() | environment(self.folder),
                 start_new_session=True,
             )
 

@@ -27,6 +27,14 @@ _LOOK_SECONDS = 0.05
 _CLOUD = "https://api.wandb.ai"
 
 
+def apart() -> dict[str, str]:
+    """This process's environment for a child with a core of wandb's of its own.
+
+    Ours would be the child's too: it is gone when our last run is recorded, and holds on to the runs of a killed child.
+    """
+    return {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+
+
 def why_not(environment: Mapping[str, str]) -> str:
     """Why nothing can be sent, in one line; empty where a key is there and the server lets itself be reached."""
     server = urlsplit(environment.get("WANDB_BASE_URL") or _CLOUD)
@@ -120,11 +128,9 @@ class Upload:
 
     def _send(self, folder: Path, *command: str) -> _Sending:
         words = [sys.executable, "-m", "wandb", *command, str(folder)]
-        # With a core of its own: this process's would be the child's too, and is gone when the last run is recorded.
-        environ = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
         with self.log.open("ab") as out:
             process = subprocess.Popen(
-                guarded(words), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=environ
+                guarded(words), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=apart()
             )
             return _Sending(folder, process, time.monotonic(), out.tell())
 

@@ -19,7 +19,9 @@ def run(name: str, *arguments: Path | str, without: tuple[str, ...] = ()) -> str
     # None in sys.modules is how Python says that a package is not there.
     hidden = f"import runpy, sys; sys.modules |= dict.fromkeys({without!r}); runpy.run_path({path!r}, None, '__main__')"
     command = [sys.executable, *(["-c", hidden] if without else [path]), *map(str, arguments)]
-    mine = {key: value for key, value in os.environ.items() if not key.startswith("ACCELERATE_")}  # of a Trainer here
+    # What a Trainer that ran in this process has left there.
+    theirs = ("ACCELERATE_", "RANK", "WORLD_SIZE", "LOCAL_RANK")
+    mine = {key: value for key, value in os.environ.items() if not key.startswith(theirs)}
     environment = mine | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr

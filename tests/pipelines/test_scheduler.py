@@ -21,7 +21,7 @@ from pipelines.executors.local import Local
 from pipelines.outcome import Outcome
 from pipelines.scheduler import Scheduler
 from pipelines.stage import Call, Runtime
-from pipelines.store import Artifact
+from pipelines.store import Artifact, Store
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_eight_slots_are_busy_at_once_and_none_is_shared(tmp_path: Path, monkeyp
     busy = [[gpus for begin, end, gpus in found if begin <= moment < end] for moment, _, _ in found]
     assert max(map(len, busy)) == 8
     assert all(len(set(gpus)) == len(gpus) for gpus in busy)
-    lanes = timeline.rows(timeline.spans(tmp_path))
+    lanes = timeline.rows(timeline.spans(Store(tmp_path).manifests()))
     timeline.draw(lanes, tmp_path / "timeline")
     assert [row for _, row in lanes] == [f"GPU {place}" for place in range(8)]
     assert min(timeline.busy(lanes).values()) > 0.3
