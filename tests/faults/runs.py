@@ -19,7 +19,6 @@ from pathlib import Path
 import psutil
 from engines import ROOT, Local
 
-from pipelines.integrity import MANIFEST
 
 log = logging.getLogger("campaign")
 MARK = "DRIFT_CAMPAIGN"
@@ -243,7 +242,7 @@ class Waiting(Run):
         """Nothing is made before."""
 
     def is_done(self) -> bool:
-        return any(self.store.glob(f"{WAITS}/*/{MANIFEST}"))
+        return any(self.store.glob(f"{WAITS}/*/manifest.json"))
 
     def numbers(self) -> dict[str, str]:
         return {path.parent.name: path.read_text() for path in sorted(self.store.glob(f"{WAITS}/*/sum.txt"))}

@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -70,13 +71,17 @@ class Watch:
 def _is_left_out(frame: FrameType | None) -> bool:
     """Whether this runs because a module is imported (what its constants take, used or not), or in order to name."""
     while frame is not None:
-        name, file = frame.f_code.co_qualname, frame.f_code.co_filename
-        if file.startswith(str(ROOT)) and (
-            name == "<module>" or is_naming(f"{_dotted(file)}:{name.replace('.', ':')}")
-        ):
+        if _leaves_out(frame.f_code.co_filename, frame.f_code.co_qualname):
             return True
         frame = frame.f_back
     return False
+
+
+@cache
+def _leaves_out(file: str, name: str) -> bool:
+    if not file.startswith(str(ROOT)):
+        return False
+    return name == "<module>" or is_naming(f"{_dotted(file)}:{name.replace('.', ':')}")
 
 
 def _dotted(file: str) -> str:
