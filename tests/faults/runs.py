@@ -19,7 +19,6 @@ from pathlib import Path
 import psutil
 from engines import ROOT, Local
 
-
 log = logging.getLogger("campaign")
 MARK = "DRIFT_CAMPAIGN"
 HERE = Path(__file__).parent
