@@ -71,7 +71,7 @@ class Finding:
 
 
 def over_worlds(effects: Sequence[Effect], confidence: float = 0.95) -> Interval:
-    """The mean effect with its interval and p-value; infinite, and p = 1, for a single world.
+    """The mean effect with its interval, which ends where effects do, and p-value; infinite, and p = 1, for one world.
 
     Raises:
         DataError: no effects.
@@ -89,7 +89,8 @@ def over_worlds(effects: Sequence[Effect], confidence: float = 0.95) -> Interval
     half = -min(float(stdtrit(n - 1, tail)) * spread, float(ndtri(tail)) * floor)
     parts = [2 * float(stdtr(n - 1, -abs(mean) / spread)) if spread else 0.0]
     parts += [2 * float(ndtr(-abs(mean) / floor)) if floor else 0.0]
-    return Interval(mean, mean - half, mean + half, n, 1.0 if half == 0.0 else max(*parts, 1e-150))
+    p = 1.0 if half == 0.0 else max(*parts, 1e-150)
+    return Interval(mean, max(mean - half, -1.0), min(mean + half, 1.0), n, p)
 
 
 def verdict(interval: Interval, p_holm: float, expected: Expected, smallest: float) -> Verdict:

@@ -65,6 +65,12 @@ def test_verdicts_drawn_in_worlds_of_their_own_cover_too(worlds):
     assert 0.93 <= covered / 1000 <= 0.97
 
 
+def test_no_interval_leaves_what_an_effect_can_be():
+    found = over_worlds(effects([0.6, 0.1]))
+    assert (found.low, found.high) == (-1.0, 1.0)
+    assert found.p_value == pytest.approx(paired_over_seeds([0.0] * 2, [0.6, 0.1]).p_value)
+
+
 def test_one_world_resolves_nothing():
     assert over_worlds(effects([0.3])) == Interval(0.3, -math.inf, math.inf, 1, 1.0)
     with pytest.raises(DataError, match="no world's effect"):
