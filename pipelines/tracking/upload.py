@@ -129,10 +129,11 @@ class Upload:
     def _send(self, folder: Path, *command: str) -> _Sending:
         words = [sys.executable, "-m", "wandb", *command, str(folder)]
         with self.log.open("ab") as out:
+            before = out.tell()  # the child moves the same place on
             process = subprocess.Popen(
                 guarded(words), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=apart()
             )
-            return _Sending(folder, process, time.monotonic(), out.tell())
+        return _Sending(folder, process, time.monotonic(), before)
 
     def _judge(self, sending: _Sending) -> None:
         """Gives up where an upload that has ended was none."""
