@@ -1,12 +1,14 @@
 """What recording costs: the same command with tracker=offline and with tracker=disabled, in turn: make bench-recording
 
     python benchmarks/bench_recording.py                           # three pairs of a lab-sized SFT and its score
+    python benchmarks/bench_recording.py --models artifacts table table4 seeds=[0]     # of a table, its models at hand
     python benchmarks/bench_recording.py --store artifacts         # and everything that a store holds, recorded at once
 
-Models and data are made once, outside the clock; each run of a pair gets a store of its own that holds them. CPU
-seconds are of all processes that a command leaves behind, the sidecar and wandb's own among them: orphans come back to
-this one, which waits for them. A short command pays for the start of the recorder as a long one does, so its share says
-little of a lab's: `--store` sets what recording all of a store takes against what, by its manifests, making it took.
+Models are made once, outside the clock, or taken from a store; each run of a pair gets a store of its own that holds
+them. The order within a pair alternates. CPU seconds are of all processes that a command leaves behind, the sidecar and
+wandb's own among them: orphans come back to this one, which waits for them. A short command pays for the start of the
+recorder as a long one does, so its share says little of a lab's; a table's trainings, without the time that its models
+took, say more. `--store` sets what recording all of a store takes against what, by its manifests, making it took.
 """
 
 import argparse
@@ -26,7 +28,7 @@ from statistics import mean
 
 _ROOT = Path(__file__).parents[1]
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
-_WORDS = ("method=sft", "profile=smoke", "seeds=[0]", "train.epochs=30")
+_WORDS = ("run", "method=sft", "profile=smoke", "seeds=[0]", "train.epochs=30")
 _OFF, _ON = "tracker=disabled", "tracker=offline"
 
 
@@ -70,20 +72,27 @@ def _one_more() -> bool:
     return True
 
 
-def pairs(count: int, words: Sequence[str], folder: Path) -> Iterator[tuple[Took, Took]]:
+def pairs(count: int, words: Sequence[str], models: Path | None, folder: Path) -> Iterator[tuple[Took, Took]]:
     """The command without and with recording, so many times in turn, in stores that hold the models alone."""
     made = folder / "made"
-    if count:
-        measured(["run", *words, "method=baseline", _OFF, f"store={made}", f"results={folder / 'results'}"])
+    if models:
+        shutil.copytree(models / "model", made / "model", symlinks=True)
+    elif count:
+        settings = [word for word in words if "=" in word]
+        measured(["run", *settings, "method=baseline", _OFF, f"store={made}", f"results={folder / 'results'}"])
     for place in range(count):
-        yield _one(words, _OFF, made, folder / f"off{place}"), _one(words, _ON, made, folder / f"on{place}")
+        took = {
+            tracker: _one(words, tracker, made, folder / f"{place}-{tracker}")
+            for tracker in ((_OFF, _ON) if place % 2 == 0 else (_ON, _OFF))
+        }
+        yield took[_OFF], took[_ON]
 
 
 def _one(words: Sequence[str], tracker: str, made: Path, store: Path) -> Took:
     shutil.copytree(made, store, symlinks=True)
     own = [f"store={store}", f"results={store}-results"]
     recorded = [f"tracker.folder={store}-recordings"] if tracker == _ON else []
-    return measured(["run", *words, tracker, *own, *recorded])
+    return measured([*words, tracker, *own, *recorded])
 
 
 def of_store(store: Path, profile: str, folder: Path) -> tuple[float, float, int]:
@@ -98,13 +107,14 @@ def main() -> None:
     ctypes.CDLL(None).prctl(_SUBREAPER, 1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--models", type=Path, help="a store whose models each run of a pair has at hand")
     parser.add_argument("--store", type=Path, help="a store to record as a whole")
     parser.add_argument("--profile", default="lab", help="whose tables the store is of")
-    parser.add_argument("words", nargs="*", default=_WORDS, help="of `drift run`")
+    parser.add_argument("words", nargs="*", default=_WORDS, help="of `drift`")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         found = []
-        for off, on in pairs(asked.pairs, asked.words, Path(place)):
+        for off, on in pairs(asked.pairs, asked.words, asked.models, Path(place)):
             found.append((off, on))
             print(f"without {off.cpu:6.2f} CPU s, {off.wall:6.2f} s; with {on.cpu:6.2f} CPU s, {on.wall:6.2f} s")
         if found:

@@ -267,6 +267,23 @@ def detectable_difference(n: int, discordance: float, power: float = 0.8, alpha:
     return high
 
 
+def samples_needed(deviation: float, size: float, power: float = 0.8, alpha: float = 0.05) -> int | None:
+    """How many samples of an effect it takes to tell one of this size from none, by the normal approximation.
+
+    Args:
+        deviation: standard deviation of a sample, in the unit of `size`.
+        size: the effect that is to be resolved, above or below zero.
+    Returns:
+        Two or more; None where the deviation or the size is 0, since then no number says anything.
+    """
+    if not (deviation and size):
+        return None
+    from scipy.special import ndtri
+
+    reach = float(ndtri(1 - alpha / 2) + ndtri(power))
+    return max(2, math.ceil((reach * deviation / size) ** 2))
+
+
 def _paired(first: Sequence[float], second: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if len(first) != len(second) or not len(first):
         raise DataError(f"{len(first)} values against {len(second)}; a paired test needs the same items, at least one")

@@ -325,10 +325,12 @@ def train(config: Config) -> Call:
             binds["injection.alpha"] = Bind(chosen, "chosen")
         else:
             injection = replace(injection, alpha=chosen)
-    alpha = "none" if injection == _NO_INJECTION else f"alpha={config.injection.alpha}"
-    alpha += f" to w_eff={injection.target_w_eff:g}" if injection.target_w_eff else ""
-    label = f"{_pair(config)}{config.method.name} {injection.scale} {alpha} {_kind(config.prior)} {_groups(config)}"
-    label = f"{label} on {config.data.name} seed={config.seed}"
+    told = [config.method.name]
+    if injection != _NO_INJECTION:
+        told += [injection.scale, f"alpha={config.injection.alpha}", _kind(config.prior), _groups(config)]
+    if injection.target_w_eff:
+        told += [f"to w_eff={injection.target_w_eff:g}"]
+    label = f"{_pair(config)}{' '.join(told)} on {config.data.name} seed={config.seed}"
     training = replace(config.train, seed=config.train.seed + config.seed)
     params = stages.TrainParams(training, injection, config.launcher.ranks, config.launcher.nodes)
     return Call(stages.TRAIN, params, inputs, binds, label, gates(config))

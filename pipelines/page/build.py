@@ -8,7 +8,7 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ import jinja2
 from markdown_it import MarkdownIt
 
 from drift.files import write_whole
+from evaluation.data.markdown import markdown
 from pipelines.errors import StoreError
 from pipelines.layout import OUTLINE, PAGE, REPORT, STUDY_RESULTS
 from pipelines.page.items import texts, verdicts
 from pipelines.page.numbers import numbers
-from pipelines.page.studied import OPENING, Studied, studied
+from pipelines.page.paper import claim_by_claim
+from pipelines.page.studied import BELOW, OPENING, Studied, studied
 from pipelines.report.findings import Finding, findings
 from pipelines.report.forest import forest
 from pipelines.report.marked import STUDY
@@ -47,13 +49,21 @@ def write_page(folder: Path) -> Path:
     """
     path, report = folder / PAGE, folder / REPORT
     write_whole(path, render(folder))
-    write_whole(report, opened(report.read_text(encoding="utf-8"), studied(folder)))
+    write_whole(report, opened(report.read_text(encoding="utf-8"), folder))
     return path
 
 
-def opened(report: str, study: Studied | None) -> str:
-    """The report with the study's first words before its own findings."""
-    return STUDY.insert(report, study.first_words(), "## Findings") if study else STUDY.without(report)
+def opened(report: str, folder: Path) -> str:
+    """The report with the study's first words, and the paper claim by claim, before its own findings."""
+    study = studied(folder)
+    if study is None:
+        return STUDY.without(report)
+    paper = f"## The paper, claim by claim\n\n{_paper(study, findings(folder))}"
+    return STUDY.insert(report, f"{study.first_words()}\n\n{paper}\n\n{BELOW}", "## Findings")
+
+
+def _paper(study: Studied, found: Sequence[Finding]) -> str:
+    return markdown(claim_by_claim(study.findings, found))
 
 
 def render(folder: Path) -> str:
@@ -75,6 +85,7 @@ def render(folder: Path) -> str:
         warnings=[*dirty, *outline["warnings"]],
         opening=[to_html(part) if part else "" for part in opening(outline["opening"])],
         study=study,
+        paper=to_html(_paper(study, found)) if study else "",
         first=OPENING,
         reading=to_html(outline["reading"]),
         findings=found,
@@ -117,9 +128,9 @@ def to_html(text: str) -> str:
 
 
 def items_of(finding: Finding, outline: Mapping[str, Any]) -> str:
-    """Where the page shows a finding's two rows item by item; empty where the page has no such table."""
+    """Where the page shows a finding's two rows item by item; empty where the page has no such table, or no scores."""
     table = next((each for each in outline["tables"] if each["name"] == finding.table), None)
-    if table is None:
+    if table is None or finding.unit != "points":
         return ""
     keys = [column["key"] for column in table["columns"]]
     place = (finding.table, finding.first, AVERAGE if AVERAGE in keys else keys[0], finding.second)

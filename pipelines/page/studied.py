@@ -37,7 +37,7 @@ _FIGURES = {
     "dose": "The study: accuracy against how far the weights went along Delta, with equal steps",
     "budget": "The study: accuracy against the budget of training",
 }
-_BELOW = (
+BELOW = (
     "What follows is of the worlds that `make reproduce` trains, which are none of the study's: there, a row's steps "
     "and trials are the paper's, and not equal. Where the two differ, the study counts."
 )
@@ -99,7 +99,7 @@ class Studied:
         if self.out:
             lines.append(f"{_worlds(self.out)} still out: the verdicts were looked at before the end, and may change.")
         lines += [
-            f"{each.pair}: worlds {', '.join(map(str, each.missed))} missed a gate; others take their place."
+            f"{each.pair}: {_named(each.missed)} missed a gate; others take their place."
             for each in self.worlds
             if each.missed
         ]
@@ -131,7 +131,6 @@ class Studied:
                 f"{self.tally} {self.progress} They were written down before a world was drawn, as "
                 f"`{self.registration[:16]}`; [each with its verdict](../{STUDY_RESULTS}/{REPORT}).",
                 "\n".join(f"- {line}" for line in lines),
-                _BELOW,
             )
         )
 
@@ -186,6 +185,7 @@ def _finding(claim: Mapping[str, Any], study: Study) -> Finding:
         "metric": _METRICS.get(claim["metric"], claim["metric"]) + pair,
         "low": float("-inf") if claim["low"] is None else claim["low"],
         "by_world": tuple(claim["effects"]),
+        "answers": claim["table"],
         "high": float("inf") if claim["high"] is None else claim["high"],
     }
     return Finding(**known)
@@ -223,3 +223,7 @@ def _score(row: Mapping[str, str], metric: str) -> str:
 
 def _worlds(count: int) -> str:
     return f"{count} world{'s are' if count != 1 else ' is'}"
+
+
+def _named(seeds: Sequence[int]) -> str:
+    return f"world{'s' * (len(seeds) != 1)} {', '.join(map(str, seeds))}"

@@ -15,12 +15,12 @@ from matplotlib.axes import Axes
 
 from drift.files import read_jsonl
 from pipelines.layout import CHECKPOINT
+from pipelines.report.findings import EARLY
 from pipelines.report.numbers import Evidence
 from pipelines.report.sources import Source
 from pipelines.report.style import DIVERGING, Figure, look, save
 
 Runs = Mapping[str, Sequence[Source]]
-_SPIKE = 0.25  # of the training: the part that Figure 6 enlarges
 
 
 def curves(evidence: Evidence, folder: Path) -> list[Figure]:
@@ -53,9 +53,9 @@ def zoomed_loss(runs: Runs, stem: Path) -> Figure:
     data = _losses(runs)
     figure, (whole, early) = pyplot.subplots(1, 2, figsize=(9, 3.8), layout="constrained", width_ratios=[3, 2])
     _draw_losses(whole, data, runs)
-    _draw_losses(early, data[data["step"] <= _SPIKE * data["step"].max()], runs)
+    _draw_losses(early, data[data["step"] <= EARLY * data["step"].max()], runs)
     whole.set(xlabel="optimizer step", ylabel="training loss", yscale="log")
-    early.set(xlabel="optimizer step", yscale="log", title=f"the first {_SPIKE:.0%}")
+    early.set(xlabel="optimizer step", yscale="log", title=f"the first {EARLY:.0%}")
     whole.legend()
     return save(figure, data, stem, f"Training loss by module group: {'; '.join(runs)}")
 

@@ -1,8 +1,9 @@
 """What a report found, in sentences: `CONTRASTS`, by one rule.
 
-World by world, the mean of the first row over a table's columns minus that of the second; the effect is the
-mean over worlds, the interval Student's t over worlds (or the table's own, where it compares the two rows), p Holm's
-over the contrasts. A contrast holds where the whole interval is a gain, and does not where it is a loss.
+World by world, the mean of the first row over a table's columns minus that of the second, or the mean training loss
+of the first over the early steps minus that of the second; the effect is the mean over worlds, the interval Student's
+t over worlds (or the table's own, where it compares the two rows), p Holm's over the contrasts. A contrast holds
+where the whole interval lies above zero, and does not where it lies below.
 """
 
 import csv
@@ -12,11 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evaluation.statistics import Interval, holm, paired_over_seeds
-from pipelines.layout import TABLES
+from evaluation.statistics import Interval, holm, paired_over_seeds, samples_needed
+from pipelines.layout import FIGURES, TABLES
 from pipelines.report.spec import AVERAGE
 
 Rows = Mapping[str, Mapping[str, Mapping[str, float]]]  # row -> run -> column -> value
+EARLY = 0.25  # of a training's steps: where a loss spikes
+_DIGITS = {"points": 1, "nats": 3}
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Finding:
         worlds_needed: how many worlds would resolve it, None where nobody has computed that.
         budget: under which the two are compared, where that was said.
         by_world: the effect in each world, where it was computed here.
+        answers: the tables and figures of the paper that say something of it.
+        unit: of the effect, points or nats.
     """
 
     claim: str
@@ -49,13 +54,23 @@ class Finding:
     budget: str = ""
     worlds_needed: int | None = None
     by_world: tuple[float, ...] = ()
+    answers: str = ""
+    unit: str = "points"
+
+    @property
+    def size(self) -> str:
+        """`+9.4 points`."""
+        return f"{self._number(self.effect)} {self.unit}"
 
     @property
     def interval(self) -> str:
         """`95% interval +4.5 to +14.3`."""
         if math.isinf(self.low):
             return "one world, so no interval"
-        return f"95% interval {self.low:+.1f} to {self.high:+.1f}"
+        return f"95% interval {self._number(self.low)} to {self._number(self.high)}"
+
+    def _number(self, value: float) -> str:
+        return f"{value:+.{_DIGITS[self.unit]}f}"
 
     @property
     def said(self) -> str:
@@ -64,7 +79,8 @@ class Finding:
         alone = self.verdict == "unresolved" and not self.low <= 0 <= self.high
         family = "; resolved alone, not as one of all these tests" if alone and self.p_holm is not None else ""
         needed = f"; about {self.worlds_needed} worlds would resolve it" if self.worlds_needed else ""
-        sizes = f"{self.worlds} worlds, {self.items} items{family}{needed}"
+        items = f", {self.items} items" if self.items else ""
+        sizes = f"{self.worlds} worlds{items}{family}{needed}"
         return f"{self.first} minus {self.second}{budget}: {self.metric}, {sizes}."
 
 
@@ -74,6 +90,8 @@ class _Contrast:
     table: str
     first: str
     second: str
+    answers: str = ""
+    losses: str = ""  # the figure whose training losses are compared, else the table's scores are
 
 
 _DRIFT, _SFT, _NONE = "DRIFT, alpha chosen", "SFT", "MLLM (no tuning)"
@@ -84,6 +102,37 @@ CONTRASTS = (
     _Contrast("DRIFT beats merging first, as far", "table2", _DRIFT, "Merge first, then SFT, same w_eff"),
     _Contrast("DRIFT keeps plain perception", "table6", _DRIFT, _SFT),
     _Contrast("Plain merging helps", "table2", "Task Arithmetic", _NONE),
+    _Contrast(
+        "DRIFT beats plain fine-tuning on unfiltered data too",
+        "table7",
+        "Mixed, DRIFT, alpha chosen",
+        "Mixed, SFT",
+        "Table 7",
+    ),
+    _Contrast(
+        "The loss of absolute scaling rises early above that of plain fine-tuning",
+        "table4",
+        "absolute, attn+mlp, alpha chosen",
+        _SFT,
+        "Figure 5",
+        "table4_loss",
+    ),
+    _Contrast(
+        "The loss of absolute scaling rises early above that of adaptive",
+        "table4",
+        "absolute, attn+mlp, alpha chosen",
+        "adaptive, attn+mlp, alpha chosen",
+        "Figure 5",
+        "table4_loss",
+    ),
+    _Contrast(
+        "Moving norms and the LM head too makes the early loss rise",
+        "table4",
+        "gradnorm, attn+mlp+norm+lm_head, alpha chosen",
+        "gradnorm, attn+mlp, alpha chosen",
+        "Figure 6",
+        "table4_groups",
+    ),
 )
 
 
@@ -94,32 +143,69 @@ def findings(folder: Path) -> list[Finding]:
     return [replace(each, p_holm=p if each.p is not None else None) for each, p in zip(found, adjusted, strict=True)]
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """What rows are compared by: each one's value in each world."""
+
+    by_row: Mapping[str, Sequence[float]]
+    metric: str
+    unit: str
+    items: Mapping[str, int]
+    is_by_world: bool
+
+
 def _measured(contrast: _Contrast, folder: Path) -> Finding | None:
     """None where the report has not both rows, or nothing to put an interval on."""
-    rows, items, varies = _values(folder, contrast.table)
-    if contrast.first not in rows or contrast.second not in rows:
+    rows = _losses(folder, contrast.losses) if contrast.losses else _scores(folder, contrast.table)
+    if contrast.first not in rows.by_row or contrast.second not in rows.by_row:
         return None
-    first, second = (_means(rows[label]) for label in (contrast.first, contrast.second))
-    stated = _stated(folder, contrast)
-    if stated is None and (varies != "worlds" or len(first) != len(second)):
+    first, second = rows.by_row[contrast.first], rows.by_row[contrast.second]
+    stated = None if contrast.losses else _stated(folder, contrast)
+    if stated is None and (not rows.is_by_world or len(first) != len(second)):
         return None
     interval = stated or paired_over_seeds(second, first)
-    count = len([c for c in next(iter(rows[contrast.first].values())) if c != AVERAGE])
+    effects = tuple(a - b for a, b in zip(first, second, strict=True))
+    found = _verdict(interval)
+    is_open = found == "unresolved" and len(effects) > 1
     return Finding(
         claim=contrast.claim,
         table=contrast.table,
         first=contrast.first,
         second=contrast.second,
-        metric=f"mean of {count} columns",
+        metric=rows.metric,
         effect=interval.mean,
         low=interval.low,
         high=interval.high,
         p=interval.p_value,
-        verdict=_verdict(interval),
+        verdict=found,
         worlds=len(first),
-        items=items.get(contrast.first, 0),
-        by_world=tuple(a - b for a, b in zip(first, second, strict=True)),
+        items=rows.items.get(contrast.first, 0),
+        worlds_needed=samples_needed(statistics.stdev(effects), interval.mean) if is_open else None,
+        by_world=effects,
+        answers=contrast.answers,
+        unit=rows.unit,
     )
+
+
+def _scores(folder: Path, table: str) -> _Rows:
+    """A table's rows by their mean over columns."""
+    values, items, varies = _values(folder, table)
+    columns = {column for runs in values.values() for each in runs.values() for column in each} - {AVERAGE}
+    by_row = {label: _means(runs) for label, runs in values.items()}
+    return _Rows(by_row, f"mean of {len(columns)} columns", "points", items, varies == "worlds")
+
+
+def _losses(folder: Path, figure: str) -> _Rows:
+    """A figure's rows by their mean training loss over the early steps."""
+    curves: dict[str, dict[str, dict[int, float]]] = {}
+    for line in _lines(folder / FIGURES / f"{figure}.csv"):
+        curves.setdefault(line["row"], {}).setdefault(line["run"], {})[int(line["step"])] = float(line["loss"])
+    by_row = {row: [_early(losses) for losses in runs.values()] for row, runs in curves.items()}
+    return _Rows(by_row, f"training loss over the first {EARLY:.0%} of the steps", "nats", {}, True)
+
+
+def _early(losses: Mapping[int, float]) -> float:
+    return statistics.fmean(loss for step, loss in losses.items() if step <= EARLY * max(losses))
 
 
 def _verdict(interval: Interval) -> str:
@@ -128,10 +214,10 @@ def _verdict(interval: Interval) -> str:
     return "holds" if interval.mean > 0 else "does not hold"
 
 
-def means_by_row(folder: Path, table: str) -> dict[str, list[float]]:
+def means_by_row(folder: Path, table: str) -> dict[str, Sequence[float]]:
     """Each row's mean over a table's columns, world by world; empty where rows are not made of worlds."""
-    rows, _, varies = _values(folder, table)
-    return {label: _means(runs) for label, runs in rows.items()} if varies == "worlds" else {}
+    rows = _scores(folder, table)
+    return dict(rows.by_row) if rows.is_by_world else {}
 
 
 def _means(runs: Mapping[str, Mapping[str, float]]) -> list[float]:
@@ -171,4 +257,4 @@ def _lines(path: Path) -> Iterator[dict[str, str]]:
 
 def sentences(found: Sequence[Finding]) -> list[str]:
     """A line of Markdown each, with its verdict."""
-    return [f"{f.claim}: **{f.verdict}**. {f.effect:+.1f} points, {f.interval}. {f.said}" for f in found]
+    return [f"{f.claim}: **{f.verdict}**. {f.size}, {f.interval}. {f.said}" for f in found]

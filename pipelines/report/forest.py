@@ -70,8 +70,8 @@ def forest(folder: Path, findings: Sequence[Finding]) -> Forest | None:
     first = findings[0]
     rows = means_by_row(folder, first.table)
     if first.second not in rows:
-        known = [Line(f.claim, f.effect, f.low, f.high, f.by_world) for f in findings]
-        return Forest("The effects, in points", known)
+        known = [Line(f.claim, f.effect, f.low, f.high, f.by_world) for f in findings if f.unit == first.unit]
+        return Forest(f"The effects, in {first.unit}", known)
     reference = rows.pop(first.second)
     lines: dict[tuple[float, ...], Line] = {}  # rows that are one under two names are one line
     for label, means in rows.items():

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift.errors import DataError
-from evaluation.statistics import Interval
+from evaluation.statistics import Interval, samples_needed
 
 Expected = Literal["better", "worse", "equal", "not worse"]
 Verdict = Literal["holds", "does not hold", "equivalent", "unresolved"]
@@ -159,10 +159,5 @@ def _power(effects: Sequence[Effect], size: float) -> float | None:
 
 
 def _needed(effects: Sequence[Effect], size: float) -> int | None:
-    from scipy.stats import norm
-
-    deviation = max(_errors(effects)) * math.sqrt(len(effects))
-    if deviation == 0.0 or size == 0.0:
-        return None
-    reach = float(norm.ppf(1 - LEVEL / 2) + norm.ppf(_POWER))
-    return max(len(effects) + 1, math.ceil((reach * deviation / size) ** 2))
+    needed = samples_needed(max(_errors(effects)) * math.sqrt(len(effects)), size, _POWER, LEVEL)
+    return max(len(effects) + 1, needed) if needed else None

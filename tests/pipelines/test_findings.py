@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from evaluation.statistics import paired_over_seeds
 from pipelines.report.findings import findings, sentences
 
@@ -24,3 +26,28 @@ def test_a_contrast_is_paired_by_world_and_holds_where_its_interval_is_a_gain(tm
     assert (beats.verdict, direction.verdict) == ("holds", "unresolved")
     assert beats.p_holm == 2 * (expected.p_value or 0)
     assert "95% interval" in sentences([beats])[0]
+
+
+def test_losses_are_compared_over_the_first_quarter_of_the_steps(tmp_path: Path) -> None:
+    early = {"SFT": (2.0, 1.0), "absolute, attn+mlp, alpha chosen": (2.5, 1.5)}
+    lines = [
+        f'{step},{loss * (1 + run / 10)},"{row}",{run}'
+        for row, losses in early.items()
+        for run in range(3)
+        for step, loss in zip((10, 20, 30, 80), (*losses, 9.0, 9.0), strict=True)
+    ]
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "table4_loss.csv").write_text("\n".join(["step,loss,row,run", *lines]))
+    (found,) = findings(tmp_path)
+    assert (found.answers, found.unit, found.worlds) == ("Figure 5", "nats", 3)
+    assert found.by_world == pytest.approx((0.5, 0.55, 0.6))
+    assert found.verdict == "holds"
+    assert "**holds**. +0.550 nats, 95% interval" in sentences([found])[0]
+    assert "training loss over the first 25% of the steps, 3 worlds." in sentences([found])[0]
+
+
+def test_an_unresolved_contrast_says_how_many_worlds_would_resolve_it(tmp_path: Path) -> None:
+    """As by hand: sd 3 and mean 1, ((1.96 + 0.8416) * 3 / 1)^2 = 70.6."""
+    write(tmp_path, {"DRIFT, alpha chosen": (68.0, 71.0, 74.0), "SFT": (70.0, 70.0, 70.0)})
+    (found,) = findings(tmp_path)
+    assert (found.verdict, found.worlds_needed) == ("unresolved", 71)

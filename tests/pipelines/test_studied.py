@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from test_report_stage import house, made
 
 from pipelines.page import readme
 from pipelines.page.build import render, write_page
+from pipelines.page.paper import claim_by_claim
 from pipelines.page.studied import Studied, studied
 from pipelines.report.findings import findings
 from pipelines.report.marked import STUDY
@@ -92,7 +94,7 @@ def test_worlds_that_are_out_and_worlds_that_missed_a_gate_are_named_before_the_
     assert known(own).progress == f"Worlds that have ended: 2 of 2 of {PAIR}."
     assert "none of it did as well or better: DRIFT, adaptive" in " ".join(known(own).warnings)
     end(own.with_name("study"), 1, RIGHT, excluded="expert text is 0.4; the gate is 0.95 to 1.00")
-    assert f"{PAIR}: worlds 1 missed a gate; others take their place." in known(own).warnings
+    assert f"{PAIR}: world 1 missed a gate; others take their place." in known(own).warnings
     assert known(own).progress == f"Worlds that have ended: 1 of 2 of {PAIR}; 1 world is still out."
 
 
@@ -125,6 +127,21 @@ def test_a_report_opens_with_the_study_in_short_and_is_the_artifacts_without_it(
     shutil.rmtree(own.with_name("study"))
     write_page(own)
     assert (own / "report.md").read_text() == before
+
+
+def test_the_paper_has_a_line_for_every_table_and_figure(two: Path) -> None:
+    studied, lab = known(two).findings, [replace(known(two).findings[0], claim="A loss.", answers="Figures 5 to 6")]
+    rows = claim_by_claim(studied, lab)
+    places = list(dict.fromkeys(row["paper"] for row in rows))
+    assert places == [f"Table {n}" for n in range(1, 11)] + [f"Figure {n}" for n in (1, 2, 5, 6)]
+    said = [row for row in rows if row["paper"] == "Table 3"]
+    claim = next(each for each in studied if "Table 3" in each.answers)
+    assert [(row["claim"], row["here"], row["effect"]) for row in said] == [(claim.claim, claim.verdict, claim.size)]
+    assert [row["claim"] for row in rows if row["paper"] in ("Figure 5", "Figure 6")] == ["A loss."] * 2
+    (merges,) = (row for row in rows if row["paper"] == "Table 9")
+    assert merges["claim"] == "none: what the merges were run with"
+    (cost,) = (row for row in rows if row["paper"] == "Table 8")
+    assert cost["claim"] == "nothing here speaks of it"
 
 
 def test_readme_states_the_study_where_there_is_one(two: Path) -> None:
@@ -164,9 +181,10 @@ def opened(browser: Any, two: Path) -> Iterator[Any]:
 
 
 @pytest.mark.browser
-def test_axe_finds_nothing_on_a_page_with_a_study_whose_claims_all_open(opened: Any, axe: str) -> None:
-    find(opened, ".claims summary").click()
-    assert len(texts(opened, ".claims tbody tr")) == 3
+def test_axe_finds_nothing_on_a_page_with_a_study_whose_claims_all_open(opened: Any, two: Path, axe: str) -> None:
+    for each in opened.find_elements("css selector", ".claims summary"):
+        each.click()
+    assert len(texts(opened, ".claims tbody tr")) == 3 + len(claim_by_claim(known(two).findings, []))
     for width in (1300, 390):
         size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
         opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
