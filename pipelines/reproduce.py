@@ -2,9 +2,9 @@
 
 Plans every row of every table over all seeds as one DAG, runs what the store does not hold, and copies the report into
 `results/<profile>`. `drift plan` runs nothing and says what would, table by table with its price (`--all`: call by
-call); `drift table NAME...` makes these tables alone. What other code made than is here is made again, and named;
-`--trust` takes it as it is, `--force STAGE` makes a stage's artifacts again. The same as `python -m
-pipelines.reproduce`, and as `make reproduce`.
+call); `drift table NAME...` makes these tables alone, and those that nothing else makes (table13, crossed) a report of
+their own. What other code made than is here is made again, and named; `--trust` takes it as it is, `--force STAGE`
+makes a stage's artifacts again. The same as `python -m pipelines.reproduce`, and as `make reproduce`.
 
 Example:
     drift plan profile=paper
@@ -111,6 +111,8 @@ def reproduce(words: Sequence[str]) -> int:
     specs = [tables.load(name) for name in names or config.tables] or tables.standard()
     effects.refuse_idle(overrides, _of_one_run, partial(_of_tables, specs))
     target, variant = tables.as_asked(specs, overrides, online=not asked.plans)
+    if names and not variant and "results" not in {word.partition("=")[0] for word in overrides}:
+        variant = tables.apart(specs)
     if asked.plans:
         show(target, config, asked.whole)
         return 0

@@ -193,6 +193,11 @@ def as_asked(tables: Sequence[Table], overrides: Sequence[str], online: bool) ->
     return named, "" if "results" in keys.values() else suffix(words)
 
 
+def apart(tables: Sequence[Table]) -> str:
+    """How the folder of tables that no bare command makes goes on behind the profile's name; empty of any others."""
+    return suffix([table.name for table in tables]) if all(table.asked_only for table in tables) else ""
+
+
 def naming(overrides: Sequence[str]) -> tuple[str, ...]:
     """The overrides that say what is computed, and not where it is kept and how it is recorded."""
     return tuple(word for word in overrides if parse(word).get_key_element().partition(".")[0] not in _NAMELESS)

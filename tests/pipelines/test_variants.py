@@ -44,6 +44,12 @@ def test_only_the_canonical_command_writes_the_canonical_results() -> None:
     assert tables.as_asked([table3], ["seeds=[0]", "results=/tmp/mine"], online=False)[1] == ""
 
 
+def test_tables_that_no_bare_command_makes_are_a_report_of_their_own() -> None:
+    table13, crossed = tables.load("table13"), tables.load("crossed")
+    assert tables.apart([table13, crossed]) == "+table13+crossed"
+    assert tables.apart([table13, tables.load("table3")]) == ""
+
+
 def test_a_variant_says_so_on_its_first_line() -> None:
     text = page("lab", ("seeds=[0]",), (0,), [])
     assert text.startswith("# DRIFT, reproduced: profile `lab`, a variant\n\n**Made with `seeds=[0]`**")
