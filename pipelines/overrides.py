@@ -24,6 +24,7 @@ _OPEN = (
     "suite.benchmarks.",
     "validation.benchmarks.",
     "injection.group_alpha.",
+    "choose.by_scale.",
     "frism.strengths.",
     "launcher.options.",
     "gate.published.",
@@ -45,7 +46,7 @@ REMEDIES: Mapping[str, str] = {
     "merge": "a merge is a method: method=ties; only DARE and a random direction draw by merge.seed, and "
     "merge.candidates are chosen from where merge.coefficient=auto",
     "frism": "method=frism learns gates, and chooses from frism.candidates where frism.coefficient=auto",
-    "choose": "values are chosen where injection.alpha=auto",
+    "choose": "values are chosen where injection.alpha=auto; choose.by_scale has those of a scale that has its own",
     "validation": "the validation draw is scored where injection.alpha=auto, merge.coefficient=auto or "
     "frism.coefficient=auto",
     "pair": "a lab world builds its own models and reads no repository (pair.source=hub or folder does); only there "

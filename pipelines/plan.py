@@ -365,7 +365,7 @@ def alpha_choice(config: Config) -> Call | float:
     Every prior, selection and data of a scale share the choice made with the direct prior on `chosen_with` and filtered
     data, so that a control or an ablation differs from its row in one thing only; unless `choose.prior` is its own.
     """
-    values = config.choose.alpha
+    values = config.choose.alphas(config.injection.scale)
     if len(values) == 1:
         return values[0]
     reference = replace(config, method=_DRIFT, data=replace(config.data, mix=MixConfig()))

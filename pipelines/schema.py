@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from drift.choices import ImageBackend
+from drift.choices import ImageBackend, Scale
 from drift.config import FrismConfig, MergeConfig, PriorConfig, Selection, Strength
 from drift.errors import closest
 from drift.training.config import InjectionConfig, TrainingConfig
@@ -29,6 +29,7 @@ Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Alpha = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Alphas = Annotated[tuple[Alpha, ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -95,11 +96,17 @@ class Choose:
 
     The choice is made per scale, with the direct prior over the groups named here; one value is no choice. `prior: own`
     chooses with the row's own prior and groups: what a control could have reached, beside what it gets from its row.
+    `by_scale` has the candidates of a scale whose alpha counts in another unit.
     """
 
-    alpha: Annotated[tuple[Alpha, ...], Field(min_length=1)]
+    alpha: Alphas
     selection: Selection
+    by_scale: Mapping[Scale, Alphas]
     prior: Literal["direct", "own"] = "direct"
+
+    def alphas(self, scale: str) -> tuple[float, ...]:
+        """What a scale chooses from: its own candidates, else `alpha`."""
+        return next((own for name, own in self.by_scale.items() if name == scale), self.alpha)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -402,8 +409,10 @@ class Config:
     def _is_sound(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} name one twice, and what is repeated is no sample")
-        if len(set(self.choose.alpha)) < len(self.choose.alpha):
-            raise ValueError(f"choose.alpha {list(self.choose.alpha)} names one twice")
+        own = {f"by_scale.{scale}": alphas for scale, alphas in self.choose.by_scale.items()}
+        for name, alphas in {"alpha": self.choose.alpha, **own}.items():
+            if len(set(alphas)) < len(alphas):
+                raise ValueError(f"choose.{name} {list(alphas)} names one twice")
         for name in ("sft_items", "suite_items", "wemath_groups"):
             if getattr(self.world, name) < 1:
                 raise ValueError(f"world.{name} is {getattr(self.world, name)}; expected at least 1")

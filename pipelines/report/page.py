@@ -39,6 +39,7 @@ class Section:
     twins: Mapping[str, str] = field(default_factory=dict)
     whole: pandas.DataFrame | None = None
     columns: Sequence[Column] = ()
+    at_an_end: Sequence[str] = ()
 
     @property
     def stand_ins(self) -> dict[str, Column]:
@@ -98,7 +99,7 @@ def appendix(
 
 
 def warnings(sections: Sequence[Section]) -> list[str]:
-    """What a reader has to know before the numbers: verdicts nobody gave, answers cut short or not read, one world."""
+    """What a reader has to know first: verdicts nobody gave, answers cut or not read, ends of grids, lone worlds."""
     lines = []
     for section in sections:
         where, found = section.table.title.partition(".")[0], [n for row in section.numbers.values() for n in row]
@@ -107,6 +108,9 @@ def warnings(sections: Sequence[Section]) -> list[str]:
         for what, counted in (("were cut at the limit of new tokens", "cut"), ("no rule could read", "unmatched")):
             if over := _most(section, counted):
                 lines.append(f"{where}: more than 5% of the answers {what} in {', '.join(over)}; they count as wrong.")
+        if section.at_an_end:
+            rows = ", ".join(section.at_an_end)
+            lines.append(f"{where}: chosen at an end of what was tried, so a better value may lie beyond: {rows}.")
         if any(d.varies == "worlds" and d.pairs < 2 for row in section.differences.values() for d in row):
             lines.append(f"{where}: one world, so no difference between rows can be claimed.")
     return lines

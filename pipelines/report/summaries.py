@@ -100,12 +100,36 @@ def choices(tables: Sequence[Evidence]) -> list[str]:
     """A line per choice: what was chosen for the rows, and the mean validation score of everything tried."""
     lines = {}
     for evidence in tables:
-        for name in (cell.artifacts["choice"] for cell in evidence.cells if "choice" in cell.artifacts):
-            manifest = evidence.sources[name].manifest
-            tried = "; ".join(f"{_text(v['value'])}: {v['validation']:.1f}" for v in manifest["values"]["validation"])
-            chosen = _text(manifest["values"]["chosen"])
-            lines[manifest["label"]] = f"{manifest['label']}: {chosen} (mean score at {tried})"
+        for choice in _choices(evidence).values():
+            tried = "; ".join(f"{_text(v['value'])}: {v['validation']:.1f}" for v in choice["values"]["validation"])
+            chosen = _text(choice["values"]["chosen"])
+            lines[choice["label"]] = f"{choice['label']}: {chosen} (mean score at {tried})"
+            if last := ends(choice["values"]):
+                lines[choice["label"]] += f"; an end of what was tried: {', '.join(last)}"
     return [lines[label] for label in sorted(lines)]
+
+
+def at_an_end(evidence: Evidence) -> list[str]:
+    """The rows whose value is the least or the greatest of those that it was chosen from."""
+    return [row for row, choice in _choices(evidence).items() if ends(choice["values"])]
+
+
+def _choices(evidence: Evidence) -> dict[str, Mapping[str, Any]]:
+    """The manifest of each row's choice, which all its worlds share."""
+    rows = {cell.row: cell.artifacts["choice"] for cell in evidence.cells if "choice" in cell.artifacts}
+    return {row: evidence.sources[name].manifest for row, name in rows.items()}
+
+
+def ends(values: Mapping[str, Any]) -> list[str]:
+    """The numbers of a chosen value that were tried on one side of it only; `values` are a choice's."""
+    chosen, tried = _numbers(values["chosen"]), [_numbers(each["value"]) for each in values["validation"]]
+    found = {name: {each[name] for each in tried if name in each} for name in chosen}
+    return [name for name, of in found.items() if len(of) > 1 and chosen[name] in (min(of), max(of))]
+
+
+def _numbers(value: float | Mapping[str, Any]) -> dict[str, float]:
+    named = value if isinstance(value, Mapping) else {"alpha": value}
+    return {name: each for name, each in named.items() if isinstance(each, (int, float))}
 
 
 def _text(value: float | Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ from pipelines.report.render import gain_frame, long_frame, to_latex, value_fram
 from pipelines.report.sources import Source
 from pipelines.report.spec import Table
 from pipelines.report.style import Figure, styled
-from pipelines.report.summaries import answers, choices, on_all_items, runs
+from pipelines.report.summaries import answers, at_an_end, choices, on_all_items, runs
 from pipelines.report.trained_figures import forest
 from pipelines.report.unseen import refuse_seen_rows
 from pipelines.report.words import OBJECTIONS
@@ -119,6 +119,7 @@ def _section(evidence: Evidence, out: Path) -> Section:
         twins=evidence.twins,
         whole=on_all_items(evidence) if kind.has_scores else None,
         columns=columns(evidence),
+        at_an_end=at_an_end(evidence),
     )
 
 

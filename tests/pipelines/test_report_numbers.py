@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from pipelines.report.page import Section, page
 from pipelines.report.render import cell_text, difference_text, long_frame, value_frame, wide_frame
 from pipelines.report.sources import Source
 from pipelines.report.spec import Cell, Row, Table
+from pipelines.report.summaries import ends
 from pipelines.scored import Scored
 
 PUBLISHED = "# a note\nmethod,version,MathVista,WeMath_strict,Avg\nSFT,v1+v2,60.0,30.0,45.0\nDRIFT,v2,62.0,33.0,47.5\n"
@@ -266,3 +268,14 @@ def test_a_repeat_is_not_judged_by_its_times(tmp_path: Path) -> None:
 
 def test_a_smoke_report_can_not_be_mistaken_for_a_result() -> None:
     assert "smoke test, not a result" in text("smoke", CELLS).split("\n\n")[1]
+
+
+def test_a_value_that_was_tried_on_one_side_only_is_an_end() -> None:
+    def choice(chosen: Any, *tried: Any) -> dict[str, Any]:
+        return {"chosen": chosen, "validation": [{"value": value, "validation": 1.0} for value in tried]}
+
+    assert ends(choice(-0.3, -0.1, -0.3, -1.0)) == []
+    assert ends(choice(-1.0, -0.1, -0.3, -1.0)) == ["alpha"]
+    assert ends(choice(-1.0, -1.0)) == []  # nothing else was tried
+    grid = [{"weight": w, "density": d, "rescale": "none"} for w in (1.0, 1.6, 1.8) for d in (0.2, 0.5)]
+    assert ends(choice(grid[3], *grid)) == ["density"]

@@ -60,11 +60,11 @@ SCORED = Scored(
     {"transcription": 90.0, "closed": 70.0},
     0,
 )
-VALUES = {
+VALUES: dict[str, dict[str, Any]] = {
     "train": {"steps": 30, "examples": 60, "w_eff": 0.5, "covered": 4, "expected": 4},
     "geometry": {"n": 4},
     "merge": {"hyperparameters": {"density": 0.2}},
-    "choose": {"chosen": -0.3, "validation": [{"value": -0.3, "validation": 41.0}]},
+    "choose": {"chosen": -0.3, "validation": [{"value": v, "validation": s} for v, s in ((-0.1, 39.0), (-0.3, 41.0))]},
     "model": {},
     "score": {},
     "generate": {},
@@ -185,8 +185,10 @@ def test_each_kind_of_table_plans_prints_and_draws_what_it_is_made_of(made: Path
         "toy_loss", "toy_layers", "toy_geometry", "toy_distance", "toy_cost_accuracy", "differences",
     }  # fmt: skip
     page = (made / "report.md").read_text() + (made / "appendix.md").read_text()
-    for shown in ("How the rows answered", "What distance costs", "density = 0.2", "-0.3 (mean score at -0.3: 41.0)"):
+    for shown in ("How the rows answered", "What distance costs", "density = 0.2", "-0.3 (mean score at -0.1: 39.0; "):
         assert shown in page
+    assert "41.0); an end of what was tried: alpha" in page
+    assert "chosen at an end of what was tried, so a better value may lie beyond: " in page
 
 
 def test_a_report_writes_each_table_once_for_people_and_once_for_each_program(made: Path) -> None:
