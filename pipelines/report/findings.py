@@ -69,6 +69,14 @@ class Finding:
             return "one world, so no interval"
         return f"95% interval {self._number(self.low)} to {self._number(self.high)}"
 
+    @property
+    def _spread(self) -> str:
+        """How the worlds lie around their mean, which one of them may have made alone."""
+        if len(self.by_world) < 3:
+            return ""
+        low, high, median = (self._number(of(self.by_world)) for of in (min, max, statistics.median))
+        return f"; single worlds from {low} to {high}, median {median}"
+
     def _number(self, value: float) -> str:
         return f"{value:+.{_DIGITS[self.unit]}f}"
 
@@ -80,7 +88,7 @@ class Finding:
         family = "; resolved alone, not as one of all these tests" if alone and self.p_holm is not None else ""
         needed = f"; about {self.worlds_needed} worlds would resolve it" if self.worlds_needed else ""
         items = f", {self.items} items" if self.items else ""
-        sizes = f"{self.worlds} worlds{items}{family}{needed}"
+        sizes = f"{self.worlds} worlds{items}{self._spread}{family}{needed}"
         return f"{self.first} minus {self.second}{budget}: {self.metric}, {sizes}."
 
 

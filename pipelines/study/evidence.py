@@ -15,7 +15,7 @@ import numpy as np
 from drift.errors import DataError
 from evaluation.statistics import Interval, share_over_worlds, wilson
 from pipelines.errors import StoreError
-from pipelines.report.outcomes import strata
+from pipelines.report.outcomes import Outcomes, strata
 from pipelines.study.claims import Effect, Finding, findings
 from pipelines.study.spec import Claim, Study, options
 from pipelines.study.tuning import Tuned, load
@@ -122,11 +122,16 @@ class Evidence:
         asked = [verdicts[arm] for verdicts in worlds if set(columns) <= set(verdicts.get(arm, ()))]
         if not asked:
             return None
-        shares = [float(np.mean([np.mean(list(each[c].values.values())) for c in columns])) for each in asked]
+        shares = [_mean(each, columns) for each in asked]
         units = sum(len(each[c].values) for each in asked for c in columns)
         if len(shares) > 1:
             return share_over_worlds(shares, units)
         return Interval(shares[0], *wilson(shares[0] * units, units), 1)
+
+    def share(self, answered: Mapping[str, Outcomes], metric: str) -> float | None:
+        """What an arm has right in one world; None where it was not asked all of the metric's columns."""
+        columns = self.columns(metric)
+        return _mean(answered, columns) if set(columns) <= set(answered) else None
 
     def recorded(self, pair: str, arm: str, key: str) -> float | None:
         """The mean over worlds of what the runs of an arm recorded, as w_eff; None where they did not."""
@@ -145,3 +150,7 @@ class Evidence:
             made = tuple(str(arms[arm].get("checkpoint", arm)) for arms in records if arm in arms)
             marks.setdefault(made, []).append(arm)
         return [tuple(arms) for made, arms in marks.items() if made and len(arms) > 1]
+
+
+def _mean(answered: Mapping[str, Outcomes], columns: Sequence[str]) -> float:
+    return float(np.mean([np.mean(list(answered[column].values.values())) for column in columns]))

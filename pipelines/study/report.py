@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,20 @@ def arm_rows(evidence: Evidence, pair: str) -> list[Row]:
     return rows
 
 
+def world_rows(evidence: Evidence, pair: str) -> list[Row]:
+    """A row an arm and world: each metric in percent, empty where the arm was not asked it."""
+    return [
+        {"arm": arm, "world": seed}
+        | {
+            metric: None if (share := evidence.share(verdicts[arm], metric)) is None else _points(share)
+            for metric in ("average", "perception", *evidence.reasoning, *evidence.perception)
+        }
+        for arm in evidence.study.arms_of(pair)
+        for seed, verdicts in evidence.of(pair).items()
+        if arm in verdicts
+    ]
+
+
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
@@ -101,6 +116,8 @@ def write(evidence: Evidence, folder: Path) -> None:
     for pair, rows in arms.items():
         text = pandas.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n")
         write_whole(folder / "tables" / f"{pair}.csv", text)
+        text = pandas.DataFrame(world_rows(evidence, pair), dtype=object).to_csv(index=False, lineterminator="\n")
+        write_whole(folder / "tables" / f"{pair}_worlds.csv", text)
     figures = draw(evidence, claims, folder / "figures")
     write_whole(folder / "report.md", page(evidence, claims, arms, figures))
 
@@ -114,6 +131,7 @@ def sentence(row: Mapping[str, Any]) -> str:
     else:
         said = f"{row['effect']:+.1f} points ({row['low']:+.1f}, {row['high']:+.1f})"
         said += f"; single worlds from {min(row['effects']):+.1f} to {max(row['effects']):+.1f}"
+        said += f", median {statistics.median(row['effects']):+.1f}"
     more = f"; about {row['worlds_needed']} worlds would resolve it" if row["worlds_needed"] else ""
     return f"{row['sentence']} **{row['verdict'].capitalize()}**: {said}, {row['worlds']} worlds{more}."
 
@@ -177,11 +195,18 @@ def _limits(evidence: Evidence, main: Row) -> str:
         if name in evidence.tuned and (found := evidence.score(pair, name, "average"))
     ]
     left = sum(max(0, plan.worlds - len(evidence.of(name))) for name, plan in study.pairs.items())
-    worlds = ", ".join(f"{effect:+.1f}" for effect in main["effects"])
+    out = f" {left} worlds of the registration are still to be run, and may move any interval." if left else ""
+    effects = ", ".join(f"{effect:+.1f}" for effect in main["effects"])
+    scores = {
+        main[side]: ", ".join(
+            f"{row[main['metric']]:.1f}" for row in world_rows(evidence, pair) if row["arm"] == main[side]
+        )
+        for side in ("first", "second")
+    }
+    scored = "; ".join(f"{arm} scores {said}" for arm, said in scores.items())
     parts = [
         "- **Other worlds.** A world differs from the next by what its models happened to learn before any method "
-        f"met them: {main['first']} minus {main['second']} is {worlds} in single worlds. {left} worlds of the "
-        "registration are still to be run, and may move any interval.",
+        f"met them: {main['first']} minus {main['second']} is {effects} in single worlds ({scored}).{out}",
         f"- **Other tuning worlds.** Values were chosen in worlds {', '.join(map(str, study.tuning))} alone: "
         f"{'; '.join(tuned)}. A value that suits those may suit others less, on either side.",
         "- **Another budget.** Verdicts hold for the steps they name; the curves over steps and over dose are below.",

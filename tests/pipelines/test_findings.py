@@ -43,7 +43,8 @@ def test_losses_are_compared_over_the_first_quarter_of_the_steps(tmp_path: Path)
     assert found.by_world == pytest.approx((0.5, 0.55, 0.6))
     assert found.verdict == "holds"
     assert "**holds**. +0.550 nats, 95% interval" in sentences([found])[0]
-    assert "training loss over the first 25% of the steps, 3 worlds." in sentences([found])[0]
+    spread = "3 worlds; single worlds from +0.500 to +0.600, median +0.550."
+    assert f"training loss over the first 25% of the steps, {spread}" in sentences([found])[0]
 
 
 def test_an_unresolved_contrast_says_how_many_worlds_would_resolve_it(tmp_path: Path) -> None:
