@@ -4,6 +4,7 @@ import json
 import logging
 from dataclasses import replace
 
+import pandas
 import pytest
 from pydantic import TypeAdapter, ValidationError
 from study_worlds import PAIR, PERCEPTION, REASONING, tuned_to, verdicts
@@ -127,13 +128,16 @@ def test_claims_come_from_the_verdicts_of_the_folder_alone(study, folder):
     assert not arms["sft"]["none_is_better"]
     assert "**Holds**: +12.5 points" in sentence(beats)
     assert beats["effects"] == [10.0, 12.5, 15.0]
-    assert "single worlds from +10.0 to +15.0, 3 worlds" in sentence(beats)
+    assert "single worlds from +10.0 to +15.0, median +12.5, 3 worlds" in sentence(beats)
 
 
 def test_the_report_says_what_its_verdicts_hang_on(study, folder):
     write(open_evidence(study, folder), folder)
     said = (folder / "report.md").read_text()
-    assert "drift minus sft is +10.0, +12.5, +15.0 in single worlds. 0 worlds of the registration are still" in said
+    scored = "drift scores 60.0, 62.5, 65.0; sft scores 50.0, 50.0, 50.0"
+    assert f"drift minus sft is +10.0, +12.5, +15.0 in single worlds ({scored}).\n" in said
+    rows = pandas.read_csv(folder / "tables" / f"{PAIR}_worlds.csv")
+    assert rows[rows["arm"] == "drift"]["average"].tolist() == [60.0, 62.5, 65.0]
     assert "drift 50.0 there and 62.5 in the worlds reported; sft 50.0 there and 50.0 in the worlds reported" in said
     assert "is 0.60 (drift) and 0.10 (sft) here" in said
 
