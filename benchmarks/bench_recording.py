@@ -82,7 +82,7 @@ def pairs(count: int, words: Sequence[str], models: Path | None, folder: Path) -
         measured(["run", *settings, "method=baseline", _OFF, f"store={made}", f"results={folder / 'results'}"])
     for place in range(count):
         took = {
-            tracker: _one(words, tracker, made, folder / f"{place}-{tracker}")
+            tracker: _one(words, tracker, made, folder / f"{place}-{tracker.partition('=')[2]}")
             for tracker in ((_OFF, _ON) if place % 2 == 0 else (_ON, _OFF))
         }
         yield took[_OFF], took[_ON]
