@@ -133,6 +133,8 @@ def sentence(row: Mapping[str, Any]) -> str:
         said += f"; single worlds from {min(row['effects']):+.1f} to {max(row['effects']):+.1f}"
         said += f", median {statistics.median(row['effects']):+.1f}"
     more = f"; about {row['worlds_needed']} worlds would resolve it" if row["worlds_needed"] else ""
+    if row["verdict"] == "unresolved" and row["low"] is not None and not row["low"] <= 0 <= row["high"]:
+        more = f"; resolved alone, not as one of all these tests{more}"
     return f"{row['sentence']} **{row['verdict'].capitalize()}**: {said}, {row['worlds']} worlds{more}."
 
 

@@ -129,6 +129,9 @@ def test_claims_come_from_the_verdicts_of_the_folder_alone(study, folder):
     assert "**Holds**: +12.5 points" in sentence(beats)
     assert beats["effects"] == [10.0, 12.5, 15.0]
     assert "single worlds from +10.0 to +15.0, median +12.5, 3 worlds" in sentence(beats)
+    alone = beats | {"verdict": "unresolved", "worlds_needed": 4}
+    assert "3 worlds; resolved alone, not as one of all these tests; about 4 worlds" in sentence(alone)
+    assert "resolved alone" not in sentence(alone | {"low": -1.0})
 
 
 def test_the_report_says_what_its_verdicts_hang_on(study, folder):
