@@ -5,10 +5,12 @@
     python benchmarks/bench_recording.py --store artifacts         # and everything that a store holds, recorded at once
 
 Models are made once, outside the clock, or taken from a store; each run of a pair gets a store of its own that holds
-them. The order within a pair alternates. CPU seconds are of all processes that a command leaves behind, the sidecar and
-wandb's own among them: orphans come back to this one, which waits for them. A short command pays for the start of the
-recorder as a long one does, so its share says little of a lab's; a table's trainings, without the time that its models
-took, say more. `--store` sets what recording all of a store takes against what, by its manifests, making it took.
+them. The order within a pair alternates. CPU seconds are of all processes that a command leaves behind, the sidecar
+and wandb's own among them: orphans come back to this one, which waits for them. A short command pays for the start of
+the recorder as a long one does, so its share says little of a lab's; a table's trainings, without the time that its
+models took, say more. One command's own CPU seconds vary by some percent from minute to minute, most of it within its
+stages: what is left of the pair's difference without them is the recorder's, to a second. `--store` sets what
+recording all of a store takes against what, by its manifests, making it took.
 """
 
 import argparse
@@ -22,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
@@ -34,10 +36,11 @@ _OFF, _ON = "tracker=disabled", "tracker=offline"
 
 @dataclass(frozen=True)
 class Took:
-    """Seconds of a command: on the clock, and of all processors."""
+    """Seconds of a command: on the clock, of all processors, and of those what no stage of its store accounts for."""
 
     wall: float
     cpu: float
+    beside: float = 0.0
 
 
 def measured(words: Sequence[str]) -> Took:
@@ -92,14 +95,19 @@ def _one(words: Sequence[str], tracker: str, made: Path, store: Path) -> Took:
     shutil.copytree(made, store, symlinks=True)
     own = [f"store={store}", f"results={store}-results"]
     recorded = [f"tracker.folder={store}-recordings"] if tracker == _ON else []
-    return measured([*words, tracker, *own, *recorded])
+    took, before = measured([*words, tracker, *own, *recorded]), _of_stages(made)
+    return replace(took, beside=took.cpu - (_of_stages(store) - before))
 
 
 def of_store(store: Path, profile: str, folder: Path) -> tuple[float, float, int]:
     """CPU seconds that recording a whole store takes, those that making it took, and how many runs it is."""
     took = measured(["track", "--backfill", f"profile={profile}", f"store={store}", f"tracker.folder={folder}"])
-    made = sum(json.loads(path.read_text())["cpu_seconds"] for path in store.glob("*/*/manifest.json"))
-    return took.cpu, made, len(list((folder / "wandb").glob("offline-run-*")))
+    return took.cpu, _of_stages(store), len(list((folder / "wandb").glob("offline-run-*")))
+
+
+def _of_stages(store: Path) -> float:
+    """CPU seconds of all that a store holds, by its manifests."""
+    return float(sum(json.loads(path.read_text())["cpu_seconds"] for path in store.glob("*/*/manifest.json")))
 
 
 def main() -> None:
@@ -116,10 +124,15 @@ def main() -> None:
         found = []
         for off, on in pairs(asked.pairs, asked.words, asked.models, Path(place)):
             found.append((off, on))
-            print(f"without {off.cpu:6.2f} CPU s, {off.wall:6.2f} s; with {on.cpu:6.2f} CPU s, {on.wall:6.2f} s")
+            print(
+                f"without {off.cpu:6.2f} CPU s ({off.beside:.2f} beside the stages), {off.wall:6.2f} s; "
+                f"with {on.cpu:6.2f} CPU s ({on.beside:.2f}), {on.wall:6.2f} s"
+            )
         if found:
             more, base = mean(on.cpu - off.cpu for off, on in found), mean(off.cpu for off, _ in found)
             print(f"recording: {more:.2f} CPU s more ({more / base:.1%} of a command of {base:.0f})")
+            beside = mean(on.beside - off.beside for off, on in found)
+            print(f"of it beside the stages, whose own time varies: {beside:.2f} CPU s ({beside / base:.1%})")
         if asked.store:
             cpu, made, runs = of_store(asked.store.resolve(), asked.profile, Path(place) / "recordings")
             print(f"{asked.store}: {runs} runs recorded in {cpu:.1f} CPU s, {cpu / made:.2%} of the {made:.0f} it took")

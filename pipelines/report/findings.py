@@ -2,8 +2,9 @@
 
 World by world, the mean of the first row over a table's columns minus that of the second, or the mean training loss
 of the first over the early steps minus that of the second; the effect is the mean over worlds, the interval Student's
-t over worlds (or the table's own, where it compares the two rows), p Holm's over the contrasts. A contrast holds
-where the whole interval lies above zero, and does not where it lies below.
+t over worlds (or the table's own, where it compares the two rows), p Holm's over the contrasts. A contrast is
+resolved where that p is below 5% and the interval leaves zero out: it holds where the effect is above, and does not
+where it is below.
 """
 
 import csv
@@ -18,6 +19,7 @@ from pipelines.layout import FIGURES, TABLES
 from pipelines.report.spec import AVERAGE
 
 Rows = Mapping[str, Mapping[str, Mapping[str, float]]]  # row -> run -> column -> value
+LEVEL = 0.05
 EARLY = 0.25  # of a training's steps: where a loss spikes
 _DIGITS = {"points": 1, "nats": 3}
 
@@ -148,7 +150,16 @@ def findings(folder: Path) -> list[Finding]:
     """What the results in a folder found."""
     found = [finding for contrast in CONTRASTS if (finding := _measured(contrast, folder))]
     adjusted = holm([1.0 if each.p is None else each.p for each in found])
-    return [replace(each, p_holm=p if each.p is not None else None) for each, p in zip(found, adjusted, strict=True)]
+    return [_judged(each, None if each.p is None else p) for each, p in zip(found, adjusted, strict=True)]
+
+
+def _judged(found: Finding, p_holm: float | None) -> Finding:
+    """A contrast with its verdict as one of all contrasts; where nobody computed a p, its interval alone decides."""
+    if not found.low <= 0 <= found.high and (p_holm is None or p_holm < LEVEL):
+        return replace(found, p_holm=p_holm, verdict="holds" if found.effect > 0 else "does not hold")
+    deviation = statistics.stdev(found.by_world) if found.worlds > 1 else 0.0
+    needed = samples_needed(deviation, found.effect)
+    return replace(found, p_holm=p_holm, worlds_needed=max(found.worlds + 1, needed) if needed else None)
 
 
 @dataclass(frozen=True)
@@ -172,9 +183,6 @@ def _measured(contrast: _Contrast, folder: Path) -> Finding | None:
     if stated is None and (not rows.is_by_world or len(first) != len(second)):
         return None
     interval = stated or paired_over_seeds(second, first)
-    effects = tuple(a - b for a, b in zip(first, second, strict=True))
-    found = _verdict(interval)
-    is_open = found == "unresolved" and len(effects) > 1
     return Finding(
         claim=contrast.claim,
         table=contrast.table,
@@ -185,11 +193,10 @@ def _measured(contrast: _Contrast, folder: Path) -> Finding | None:
         low=interval.low,
         high=interval.high,
         p=interval.p_value,
-        verdict=found,
+        verdict="unresolved",
         worlds=len(first),
         items=rows.items.get(contrast.first, 0),
-        worlds_needed=samples_needed(statistics.stdev(effects), interval.mean) if is_open else None,
-        by_world=effects,
+        by_world=tuple(a - b for a, b in zip(first, second, strict=True)),
         answers=contrast.answers,
         unit=rows.unit,
     )
@@ -214,12 +221,6 @@ def _losses(folder: Path, figure: str) -> _Rows:
 
 def _early(losses: Mapping[int, float]) -> float:
     return statistics.fmean(loss for step, loss in losses.items() if step <= EARLY * max(losses))
-
-
-def _verdict(interval: Interval) -> str:
-    if interval.low <= 0 <= interval.high:
-        return "unresolved"
-    return "holds" if interval.mean > 0 else "does not hold"
 
 
 def means_by_row(folder: Path, table: str) -> dict[str, Sequence[float]]:
