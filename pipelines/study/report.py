@@ -199,13 +199,7 @@ def _limits(evidence: Evidence, main: Row) -> str:
     left = sum(max(0, plan.worlds - len(evidence.of(name))) for name, plan in study.pairs.items())
     out = f" {left} worlds of the registration are still to be run, and may move any interval." if left else ""
     effects = ", ".join(f"{effect:+.1f}" for effect in main["effects"])
-    scores = {
-        main[side]: ", ".join(
-            f"{row[main['metric']]:.1f}" for row in world_rows(evidence, pair) if row["arm"] == main[side]
-        )
-        for side in ("first", "second")
-    }
-    scored = "; ".join(f"{arm} scores {said}" for arm, said in scores.items())
+    scored = "; ".join(f"{arm} scores {_scores(evidence, main, arm)}" for arm in (main["first"], main["second"]))
     parts = [
         "- **Other worlds.** A world differs from the next by what its models happened to learn before any method "
         f"met them: {main['first']} minus {main['second']} is {effects} in single worlds ({scored}).{out}",
@@ -219,6 +213,13 @@ def _limits(evidence: Evidence, main: Row) -> str:
         "photographs, or with people's questions.",
     ]
     return "\n".join(parts)
+
+
+def _scores(evidence: Evidence, main: Row, arm: str) -> str:
+    """What an arm has right of the claim's metric, world by world, in percent."""
+    worlds = [verdicts[arm] for verdicts in evidence.of(main["pair"]).values() if arm in verdicts]
+    shares = [evidence.share(answered, main["metric"]) for answered in worlds]
+    return ", ".join(f"{_points(share):.1f}" for share in shares if share is not None)
 
 
 def _answers(row: Mapping[str, Any]) -> str:
