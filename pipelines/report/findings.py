@@ -20,7 +20,7 @@ from pipelines.report.spec import AVERAGE
 
 Rows = Mapping[str, Mapping[str, Mapping[str, float]]]  # row -> run -> column -> value
 LEVEL = 0.05
-EARLY = 0.25  # of a training's steps: where a loss spikes
+EARLY = 0.25  # of a training's steps, and its first logged one at least: where a loss spikes
 _DIGITS = {"points": 1, "nats": 3}
 
 
@@ -220,7 +220,8 @@ def _losses(folder: Path, figure: str) -> _Rows:
 
 
 def _early(losses: Mapping[int, float]) -> float:
-    return statistics.fmean(loss for step, loss in losses.items() if step <= EARLY * max(losses))
+    last = max(EARLY * max(losses), min(losses))
+    return statistics.fmean(loss for step, loss in losses.items() if step <= last)
 
 
 def means_by_row(folder: Path, table: str) -> dict[str, Sequence[float]]:

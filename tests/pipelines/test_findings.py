@@ -47,6 +47,17 @@ def test_losses_are_compared_over_the_first_quarter_of_the_steps(tmp_path: Path)
     assert f"training loss over the first 25% of the steps, {spread}" in sentences([found])[0]
 
 
+def test_a_training_without_a_logged_step_in_its_first_quarter_is_compared_by_its_first(tmp_path: Path) -> None:
+    """As a rehearsal of three steps is, in one world."""
+    first = {"SFT": 2.0, "absolute, attn+mlp, alpha chosen": 2.5}
+    lines = [f'{step},{loss + step - 1},"{row}",0' for row, loss in first.items() for step in (1, 2, 3)]
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "table4_loss.csv").write_text("\n".join(["step,loss,row,run", *lines]))
+    (found,) = findings(tmp_path)
+    assert (found.effect, found.worlds, found.verdict) == (0.5, 1, "unresolved")
+    assert "+0.500 nats, one world, so no interval" in sentences([found])[0]
+
+
 def test_an_unresolved_contrast_says_how_many_worlds_would_resolve_it(tmp_path: Path) -> None:
     """As by hand: sd 3 and mean 1, ((1.96 + 0.8416) * 3 / 1)^2 = 70.6."""
     write(tmp_path, {"DRIFT, alpha chosen": (68.0, 71.0, 74.0), "SFT": (70.0, 70.0, 70.0)})
