@@ -284,6 +284,17 @@ def samples_needed(deviation: float, size: float, power: float = 0.8, alpha: flo
     return max(2, math.ceil((reach * deviation / size) ** 2))
 
 
+def level_left(adjusted: Sequence[float], alpha: float = 0.05) -> float:
+    """The p-value below which the next test of a family would be resolved: alpha over the tests that Holm left open.
+
+    Args:
+        adjusted: Holm's p-values of the whole family.
+    Returns:
+        `alpha` where no test is open.
+    """
+    return alpha / max(1, sum(p >= alpha for p in adjusted))
+
+
 def _paired(first: Sequence[float], second: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if len(first) != len(second) or not len(first):
         raise DataError(f"{len(first)} values against {len(second)}; a paired test needs the same items, at least one")

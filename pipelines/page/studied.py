@@ -5,7 +5,6 @@ All of it is read from `results/study`, beside the lab's own results; where no s
 
 import csv
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pipelines.report.findings import Finding, sentences
 from pipelines.report.forest import Forest, Line
 from pipelines.study import tuning
 from pipelines.study.claims import Verdict
+from pipelines.study.report import METRICS, finding
 from pipelines.study.spec import Study
 from pipelines.study.worlds import ended
 
@@ -31,7 +31,6 @@ FIRST = (
 )
 OPENING = 5  # of them are read first, the rest is opened
 _START = "mllm"  # the arm that all others begin with
-_METRICS = {"average": "mean of the reasoning suites", "perception": "mean of the perception sets"}
 _FIGURES = {
     "claims": "The study: every claim's effect with its interval",
     "dose": "The study: accuracy against how far the weights went along Delta, with equal steps",
@@ -113,9 +112,7 @@ class Studied:
         with path.open(newline="", encoding="utf-8") as stream:
             arms = [row for row in csv.DictReader(stream) if row["what"] in named and row["average"]]
         arms.sort(key=lambda row: -float(row["average"]))
-        return [
-            {"way": row["what"], **{said: _score(row, metric) for metric, said in _METRICS.items()}} for row in arms
-        ]
+        return [{"way": row["what"], **{said: _score(row, metric) for metric, said in METRICS.items()}} for row in arms]
 
     def figures(self) -> list[tuple[str, str]]:
         """The study's own figures that are drawn: place and title."""
@@ -161,7 +158,7 @@ def studied(results: Path) -> Studied | None:
         study,
         folder,
         record["preregistration"],
-        [_finding(claim, study) for claim in spoken],
+        [finding(claim, study) for claim in spoken],
         [claim["sentence"] for claim in claims if not claim["worlds"]],
         [_ended(pair, plan.worlds, folder) for pair, plan in study.pairs.items()],
         _forest(spoken, study),
@@ -170,25 +167,6 @@ def studied(results: Path) -> Studied | None:
 
 def _place(name: str) -> int:
     return FIRST.index(name) if name in FIRST else len(FIRST)
-
-
-def _finding(claim: Mapping[str, Any], study: Study) -> Finding:
-    """A line of claims.json, arms and metric in words; `Table 8` of what it answers is table8."""
-    known = {name: claim[name] for name in Finding.__dataclass_fields__ if name in claim}
-    numbered = re.search(r"Table (\d+)", claim["table"])
-    pair = "" if claim["pair"] == study.first else f", {claim['pair']}"
-    known |= {
-        "claim": claim["sentence"].removesuffix("."),
-        "table": f"table{numbered[1]}" if numbered else "",
-        "first": study.arms[claim["first"]].what,
-        "second": study.arms[claim["second"]].what,
-        "metric": _METRICS.get(claim["metric"], claim["metric"]) + pair,
-        "low": float("-inf") if claim["low"] is None else claim["low"],
-        "by_world": tuple(claim["effects"]),
-        "answers": claim["table"],
-        "high": float("inf") if claim["high"] is None else claim["high"],
-    }
-    return Finding(**known)
 
 
 def _ended(pair: str, planned: int, folder: Path) -> Ended:
@@ -211,7 +189,7 @@ def _forest(claims: Sequence[Mapping[str, Any]], study: Study) -> Forest | None:
             label = f"{known.label} = {other}" if known and other not in known.label else other
             lines[single] = Line(label, sign * claim["effect"], low, high, single)
     ordered = sorted(lines.values(), key=lambda line: -line.effect)
-    title = f"{study.arms[lead['first']].what} minus each other way: {_METRICS.get(lead['metric'], lead['metric'])}"
+    title = f"{study.arms[lead['first']].what} minus each other way: {METRICS.get(lead['metric'], lead['metric'])}"
     return Forest(f"{title}, in points", ordered) if ordered else None
 
 

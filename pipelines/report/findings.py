@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evaluation.statistics import Interval, holm, paired_over_seeds, samples_needed
+from evaluation.statistics import Interval, holm, level_left, paired_over_seeds, samples_needed
 from pipelines.layout import FIGURES, TABLES
 from pipelines.report.spec import AVERAGE
 
@@ -33,7 +33,7 @@ class Finding:
         table: the table that it answers.
         low, high: infinite where one world is all there is.
         verdict: holds, does not hold, equivalent or unresolved.
-        worlds_needed: how many worlds would resolve it, None where nobody has computed that.
+        worlds_needed: how many worlds would resolve it among all that are tested, None where nobody has computed that.
         budget: under which the two are compared, where that was said.
         by_world: the effect in each world, where it was computed here.
         answers: the tables and figures of the paper that say something of it.
@@ -71,14 +71,6 @@ class Finding:
             return "one world, so no interval"
         return f"95% interval {self._number(self.low)} to {self._number(self.high)}"
 
-    @property
-    def _spread(self) -> str:
-        """How the worlds lie around their mean, which one of them may have made alone."""
-        if len(self.by_world) < 3:
-            return ""
-        low, high, median = (self._number(of(self.by_world)) for of in (min, max, statistics.median))
-        return f"; single worlds from {low} to {high}, median {median}"
-
     def _number(self, value: float) -> str:
         return f"{value:+.{_DIGITS[self.unit]}f}"
 
@@ -86,12 +78,22 @@ class Finding:
     def said(self) -> str:
         """What is compared, of what size."""
         budget = f", {self.budget}" if self.budget else ""
-        alone = self.verdict == "unresolved" and not self.low <= 0 <= self.high
-        family = "; resolved alone, not as one of all these tests" if alone and self.p_holm is not None else ""
-        needed = f"; about {self.worlds_needed} worlds would resolve it" if self.worlds_needed else ""
         items = f", {self.items} items" if self.items else ""
-        sizes = f"{self.worlds} worlds{items}{self._spread}{family}{needed}"
+        sizes = "; ".join((f"{self.worlds} worlds{items}", *self.sizes))
         return f"{self.first} minus {self.second}{budget}: {self.metric}, {sizes}."
+
+    @property
+    def sizes(self) -> Iterator[str]:
+        """What the interval does not tell: how the worlds lie around their mean, which one of them may have made
+        alone, what the family of tests costs, and how many worlds a verdict would take."""
+        if len(self.by_world) > 2:
+            low, high, median = (self._number(of(self.by_world)) for of in (min, max, statistics.median))
+            above = f"above zero in {sum(effect > 0 for effect in self.by_world)} of {len(self.by_world)}"
+            yield f"single worlds from {low} to {high}, median {median}, {above}"
+        if self.verdict == "unresolved" and self.p_holm is not None and not self.low <= 0 <= self.high:
+            yield "resolved alone, not as one of all these tests"
+        if self.worlds_needed:
+            yield f"about {self.worlds_needed} worlds would resolve it"
 
 
 @dataclass(frozen=True)
@@ -150,15 +152,16 @@ def findings(folder: Path) -> list[Finding]:
     """What the results in a folder found."""
     found = [finding for contrast in CONTRASTS if (finding := _measured(contrast, folder))]
     adjusted = holm([1.0 if each.p is None else each.p for each in found])
-    return [_judged(each, None if each.p is None else p) for each, p in zip(found, adjusted, strict=True)]
+    level = level_left(adjusted, LEVEL)
+    return [_judged(each, None if each.p is None else p, level) for each, p in zip(found, adjusted, strict=True)]
 
 
-def _judged(found: Finding, p_holm: float | None) -> Finding:
+def _judged(found: Finding, p_holm: float | None, level: float) -> Finding:
     """A contrast with its verdict as one of all contrasts; where nobody computed a p, its interval alone decides."""
     if not found.low <= 0 <= found.high and (p_holm is None or p_holm < LEVEL):
         return replace(found, p_holm=p_holm, verdict="holds" if found.effect > 0 else "does not hold")
     deviation = statistics.stdev(found.by_world) if found.worlds > 1 else 0.0
-    needed = samples_needed(deviation, found.effect)
+    needed = samples_needed(deviation, found.effect, alpha=level)
     return replace(found, p_holm=p_holm, worlds_needed=max(found.worlds + 1, needed) if needed else None)
 
 

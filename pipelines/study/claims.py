@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift.errors import DataError
-from evaluation.statistics import Interval, samples_needed
+from evaluation.statistics import Interval, holm, level_left, samples_needed
 
 Expected = Literal["better", "worse", "equal", "not worse"]
 Verdict = Literal["holds", "does not hold", "equivalent", "unresolved"]
@@ -56,9 +56,9 @@ class Finding:
     Attributes:
         effects: each world's.
         p_holm: two-sided against no effect, adjusted over all claims.
-        power: the chance of a resolved effect, were it as large as the smallest that matters.
-        worlds_needed: for four chances in five to resolve the effect that was seen, or the smallest that matters where
-            that is larger; None where it is resolved, or its spread is unknown.
+        power: the chance that this family resolves an effect as large as the smallest that matters.
+        worlds_needed: for four chances in five of a verdict, were the effect what was seen: that this family resolves
+            it, or that its interval lies within what does not matter. None where there is a verdict, or no spread.
     """
 
     interval: Interval
@@ -118,17 +118,18 @@ def findings(claims: Mapping[str, tuple[Sequence[Effect], Expected, float]]) -> 
     Args:
         claims: name -> its worlds' effects, what is expected, and the smallest effect that matters (a share).
     """
-    from evaluation.statistics import holm
-
     intervals = {name: over_worlds(effects) for name, (effects, _, _) in claims.items()}
     adjusted = holm([interval.p_value or 1.0 for interval in intervals.values()])
-    return {name: _finding(intervals[name], p, *claims[name]) for name, p in zip(claims, adjusted, strict=True)}
+    level = level_left(adjusted, LEVEL)
+    return {name: _finding(intervals[name], p, level, *claims[name]) for name, p in zip(claims, adjusted, strict=True)}
 
 
 def _finding(
-    interval: Interval, p_holm: float, effects: Sequence[Effect], expected: Expected, smallest: float
+    interval: Interval, p_holm: float, level: float, effects: Sequence[Effect], expected: Expected, smallest: float
 ) -> Finding:
+    """One claim's answer; at `level` the family would resolve its next test."""
     found = verdict(interval, p_holm, expected, smallest)
+    room = smallest + interval.mean if expected == "not worse" else smallest - abs(interval.mean)
     is_open = found == "unresolved" and len(effects) > 1
     return Finding(
         interval,
@@ -136,8 +137,8 @@ def _finding(
         p_holm,
         found,
         sum(effect.questions for effect in effects),
-        _power(effects, smallest) if len(effects) > 1 else None,
-        _needed(effects, max(abs(interval.mean), smallest)) if is_open else None,
+        _power(effects, smallest, level) if len(effects) > 1 else None,
+        _needed(effects, interval.mean, room, level) if is_open else None,
     )
 
 
@@ -148,16 +149,19 @@ def _errors(effects: Sequence[Effect]) -> tuple[float, float]:
     return spread, FLOOR * math.sqrt(float(np.mean([effect.sampling for effect in effects])) / n)
 
 
-def _power(effects: Sequence[Effect], size: float) -> float | None:
+def _power(effects: Sequence[Effect], size: float, level: float) -> float | None:
     from scipy.stats import nct, t
 
     error, free = max(_errors(effects)), len(effects) - 1
     if error == 0.0:
         return None
-    edge, shift = float(t.ppf(1 - LEVEL / 2, free)), size / error
+    edge, shift = float(t.ppf(1 - level / 2, free)), size / error
     return float(nct.sf(edge, free, shift) + nct.cdf(-edge, free, shift))
 
 
-def _needed(effects: Sequence[Effect], size: float) -> int | None:
-    needed = samples_needed(max(_errors(effects)) * math.sqrt(len(effects)), size, _POWER, LEVEL)
+def _needed(effects: Sequence[Effect], mean: float, room: float, level: float) -> int | None:
+    """The shorter of two ways: the mean is told from none, or its interval takes no more than the room that it has."""
+    deviation = max(_errors(effects)) * math.sqrt(len(effects))
+    ways = samples_needed(deviation, mean, _POWER, level), samples_needed(deviation, max(0.0, room), _POWER, LEVEL)
+    needed = min((worlds for worlds in ways if worlds), default=0)
     return max(len(effects) + 1, needed) if needed else None

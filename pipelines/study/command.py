@@ -160,7 +160,7 @@ def claims(words: Sequence[str]) -> int:
     found = Study.load(asked.study)
     evidence = open_evidence(found, rooted(asked.results))
     for row in claim_rows(evidence):
-        print(sentence(row).replace("**", ""))
+        print(sentence(row, found).replace("**", ""))
     print(f"registration {evidence.registration}")
     return 0
 

@@ -2,16 +2,19 @@
 
 import json
 import math
-import statistics
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from drift.files import write_whole
-from pipelines.study.claims import Finding
+from pipelines.report.findings import Finding
+from pipelines.study import claims as engine
 from pipelines.study.evidence import Evidence
+from pipelines.study.spec import Study
 
 Row = dict[str, Any]
+METRICS = {"average": "mean of the reasoning suites", "perception": "mean of the perception sets"}
 _HEADINGS = {
     "does not hold": "What does not hold",
     "holds": "What holds",
@@ -42,7 +45,7 @@ def claim_rows(evidence: Evidence) -> list[Row]:
     return rows
 
 
-def _measured(found: Finding) -> Row:
+def _measured(found: engine.Finding) -> Row:
     interval = found.interval
     return {
         "effect": round(100 * interval.mean, 2),
@@ -122,20 +125,32 @@ def write(evidence: Evidence, folder: Path) -> None:
     write_whole(folder / "report.md", page(evidence, claims, arms, figures))
 
 
-def sentence(row: Mapping[str, Any]) -> str:
+def finding(row: Mapping[str, Any], study: Study) -> Finding:
+    """A claim that a world speaks of, arms and metric in words; `Table 8` of what it answers is table8."""
+    known = {name: row[name] for name in Finding.__dataclass_fields__ if name in row}
+    numbered = re.search(r"Table (\d+)", row["table"])
+    pair = "" if row["pair"] == study.first else f", {row['pair']}"
+    known |= {
+        "claim": row["sentence"].removesuffix("."),
+        "table": f"table{numbered[1]}" if numbered else "",
+        "first": study.arms[row["first"]].what,
+        "second": study.arms[row["second"]].what,
+        "metric": METRICS.get(row["metric"], row["metric"]) + pair,
+        "low": -math.inf if row["low"] is None else row["low"],
+        "high": math.inf if row["high"] is None else row["high"],
+        "by_world": tuple(row["effects"]),
+        "answers": row["table"],
+    }
+    return Finding(**known)
+
+
+def sentence(row: Mapping[str, Any], study: Study) -> str:
     """A claim with what was found, as one line of prose."""
     if not row["worlds"]:
         return f"{row['sentence']} No world has been run."
-    if row["low"] is None:
-        said = f"{row['effect']:+.1f} points in one world, which resolves nothing"
-    else:
-        said = f"{row['effect']:+.1f} points ({row['low']:+.1f}, {row['high']:+.1f})"
-        said += f"; single worlds from {min(row['effects']):+.1f} to {max(row['effects']):+.1f}"
-        said += f", median {statistics.median(row['effects']):+.1f}"
-    more = f"; about {row['worlds_needed']} worlds would resolve it" if row["worlds_needed"] else ""
-    if row["verdict"] == "unresolved" and row["low"] is not None and not row["low"] <= 0 <= row["high"]:
-        more = f"; resolved alone, not as one of all these tests{more}"
-    return f"{row['sentence']} **{row['verdict'].capitalize()}**: {said}, {row['worlds']} worlds{more}."
+    found = finding(row, study)
+    sizes = "; ".join((f"{found.interval}, {found.worlds} world{'s' * (found.worlds != 1)}", *found.sizes))
+    return f"{row['sentence']} **{found.verdict.capitalize()}**: {found.size}, {sizes}."
 
 
 def page(evidence: Evidence, claims: Sequence[Row], arms: Mapping[str, Sequence[Row]], figures: Sequence[str]) -> str:
@@ -151,15 +166,15 @@ def page(evidence: Evidence, claims: Sequence[Row], arms: Mapping[str, Sequence[
     out = [world for world, _ in evidence.worlds.values() if world.excluded]
     parts = [f"# {study.title}", f"{done}. Registration `{evidence.registration[:16]}`."]
     if out:
-        said = "; ".join(f"{world.pair} {world.seed}: {world.excluded}" for world in out)
-        parts.append(f"Worlds that missed a gate and count for nothing, others taking their place ({len(out)}): {said}")
+        parts.append(f"Worlds that missed a gate and count for nothing, others taking their place ({len(out)}):")
+        parts.append("\n".join(f"- {world.pair} {world.seed}: {_gate(world.excluded)}" for world in out))
     lacking = [f"{w.pair} {w.seed}: {', '.join(w.missing)}" for w, _ in evidence.worlds.values() if w.missing]
     if lacking:
         parts.append(
             f"Arms that a world lacks because the other expert that they take missed its gate: {'; '.join(lacking)}."
         )
     for verdict, heading in _HEADINGS.items():
-        if found := [f"- {sentence(row)}{_answers(row)}" for row in claims if row["verdict"] == verdict]:
+        if found := [f"- {sentence(row, study)}{_answers(row)}" for row in claims if row["verdict"] == verdict]:
             parts += [f"## {heading}", "\n".join(found)]
     if claims and claims[0]["worlds"]:
         parts += ["## What would overturn it, and what it says of the paper's setting", _limits(evidence, claims[0])]
@@ -169,7 +184,7 @@ def page(evidence: Evidence, claims: Sequence[Row], arms: Mapping[str, Sequence[
             "\n".join(f"- {what}: {w}" for what, w in study.elsewhere.items()),
         ]
     parts += ["## How to read it", _READ.format(trials=study.trials, tuning=len(study.tuning))]
-    table = [{key: row.get(key, "") for key in _SHOWN} for row in claims]
+    table = [{key: row.get(key, "") for key in _SHOWN} | _p(row) for row in claims]
     parts += ["## Claims", markdown(DataFrame(table, dtype=object).fillna(""))]
     for pair, rows in arms.items():
         shown = [{"arm": r["what"], **{m: _cell(r, m) for m in ("average", "perception")}, **_knobs(r)} for r in rows]
@@ -220,6 +235,15 @@ def _scores(evidence: Evidence, main: Row, arm: str) -> str:
     worlds = [verdicts[arm] for verdicts in evidence.of(main["pair"]).values() if arm in verdicts]
     shares = [evidence.share(answered, main["metric"]) for answered in worlds]
     return ", ".join(f"{_points(share):.1f}" for share in shares if share is not None)
+
+
+def _gate(excluded: str) -> str:
+    """The gate that a world missed, without its own name and what its seeds could be instead."""
+    return re.sub(r"^study world \d+, ", "", excluded.partition(". ")[0])
+
+
+def _p(row: Mapping[str, Any]) -> Row:
+    return {"p_holm": f"{row['p_holm']:.2g}"} if "p_holm" in row else {}
 
 
 def _answers(row: Mapping[str, Any]) -> str:

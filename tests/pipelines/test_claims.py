@@ -110,3 +110,23 @@ def test_all_claims_are_one_family_and_an_open_one_says_how_many_worlds_it_wants
     deviation = np.std([0.02, -0.01, 0.03, -0.02, 0.04], ddof=1)
     assert found["weak"].worlds_needed == math.ceil(((1.96 + 0.8416) * deviation / 0.012) ** 2)
     assert 0.05 < found["weak"].power < 0.3
+
+
+def test_the_more_tests_are_open_the_more_worlds_one_of_them_wants_and_the_less_power_it_has():
+    """The next of k open tests is resolved below 5% / k: by hand, z of 1 - .05 / 3 / 2 is 2.394."""
+    strong, weak = effects([0.10, 0.12, 0.11, 0.09, 0.10]), effects([0.02, -0.01, 0.03, -0.02, 0.04])
+    alone = findings({"strong": (strong, "better", 0.01), "weak": (weak, "better", 0.01)})["weak"]
+    among = findings({"strong": (strong, "better", 0.01), **{str(n): (weak, "better", 0.01) for n in range(3)}})["1"]
+    deviation = np.std([0.02, -0.01, 0.03, -0.02, 0.04], ddof=1)
+    assert among.worlds_needed == math.ceil(((2.394 + 0.8416) * deviation / 0.012) ** 2)
+    assert among.power < alone.power
+
+
+@pytest.mark.parametrize(
+    ("mean", "expected", "room"), [(0.0, "equal", 0.02), (0.005, "better", 0.015), (-0.005, "not worse", 0.015)]
+)
+def test_what_lies_near_zero_wants_the_worlds_that_show_it_does_not_matter(mean, expected, room):
+    values = [mean + shift for shift in (0.04, -0.04, 0.02, -0.02)]
+    found = findings({"claim": (effects(values), expected, 0.02)})["claim"]
+    assert found.verdict == "unresolved"
+    assert found.worlds_needed == math.ceil(((1.96 + 0.8416) * np.std(values, ddof=1) / room) ** 2)

@@ -43,7 +43,7 @@ def test_losses_are_compared_over_the_first_quarter_of_the_steps(tmp_path: Path)
     assert found.by_world == pytest.approx((0.5, 0.55, 0.6))
     assert found.verdict == "holds"
     assert "**holds**. +0.550 nats, 95% interval" in sentences([found])[0]
-    spread = "3 worlds; single worlds from +0.500 to +0.600, median +0.550."
+    spread = "3 worlds; single worlds from +0.500 to +0.600, median +0.550, above zero in 3 of 3."
     assert f"training loss over the first 25% of the steps, {spread}" in sentences([found])[0]
 
 
@@ -63,3 +63,10 @@ def test_an_unresolved_contrast_says_how_many_worlds_would_resolve_it(tmp_path: 
     write(tmp_path, {"DRIFT, alpha chosen": (68.0, 71.0, 74.0), "SFT": (70.0, 70.0, 70.0)})
     (found,) = findings(tmp_path)
     assert (found.verdict, found.worlds_needed) == ("unresolved", 71)
+
+
+def test_two_that_are_open_want_more_worlds_each_than_one_alone(tmp_path: Path) -> None:
+    """The next of two is resolved below 2.5%: ((2.2414 + 0.8416) * 3 / 1)^2 = 85.5."""
+    rows = {"DRIFT, alpha chosen": (68.0, 71.0, 74.0), "SFT": (70.0, 70.0, 70.0)}
+    write(tmp_path, rows | {"Random direction, alpha chosen": (70.0, 70.0, 70.0)})
+    assert [found.worlds_needed for found in findings(tmp_path)] == [86, 86]

@@ -126,12 +126,13 @@ def test_claims_come_from_the_verdicts_of_the_folder_alone(study, folder):
     arms = {row["arm"]: row for row in arm_rows(evidence, PAIR)}
     assert arms["drift"]["none_is_better"]
     assert not arms["sft"]["none_is_better"]
-    assert "**Holds**: +12.5 points" in sentence(beats)
+    assert "**Holds**: +12.5 points, 95% interval" in sentence(beats, study)
     assert beats["effects"] == [10.0, 12.5, 15.0]
-    assert "single worlds from +10.0 to +15.0, median +12.5, 3 worlds" in sentence(beats)
+    spread = "3 worlds; single worlds from +10.0 to +15.0, median +12.5, above zero in 3 of 3"
+    assert f", {spread}." in sentence(beats, study)
     alone = beats | {"verdict": "unresolved", "worlds_needed": 4}
-    assert "3 worlds; resolved alone, not as one of all these tests; about 4 worlds" in sentence(alone)
-    assert "resolved alone" not in sentence(alone | {"low": -1.0})
+    assert f"{spread}; resolved alone, not as one of all these tests; about 4 worlds" in sentence(alone, study)
+    assert "resolved alone" not in sentence(alone | {"low": -1.0}, study)
 
 
 def test_the_report_says_what_its_verdicts_hang_on(study, folder):
@@ -197,11 +198,15 @@ def test_a_world_without_its_verdicts_is_refused(study, folder):
 
 def test_a_world_that_missed_a_gate_counts_for_nothing_and_is_named(study, folder):
     world, _ = worlds.read(folder, PAIR, 0)
-    worlds.write(replace(world, excluded="expert text is 0.4; the gate is 0.95 to 1.00", arms={}), {}, folder)
+    worlds.write(
+        replace(world, excluded="study world 0, expert text is 0.4; the gate is 0.95 to 1.00. Choose", arms={}),
+        {},
+        folder,
+    )
     evidence = open_evidence(study, folder)
     write(evidence, folder)
     assert list(evidence.of(PAIR)) == [1, 2]
-    said = "count for nothing, others taking their place (1): qwen2_5_vl_r1 0: expert text"
+    said = "count for nothing, others taking their place (1):\n\n- qwen2_5_vl_r1 0: expert text is 0.4; the gate is 0.95 to 1.00\n"
     assert said in (folder / "report.md").read_text()
 
 
