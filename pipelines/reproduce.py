@@ -56,7 +56,7 @@ class Asked:
         """The words apart.
 
         Raises:
-            ConfigError: an unknown option, or --all of what is no plan.
+            ConfigError: an unknown option, a table without its option, or --all of what is no plan.
         """
         names: list[str] = []
         overrides: list[str] = []
@@ -67,6 +67,8 @@ class Asked:
                 names.append(name or next(rest, ""))
             elif word.startswith("-") and word not in _SWITCHES:
                 raise ConfigError(f"unknown option {word!r}: {closest(word, (*_SWITCHES, *_OPTIONS))}")
+            elif word in tables.names():
+                raise ConfigError(f"{word} is a table: write --table {word}, or drift table {word} to make it")
             elif word not in _SWITCHES:
                 overrides.append(word)
         if "--all" in words and "--plan" not in words:
@@ -111,7 +113,7 @@ def reproduce(words: Sequence[str]) -> int:
     specs = [tables.load(name) for name in names or config.tables] or tables.standard()
     effects.refuse_idle(overrides, _of_one_run, partial(_of_tables, specs))
     target, variant = tables.as_asked(specs, overrides, online=not asked.plans)
-    if names and not variant and "results" not in {word.partition("=")[0] for word in overrides}:
+    if names and not variant and not tables.names_folder(overrides):
         variant = tables.apart(specs)
     if asked.plans:
         show(target, config, asked.whole)

@@ -184,13 +184,17 @@ def as_asked(tables: Sequence[Table], overrides: Sequence[str], online: bool) ->
     line and never overwrites them; an override that names the folder (results=...) has the last word.
     """
     asked = report(tables, overrides, online)
-    keys = {word: parse(word).get_key_element() for word in overrides}
-    standard = [word for word, key in keys.items() if key == "profile"]
+    standard = [word for word in overrides if parse(word).get_key_element() == "profile"]
     words = naming(overrides)
     if not words or asked.key == report(tables, standard, online).key:
         return asked, ""
     named = replace(asked, params=replace(asked.params, variant=words))
-    return named, "" if "results" in keys.values() else suffix(words)
+    return named, "" if names_folder(overrides) else suffix(words)
+
+
+def names_folder(overrides: Sequence[str]) -> bool:
+    """Whether an override says where results go."""
+    return any(parse(word).get_key_element() == "results" for word in overrides)
 
 
 def apart(tables: Sequence[Table]) -> str:

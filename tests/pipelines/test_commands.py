@@ -196,6 +196,8 @@ def test_without_the_checkout_a_command_that_needs_it_says_how_to_get_it(
 def test_options_of_a_command_reach_it(capsys: pytest.CaptureFixture) -> None:
     assert cli.run(row("plan"), ["--tabel", "table9"]) == 2
     assert "unknown option '--tabel': did you mean '--table'" in capsys.readouterr().err
+    assert cli.run(row("plan"), ["table13"]) == 2
+    assert "table13 is a table: write --table table13" in capsys.readouterr().err
     done = drift("run", "method=ties", "merge.method=ties", "--cfg", "job")
     assert done.returncode == 0
     assert "\nmerge:\n  method: ties\n" in done.stdout
