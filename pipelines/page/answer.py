@@ -53,10 +53,10 @@ def _told(before: str, first: str, second: str, found: Finding) -> str:
         return f"{before}{first} and {second} are not told apart, {mean:+.1f} points ({found.interval})."
     count = sum(effect * mean > 0 for effect in found.by_world)
     way = "above" if mean > 0 else "below"
-    among = "" if found.is_resolved else " Among all claims that is not resolved."
+    among = "Resolved" if found.is_resolved else "Not resolved"
     return (
         f"{before}{first} scores {way} {second} in {count} of {found.worlds} worlds, by {abs(median):.1f} points in "
-        f"the middle world and {abs(mean):.1f} on average ({found.interval}).{among}"
+        f"the middle world and {abs(mean):.1f} on average ({found.interval}). {among} among all claims."
     )
 
 

@@ -26,7 +26,7 @@ def test_an_unresolved_effect_is_not_shown_and_the_worlds_that_make_its_mean_are
     (told,) = answer({"01_drift_beats_sft": found(effects, 1.0, 22.0, "unresolved", 0.4)}, FAR)
     assert told.startswith(
         "**Not shown.** DRIFT scores above plain fine-tuning of as many steps in 4 of 4 worlds, by 2.5 points in the "
-        "middle world and 11.5 on average (95% interval +1.0 to +22.0). Among all claims that is not resolved. "
+        "middle world and 11.5 on average (95% interval +1.0 to +22.0). Not resolved among all claims. "
     )
     assert "because of world 3: there plain fine-tuning gains +1 points on the MLLM, and +40 in the middle" in told
 
@@ -36,7 +36,7 @@ def test_a_resolved_effect_says_yes_and_no_world_is_named_where_none_lies_far_ou
     effects = tuple(each["drift"] - each["sft"] for each in near.values())
     (told,) = answer({"01_drift_beats_sft": found(effects, 1.0, 3.0, "holds", 0.01)}, near)
     assert told.startswith("**Yes.** DRIFT scores above")
-    assert "Among" not in told
+    assert told.endswith(" Resolved among all claims.")
     assert "because" not in told
 
 
