@@ -18,6 +18,7 @@ from drift.errors import DataError
 
 _CHUNK = 1_000_000
 _SMALLEST_P = 1e-150  # no p-value is 0, and what is smaller is not told apart
+_LARGE = 1_000  # samples, of which Student's law is as good as normal
 
 
 @dataclass(frozen=True)
@@ -267,8 +268,16 @@ def detectable_difference(n: int, discordance: float, power: float = 0.8, alpha:
     return high
 
 
+def power_of_t(shift: float, n: int, alpha: float = 0.05) -> float:
+    """The chance that a two-sided t-test of n samples resolves an effect `shift` standard errors from zero."""
+    from scipy.stats import nct, t
+
+    edge = float(t.ppf(1 - alpha / 2, n - 1))
+    return float(nct.sf(edge, n - 1, shift) + nct.sf(edge, n - 1, -shift))
+
+
 def samples_needed(deviation: float, size: float, power: float = 0.8, alpha: float = 0.05) -> int | None:
-    """How many samples of an effect it takes to tell one of this size from none, by the normal approximation.
+    """How many samples of an effect it takes for a two-sided t-test to tell one of this size from none.
 
     Args:
         deviation: standard deviation of a sample, in the unit of `size`.
@@ -280,8 +289,11 @@ def samples_needed(deviation: float, size: float, power: float = 0.8, alpha: flo
         return None
     from scipy.special import ndtri
 
-    reach = float(ndtri(1 - alpha / 2) + ndtri(power))
-    return max(2, math.ceil((reach * deviation / size) ** 2))
+    of_one = abs(size) / deviation
+    n = max(2, math.ceil((float(ndtri(1 - alpha / 2) + ndtri(power)) / of_one) ** 2))  # what a normal law would take
+    while n < _LARGE and power_of_t(of_one * math.sqrt(n), n, alpha) < power:
+        n += 1
+    return n
 
 
 def level_left(adjusted: Sequence[float], alpha: float = 0.05) -> float:

@@ -312,9 +312,8 @@ def train(config: Config) -> Call:
     """SFT or DRIFT. Plain SFT gets the prior too, to be measured against it, never to be moved by it."""
     start = config.method.start
     injection = _NO_INJECTION if start == "matched_merge" else config.injection
-    starts = {"matched_merge": matched_merge, "merge": merge}
     inputs = {
-        "model": starts[start](config) if start in starts else model(config, "mllm"),
+        "model": merged_start(config) or model(config, "mllm"),
         "data": data(config),
         "prior": prior(config),
     }
@@ -334,6 +333,13 @@ def train(config: Config) -> Call:
     training = replace(config.train, seed=config.train.seed + config.seed)
     params = stages.TrainParams(training, injection, config.launcher.ranks, config.launcher.nodes)
     return Call(stages.TRAIN, params, inputs, binds, label, gates(config))
+
+
+def merged_start(config: Config) -> Call | None:
+    """The merge that training starts from; None where it starts from the MLLM."""
+    starts = {"matched_merge": matched_merge, "merge": merge}
+    made = starts.get(config.method.start) if config.method.stage == "train" else None
+    return made(config) if made else None
 
 
 def gates(config: Config) -> tuple[Call, ...]:

@@ -29,6 +29,7 @@ _PLANNED: Mapping[str, Callable[[Config], Call | None]] = {
     "score": plan.score,
     "checkpoint": plan.checkpoint,
     "responses": plan.generate,
+    "start": plan.merged_start,  # None where a training starts from the MLLM
     "choice": plan.choice,  # None where nothing was chosen
     "published": plan.published_score,
     "official": plan.official_score,

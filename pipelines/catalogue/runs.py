@@ -130,11 +130,10 @@ def _method(lineage: Mapping[str, Manifest]) -> str:
 
 
 def _merged_first(merge: Mapping[str, Any]) -> str:
-    """What starts from a merge: as far as a DRIFT run went, on all tensors or on its own, or as far as was said."""
-    if merge["matched"] is None:
-        is_expert = merge["merge"]["hyperparameters"].get("weight_mllm") == 0
-        return "expert_sft" if is_expert else "merged_sft"
-    return "merge_sft_selected" if merge.get("selection") else "merge_sft"
+    """What starts from a merge: as far as a DRIFT run went, all the way, or as far as was said."""
+    if merge["matched"] is not None:
+        return "merge_sft"
+    return "expert_sft" if merge["merge"]["hyperparameters"].get("weight_mllm") == 0 else "merged_sft"
 
 
 def lineage(

@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 PICTURE = "docs/results.png"
 _LINK = "[each](results/study/report.md)"
 _SCEPTIC = (
-    "{said} All of it in {worlds} of a language model of 118 thousand parameters, whose suites stand in for the "
-    "paper's benchmarks: it shows that the code does what the paper describes and how methods compare there, and "
-    "nothing about seven billion parameters."
+    "All of it in {worlds} of a language model of 118 thousand parameters, whose suites stand in for the paper's "
+    "benchmarks: it shows that the code does what the paper describes and how methods compare there, and nothing about "
+    "seven billion parameters."
 )
 
 
@@ -77,10 +77,10 @@ def _of_study(study: Studied) -> str:
     told = study.findings[:OPENING]
     written = f"{study.tally} They were written down before a world was drawn; {_LINK} with its verdict. "
     parts = [
-        textwrap.fill(_SCEPTIC.format(said=verdicts(told), worlds=_worlds(told)), 120),
+        study.told() if study.answer else "\n".join(f"- {line}" for line in sentences(told)),
+        textwrap.fill(_SCEPTIC.format(worlds=_worlds(told)), 120),
         textwrap.fill(written + study.progress, 120),
         markdown(study.ways()),
-        "\n".join(f"- {line}" for line in sentences(told)),
         *([f"![{study.forest.title}]({PICTURE})"] if study.forest else []),
     ]
     return "\n\n".join(parts)
@@ -89,9 +89,9 @@ def _of_study(study: Studied) -> str:
 def _of_worlds(folder: Path) -> str:
     found = findings(folder)
     parts = [
-        textwrap.fill(_SCEPTIC.format(said=verdicts(found), worlds=_worlds(found)), 120),
-        markdown(_table(folder, found)),
         "\n".join(f"- {line}" for line in sentences(found)),
+        textwrap.fill(_SCEPTIC.format(worlds=_worlds(found)), 120),
+        markdown(_table(folder, found)),
         f"![Each method minus plain fine-tuning, in points]({PICTURE})",
     ]
     return "\n\n".join(parts)
@@ -100,15 +100,6 @@ def _of_worlds(folder: Path) -> str:
 def _worlds(found: Sequence[Finding]) -> str:
     count = max(each.worlds for each in found)
     return f"{count} world{'s' * (count != 1)}"
-
-
-def verdicts(found: Sequence[Finding]) -> str:
-    """`Holds here: A; B. Does not hold here: C.`"""
-    by: dict[str, list[str]] = {}
-    for each in found:
-        by.setdefault(each.verdict, []).append(each.claim)
-    named = {"holds": "Holds here", "does not hold": "Does not hold here", "equivalent": "Makes no difference here"}
-    return " ".join(f"**{named.get(verdict, verdict.capitalize())}**: {'; '.join(by[verdict])}." for verdict in by)
 
 
 def _table(folder: Path, found: Sequence[Finding]) -> list[Mapping[str, str]]:

@@ -7,11 +7,12 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from pipelines.layout import CLAIMS, FIGURES, REPORT, STUDY_RESULTS, TABLES
+from pipelines.page.answer import Scores, answer
 from pipelines.report.findings import Finding, sentences
 from pipelines.report.forest import Forest, Line
 from pipelines.study import tuning
@@ -28,13 +29,21 @@ FIRST = (
     "19_direction_matters",
     "15_beats_merge_then_sft",
     "11_drift_keeps_perception",
+    "28_small_dose",
 )
-OPENING = 5  # of them are read first, the rest is opened
+OPENING = 6  # of them are read first, the rest is opened
 _START = "mllm"  # the arm that all others begin with
+_SIDES = ("drift", "sft")
 _FIGURES = {
     "claims": "The study: every claim's effect with its interval",
     "dose": "The study: accuracy against how far the weights went along Delta, with equal steps",
     "budget": "The study: accuracy against the budget of training",
+}
+_TALLY: Mapping[str, tuple[str, str]] = {
+    "holds": ("holds", "hold"),
+    "does not hold": ("does not hold", "do not hold"),
+    "equivalent": ("makes no difference that matters", "make no difference that matters"),
+    "unresolved": ("is unresolved", "are unresolved"),
 }
 BELOW = (
     "What follows is of the worlds that `make reproduce` trains, which are none of the study's: there, a row's steps "
@@ -58,6 +67,7 @@ class Studied:
 
     Attributes:
         findings: the claims that a world speaks of, in the order in which they are to be read.
+        answer: what they say, in plain words.
         waiting: the claims that no world speaks of yet.
         forest: the arm that the first claim is about minus each arm that a claim sets it against.
     """
@@ -66,6 +76,7 @@ class Studied:
     folder: Path
     registration: str
     findings: Sequence[Finding]
+    answer: Sequence[str]
     waiting: Sequence[str]
     worlds: Sequence[Ended]
     forest: Forest | None
@@ -78,15 +89,15 @@ class Studied:
     @property
     def progress(self) -> str:
         """How many worlds have ended, pair by pair, and how many are still out."""
-        parts = [f"{each.counted} of {each.planned} of {each.pair}" for each in self.worlds]
+        parts = [f"{each.counted} of {each.planned} worlds of {each.pair}" for each in self.worlds]
         out = f"; {_worlds(self.out)} still out" if self.out else ""
-        return f"Worlds that have ended: {', '.join(parts)}{out}."
+        return f"{', '.join(parts)} have been run{out}."
 
     @property
     def tally(self) -> str:
-        """`36 claims, tested as one family: 9 holds, 3 does not hold, 2 without a world.`"""
+        """`36 claims, tested as one family: 9 hold, 1 does not hold, 2 without a world yet.`"""
         found = Counter(each.verdict for each in self.findings)
-        parts = [f"{found[verdict]} {verdict}" for verdict in get_args(Verdict) if found[verdict]]
+        parts = [f"{count} {_TALLY[verdict][count > 1]}" for verdict in get_args(Verdict) if (count := found[verdict])]
         if self.waiting:
             parts.append(f"{len(self.waiting)} without a world yet")
         return f"{len(self.findings) + len(self.waiting)} claims, tested as one family: {', '.join(parts)}."
@@ -108,16 +119,31 @@ class Studied:
         """What all begin with and the first pair's arms that the opening speaks of, best first, as rows of a table."""
         named = {what for each in self.findings[:OPENING] for what in (each.first, each.second)}
         named |= {arm.what for name, arm in self.study.arms.items() if name == _START}
-        path = self.folder / TABLES / f"{self.study.first}.csv"
-        with path.open(newline="", encoding="utf-8") as stream:
-            arms = [row for row in csv.DictReader(stream) if row["what"] in named and row["average"]]
+        return [way for way in self.every_way() if way["way"] in named]
+
+    def every_way(self) -> list[dict[str, str]]:
+        """The first pair's arms, best first, as rows of a table."""
+        arms = [row for row in _lines(self.folder / TABLES / f"{self.study.first}.csv") if row["average"]]
         arms.sort(key=lambda row: -float(row["average"]))
-        return [{"way": row["what"], **{said: _score(row, metric) for metric, said in METRICS.items()}} for row in arms]
+        return [
+            {
+                "way": row["what"],
+                **{said: _score(row, metric) for metric, said in METRICS.items()},
+                "w_eff": f"{float(row['w_eff']):.2f}" if row["w_eff"] else "",
+                "steps": f"{float(row['steps']):.0f}" if row["steps"] else "",
+            }
+            for row in arms
+        ]
 
     def figures(self) -> list[tuple[str, str]]:
         """The study's own figures that are drawn: place and title."""
         there = ((f"{FIGURES}/{name}", said) for name, said in _FIGURES.items())
         return [(place, said) for place, said in there if (self.folder / f"{place}.svg").exists()]
+
+    def told(self) -> str:
+        """The answer as Markdown: its first sentences, and the rest as a list below."""
+        first, *rest = self.answer or ("",)
+        return "\n\n".join((first, "\n".join(f"- {each}" for each in rest)))
 
     def first_words(self) -> str:
         """What the lab's report opens with, as Markdown."""
@@ -125,6 +151,7 @@ class Studied:
         return "\n\n".join(
             (
                 "## The study",
+                self.told(),
                 f"{self.tally} {self.progress} They were written down before a world was drawn, as "
                 f"`{self.registration[:16]}`; [each with its verdict](../{STUDY_RESULTS}/{REPORT}).",
                 "\n".join(f"- {line}" for line in lines),
@@ -138,9 +165,9 @@ class Studied:
         lead = {self.findings[0].first} if self.findings else set()
         mine = {what: each for what, each in named.items() if what in shown | lead}
         if at_end := [what for what, each in mine.items() if each.is_end]:
-            yield f"The best knob tried is the last one tried, so a better one may lie beyond: {', '.join(at_end)}."
+            yield f"The best knob tried is the last one tried, so a better one may lie beyond: {'; '.join(at_end)}."
         if idle := [what for what, each in mine.items() if each.none is not None and each.none >= each.score]:
-            yield f"On the validation draw none of it did as well or better: {', '.join(idle)}."
+            yield f"On the validation draw none of it did as well or better: {'; '.join(idle)}."
 
 
 def studied(results: Path) -> Studied | None:
@@ -154,15 +181,31 @@ def studied(results: Path) -> Studied | None:
     spoken = [claim for claim in claims if claim["worlds"]]
     if not spoken:
         return None
+    found = {claim["name"]: finding(claim, study) for claim in spoken}
     return Studied(
         study,
         folder,
         record["preregistration"],
-        [finding(claim, study) for claim in spoken],
+        list(found.values()),
+        answer(found, _scores(folder, study)),
         [claim["sentence"] for claim in claims if not claim["worlds"]],
         [_ended(pair, plan.worlds, folder) for pair, plan in study.pairs.items()],
         _forest(spoken, study),
     )
+
+
+def _scores(folder: Path, study: Study) -> Scores:
+    """What each world of the first pair has right of the first claim's two sides, and of what all begin with."""
+    found: dict[int, dict[str, float]] = {}
+    for row in _lines(folder / TABLES / f"{study.first}_worlds.csv"):
+        if row["arm"] in (_START, *_SIDES):
+            found.setdefault(int(row["world"]), {})[row["arm"]] = float(row["average"])
+    return found
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
 
 
 def _place(name: str) -> int:
@@ -182,12 +225,10 @@ def _forest(claims: Sequence[Mapping[str, Any]], study: Study) -> Forest | None:
         is_alike = (claim["pair"], claim["metric"]) == (lead["pair"], lead["metric"])
         if is_alike and claim["low"] is not None and lead["first"] in (claim["first"], claim["second"]):
             sign = 1 if claim["first"] == lead["first"] else -1
-            other = study.arms[claim["second" if sign > 0 else "first"]].what
-            low, high = sorted((sign * claim["low"], sign * claim["high"]))
-            single = tuple(sign * effect for effect in claim["effects"])
-            known = lines.get(single)
-            label = f"{known.label} = {other}" if known and other not in known.label else other
-            lines[single] = Line(label, sign * claim["effect"], low, high, single)
+            line = Line.of(finding(claim, study), study.arms[claim["second" if sign > 0 else "first"]].what, sign)
+            known = lines.setdefault(tuple(line.worlds), line)
+            if line.label not in known.label:
+                lines[tuple(line.worlds)] = replace(known, label=f"{known.label} = {line.label}")
     ordered = sorted(lines.values(), key=lambda line: -line.effect)
     title = f"{study.arms[lead['first']].what} minus each other way: {METRICS.get(lead['metric'], lead['metric'])}"
     return Forest(f"{title}, in points", ordered) if ordered else None

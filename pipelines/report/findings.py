@@ -60,6 +60,11 @@ class Finding:
     unit: str = "points"
 
     @property
+    def is_resolved(self) -> bool:
+        """Whether the effect is told from none, among all that is tested with it."""
+        return not self.low <= 0 <= self.high and (self.p_holm is None or self.p_holm < LEVEL)
+
+    @property
     def size(self) -> str:
         """`+9.4 points`."""
         return f"{self._number(self.effect)} {self.unit}"
@@ -91,7 +96,7 @@ class Finding:
             above = f"above zero in {sum(effect > 0 for effect in self.by_world)} of {len(self.by_world)}"
             yield f"single worlds from {low} to {high}, median {median}, {above}"
         if self.verdict == "unresolved" and self.p_holm is not None and not self.low <= 0 <= self.high:
-            yield "resolved alone, not as one of all these tests"
+            yield "its own interval leaves zero out, which among all that is tested is not enough (Holm)"
         if self.worlds_needed:
             yield f"about {self.worlds_needed} worlds would resolve it"
 
@@ -158,11 +163,12 @@ def findings(folder: Path) -> list[Finding]:
 
 def _judged(found: Finding, p_holm: float | None, level: float) -> Finding:
     """A contrast with its verdict as one of all contrasts; where nobody computed a p, its interval alone decides."""
-    if not found.low <= 0 <= found.high and (p_holm is None or p_holm < LEVEL):
-        return replace(found, p_holm=p_holm, verdict="holds" if found.effect > 0 else "does not hold")
+    found = replace(found, p_holm=p_holm)
+    if found.is_resolved:
+        return replace(found, verdict="holds" if found.effect > 0 else "does not hold")
     deviation = statistics.stdev(found.by_world) if found.worlds > 1 else 0.0
     needed = samples_needed(deviation, found.effect, alpha=level)
-    return replace(found, p_holm=p_holm, worlds_needed=max(found.worlds + 1, needed) if needed else None)
+    return replace(found, worlds_needed=max(found.worlds + 1, needed) if needed else None)
 
 
 @dataclass(frozen=True)

@@ -18,20 +18,31 @@ from pipelines.report.style import COLOURS, Figure, save
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the forest: an effect in points with its interval, and the effect in each world."""
+    """A row of the forest: an effect in points with its interval, and the effect in each world.
+
+    Attributes:
+        is_resolved: among all that is tested; None where nobody tested it, and its own interval says.
+    """
 
     label: str
     effect: float
     low: float
     high: float
     worlds: Sequence[float]
+    is_resolved: bool | None = None
+
+    @classmethod
+    def of(cls, found: Finding, label: str = "", sign: int = 1) -> "Line":
+        """A finding as a line, called by its claim unless a label is given; turned round by a sign of -1."""
+        low, high = sorted((sign * found.low, sign * found.high))
+        worlds = tuple(sign * effect for effect in found.by_world)
+        return cls(label or found.claim, sign * found.effect, low, high, worlds, found.is_resolved)
 
     @property
     def tone(self) -> str:
-        """`gain`, `loss`, or `open` where the interval holds zero."""
-        if self.low <= 0 <= self.high:
-            return "open"
-        return "gain" if self.effect > 0 else "loss"
+        """`gain` or `loss`; `open` where it is not resolved."""
+        is_resolved = not self.low <= 0 <= self.high if self.is_resolved is None else self.is_resolved
+        return "open" if not is_resolved else "gain" if self.effect > 0 else "loss"
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,12 @@ class Forest:
 
     title: str
     lines: Sequence[Line]
+
+    @property
+    def colours(self) -> str:
+        """What a line's colour says."""
+        tested = any(line.is_resolved is not None for line in self.lines)
+        return "where it is resolved among all claims" if tested else "where its own interval leaves zero out"
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -70,7 +87,7 @@ def forest(folder: Path, findings: Sequence[Finding]) -> Forest | None:
     first = findings[0]
     rows = means_by_row(folder, first.table)
     if first.second not in rows:
-        known = [Line(f.claim, f.effect, f.low, f.high, f.by_world) for f in findings if f.unit == first.unit]
+        known = [Line.of(f) for f in findings if f.unit == first.unit]
         return Forest(f"The effects, in {first.unit}", known)
     reference = rows.pop(first.second)
     lines: dict[tuple[float, ...], Line] = {}  # rows that are one under two names are one line
@@ -87,10 +104,11 @@ _LOOKS = {"gain": (COLOURS[0], "^"), "loss": (COLOURS[1], "v"), "open": (COLOURS
 
 
 def draw(found: Forest, stem: Path) -> Figure:
-    """The forest as a picture; triangles point to where a resolved effect lies, circles are unresolved."""
+    """The forest as a picture; triangles point to where a resolved effect lies, circles are not resolved."""
     rows = [(line.label, line.effect, line.low, line.high) for line in found.lines]
     data = pandas.DataFrame(rows, columns=["row", "points", "low", "high"])
-    figure, axes = pyplot.subplots(figsize=(7, 0.9 + 0.24 * len(rows)), layout="constrained")
+    height_of = 0.24 if not any("\n" in line.label for line in found.lines) else 0.36
+    figure, axes = pyplot.subplots(figsize=(7, 0.9 + height_of * len(rows)), layout="constrained")
     for height, line in enumerate(found.lines):
         colour, marker = _LOOKS[line.tone]
         axes.plot([line.low, line.high], [height, height], color=colour)

@@ -28,7 +28,7 @@ class Kind:
     """
 
     roles: ClassVar[tuple[str, ...]] = (
-        "score", "items", "responses", "all", "all_items", "rules", "checkpoint", "choice",
+        "score", "items", "responses", "all", "all_items", "rules", "checkpoint", "start", "choice",
     )  # fmt: skip
     digits: ClassVar[int] = 1
     has_scores: ClassVar[bool] = True
@@ -104,7 +104,7 @@ class Distance(Kind):
 class Cost(Kind):
     """Table 8: what each training took (`COSTS`; n counts its examples), beside the paper's estimates."""
 
-    roles = ("score", "items", "checkpoint", "choice")
+    roles = ("score", "items", "checkpoint", "start", "choice")
     has_scores = False
 
     def draw(self, evidence: "Evidence", numbers: "Numbers", folder: Path) -> "list[Figure]":

@@ -79,6 +79,17 @@ class Evidence:
             found.setdefault(cell.row, []).append(self.sources[cell.artifacts[role]])
         return found
 
+    def w_eff(self) -> dict[str, list[float | None]]:
+        """Row label -> how far along Delta from the MLLM each checkpoint lies, in the order of its seeds, for the rows
+        that were run; None where its own w_eff, or that of the merge that it starts from, is not known."""
+        found: dict[str, list[float | None]] = {}
+        for cell in self.cells:
+            made = [cell.artifacts[role] for role in ("start", "checkpoint") if role in cell.artifacts]
+            ways = [self.sources[name].w_eff for name in made]
+            known = [way for way in ways if way is not None]
+            found.setdefault(cell.row, []).append(sum(known) if len(known) == len(ways) else None)
+        return found
+
     def runs(self, role: str = "score") -> dict[str, list[Run]]:
         """Row label -> its scores with the tables that were asked, in the order of its seeds; one twice is one."""
         found: dict[str, list[Run]] = {}

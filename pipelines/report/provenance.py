@@ -88,7 +88,7 @@ def _place_in(known: list[dict[str, Any]], one: dict[str, Any]) -> int:
 def values_of(source: Source) -> dict[str, float]:
     """What an artifact says for the columns of a table: its scores by column, or what its manifest measures."""
     if not source.scores:
-        measured = {**source.manifest["values"], **{name: source.manifest[name] for name in TIMES}}
+        measured = {**source.manifest["values"], "w_eff": source.w_eff, **{n: source.manifest[n] for n in TIMES}}
         return {name: value for name, value in measured.items() if isinstance(value, int | float)}
     found = {}
     for column, scored in source.scores.items():

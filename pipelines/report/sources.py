@@ -4,6 +4,7 @@ Nobody declares what a row's seeds are: its artifacts say so. One that is named 
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,20 @@ class Source:
     def mark(self) -> str:
         """Its fingerprint."""
         return str(self.manifest["fingerprint"])
+
+    @property
+    def w_eff(self) -> float | None:
+        """How far it went along Delta from where it began, 1 being as far as the expert; None where that is not known.
+
+        A training measured it. A linear merge of the MLLM and its expert whose weights add up to 1 went as far as the
+        expert weighs.
+        """
+        values = self.manifest["values"]
+        if self.manifest["stage"] == "merge":
+            mllm, expert = (values["hyperparameters"].get(f"weight_{of}") for of in ("mllm", "expert"))
+            is_between = None not in (mllm, expert) and math.isclose(mllm + expert, 1.0)
+            return float(expert) if is_between else None
+        return values.get("w_eff")
 
     @property
     def is_world(self) -> bool:

@@ -59,24 +59,25 @@ def on_all_items(evidence: Evidence) -> pandas.DataFrame | None:
 
 
 def runs(tables: Sequence[Evidence]) -> pandas.DataFrame:
-    """One line per distinct row: what was trained, how far it went along Delta, how it reads its images."""
+    """One line per distinct row: what made it, how far along Delta it lies, how it reads its images."""
     lines: dict[str, list[str]] = {}
     for evidence in tables:
         for label in dict.fromkeys(cell.row for cell in evidence.cells if "score" in cell.artifacts):
             if label not in lines and evidence.by_row("checkpoint")[label][0].manifest["stage"] != "answers":
-                lines[label] = _run(label, evidence.by_row("checkpoint")[label], evidence.by_row("score")[label])
+                lines[label] = _run(label, evidence)
     columns = ["row", "made by", "w_eff", "covered", "transcription", "closed"]
     return pandas.DataFrame(list(lines.values()), columns=columns)
 
 
-def _run(label: str, checkpoints: Sequence[Source], scores: Sequence[Source]) -> list[str]:
+def _run(label: str, evidence: Evidence) -> list[str]:
+    checkpoints, scores = (evidence.by_row(role)[label] for role in ("checkpoint", "score"))
     made = [source.manifest["values"] for source in checkpoints]
     covered = sorted({f"{values['covered']}/{values['expected']}" for values in made if values.get("expected")})
     diagnostics = [each for each in map(_diagnostics, scores) if each]
     return [
         label,
         checkpoints[0].manifest["stage"],
-        _over_seeds([values["w_eff"] for values in made if "w_eff" in values], "{:.2f}"),
+        _over_seeds([way for way in evidence.w_eff()[label] if way is not None], "{:.2f}"),
         ", ".join(covered) or BLANK,
         _over_seeds([d["transcription"] for d in diagnostics], "{:.0f}"),
         _over_seeds([d["closed"] for d in diagnostics], "{:.0f}"),

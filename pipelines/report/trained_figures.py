@@ -39,12 +39,13 @@ def trained(evidence: Evidence, numbers: Numbers, folder: Path) -> list[Figure]:
 
 
 def trainings(evidence: Evidence, numbers: Numbers) -> pandas.DataFrame:
-    """A line per trained row and seed: scaling, alpha, prior, w_eff, and the mean accuracy over the table's columns."""
-    checkpoints = evidence.by_row("checkpoint") if numbers else {}
+    """A line per trained row and seed: scaling, alpha, prior, w_eff from the MLLM on, and the mean accuracy over the
+    table's columns."""
+    checkpoints, ways = (evidence.by_row("checkpoint"), evidence.w_eff()) if numbers else ({}, {})
     lines = [
-        (label, run, *_injected(source), source.manifest["values"]["w_eff"], accuracy)
+        (label, run, *_injected(source), way, accuracy)
         for label, row in numbers.items()
-        for run, (source, accuracy) in enumerate(zip(checkpoints[label], _means(row), strict=False))
+        for run, (source, way, accuracy) in enumerate(zip(checkpoints[label], ways[label], _means(row), strict=False))
         if source.manifest["stage"] == "train"
     ]
     return pandas.DataFrame(lines, columns=["row", "run", "scale", "alpha", "prior", "w_eff", "accuracy"])

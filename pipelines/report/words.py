@@ -5,7 +5,7 @@ OPENINGS = {
         "**This is a small world, not the paper's models.** Every number here was measured on language models of about "
         "118 thousand parameters, trained from scratch by this pipeline on two CPU cores, that read handwritten digits "
         "and reason over them; the benchmarks are stand-ins written by the pipeline. What may be concluded: whether "
-        "the code does what the paper describes, and how the methods compare *in this world* over its {seeds} seed(s). "
+        "the code does what the paper describes, and how the methods compare *in worlds like these*. "
         "What may not: anything about Qwen2.5-VL-7B, or about the size of an effect on the real benchmarks. Values in "
         "[brackets] are the paper's, printed for orientation; ours and theirs share no scale."
     ),
@@ -96,9 +96,9 @@ GRANULARITY = (
     "`tables/*_granularity.csv`. Table 1's MathVision column is of MathVision_MINI, which is what its rows run on."
 )
 RUNS = (
-    "w_eff is <theta_T - theta_0, Delta> / ||Delta||²: how far a run moved along its own prior (0 not at all, 1 as far "
-    "as the expert; for the controls, along the random or the reversed direction). theta_0 is the start of its own "
-    "training, so for the run that merged first w_eff comes on top of the merge. `covered` counts the parameters that "
+    "w_eff is <theta_T - theta_0, Delta> / ||Delta||²: how far a run lies from the MLLM along its own prior (0 not at "
+    "all, 1 as far as the expert; for the controls, along the random or the reversed direction). A run that merged "
+    "first has the merge's share in it. `covered` counts the parameters that "
     "the prior was attached to, of those selected. `transcription` is the share of answers that copy the digits right "
     "before reasoning, `closed` the share that end their reasoning."
 )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift.errors import DataError
-from evaluation.statistics import Interval, holm, level_left, samples_needed
+from evaluation.statistics import Interval, holm, level_left, power_of_t, samples_needed
 
 Expected = Literal["better", "worse", "equal", "not worse"]
 Verdict = Literal["holds", "does not hold", "equivalent", "unresolved"]
@@ -150,13 +150,8 @@ def _errors(effects: Sequence[Effect]) -> tuple[float, float]:
 
 
 def _power(effects: Sequence[Effect], size: float, level: float) -> float | None:
-    from scipy.stats import nct, t
-
-    error, free = max(_errors(effects)), len(effects) - 1
-    if error == 0.0:
-        return None
-    edge, shift = float(t.ppf(1 - level / 2, free)), size / error
-    return float(nct.sf(edge, free, shift) + nct.cdf(-edge, free, shift))
+    error = max(_errors(effects))
+    return power_of_t(size / error, len(effects), level) if error else None
 
 
 def _needed(effects: Sequence[Effect], mean: float, room: float, level: float) -> int | None:

@@ -15,7 +15,7 @@ Example:
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -104,7 +104,24 @@ def study(words: Sequence[str]) -> int:
 def open_evidence(study: Study, folder: Path) -> Evidence:
     """What a study's folder says."""
     columns = [tuple(config(study, study.first, words, 0).columns) for words in ((), study.perception)]
-    return Evidence.open(study, folder, (columns[0], columns[1]))
+    return Evidence.open(study, folder, (columns[0], columns[1]), _starts(study, tuning.load(folder)))
+
+
+def _starts(study: Study, tuned: Mapping[str, tuning.Tuned]) -> dict[str, float]:
+    """How far along Delta an arm's training begins, where it trains a merge: as far as the expert weighs in that."""
+    methods = {name: tuple(w for w in arm.overrides if w.startswith("method=")) for name, arm in study.arms.items()}
+    merging = {words for words in set(methods.values()) if _trains_a_merge(study, words)}
+    made = {
+        name: config(study, study.first, tuning.words_of(study, name, tuned), 0).merge.hyperparameters
+        for name, words in methods.items()
+        if tuned and words in merging
+    }
+    return {name: float(weights["weight_expert"]) for name, weights in made.items()}
+
+
+def _trains_a_merge(study: Study, words: Sequence[str]) -> bool:
+    method = config(study, study.first, words, 0).method
+    return (method.stage, method.start) == ("train", "merge")
 
 
 def _tune(study: Study, asked: Asked, folder: Path) -> None:

@@ -5,7 +5,7 @@ No model, no store: everything that a study reports is computed from `results/<s
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class Evidence:
 
     Attributes:
         reasoning, perception: the columns of the two metrics that are means.
+        starts: how far along Delta the training of an arm begins, for the arms that train what a merge made.
     """
 
     study: Study
@@ -38,9 +39,16 @@ class Evidence:
     worlds: Mapping[tuple[str, int], tuple[World, Verdicts]]
     reasoning: tuple[str, ...]
     perception: tuple[str, ...]
+    starts: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, study: Study, folder: Path, columns: tuple[Sequence[str], Sequence[str]]) -> "Evidence":
+    def open(
+        cls,
+        study: Study,
+        folder: Path,
+        columns: tuple[Sequence[str], Sequence[str]],
+        starts: Mapping[str, float],
+    ) -> "Evidence":
         """Every world that ended.
 
         Raises:
@@ -67,7 +75,7 @@ class Evidence:
                     f"({first[:12]}): something below conf/ or a stage's version has changed between them. Move the "
                     "worlds of one recipe away"
                 )
-        return cls(study, tuned, found, tuple(columns[0]), tuple(columns[1]))
+        return cls(study, tuned, dict(sorted(found.items())), tuple(columns[0]), tuple(columns[1]), starts)
 
     @cached_property
     def registration(self) -> str:
@@ -134,9 +142,10 @@ class Evidence:
         return _mean(answered, columns) if set(columns) <= set(answered) else None
 
     def recorded(self, pair: str, arm: str, key: str) -> float | None:
-        """The mean over worlds of what the runs of an arm recorded, as w_eff; None where they did not."""
+        """The mean over worlds of what the runs of an arm recorded, w_eff from the MLLM on; None where they did not."""
+        before = self.starts.get(arm, 0.0) if key == "w_eff" else 0.0
         found = [
-            world.arms[arm][key]
+            world.arms[arm][key] + before
             for (name, _), (world, _) in self.worlds.items()
             if name == pair and not world.excluded and world.arms.get(arm, {}).get(key) is not None
         ]

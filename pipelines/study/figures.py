@@ -1,5 +1,6 @@
 """A study's figures: the claims as a forest, and each curve of arms against the dose or the budget."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,31 +10,25 @@ import pandas
 from matplotlib import pyplot
 
 from evaluation.statistics import Interval
+from pipelines.report.findings import Finding
 from pipelines.report.forest import Forest, Line
 from pipelines.report.forest import draw as draw_forest
 from pipelines.report.style import Figure, look, save, styled
 from pipelines.study.evidence import Evidence
 
+_WIDE = 64  # letters of a claim in a line
+_CLAIMS = "Effect in points, coloured where it is resolved; intervals are cut at the edge"
 _ALONG = {"dose": ("w_eff", "w_eff: how far the weights went along Delta"), "budget": ("steps", "training steps")}
 
 
-def draw(evidence: Evidence, claims: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:
+def draw(evidence: Evidence, claims: Sequence[Finding], folder: Path) -> list[str]:
     """Every figure that there are worlds for, in the project's style; the PNGs' names."""
     folder.mkdir(parents=True, exist_ok=True)
-    known = [row for row in claims if row.get("low") is not None]
+    lines = [Line.of(each, textwrap.fill(f"{each.claim}: {each.verdict}", _WIDE)) for each in claims if each.worlds > 1]
     with styled():
         drawn = [_curves(evidence, axis, folder / axis) for axis in _ALONG]
-        if known:
-            lines = [
-                Line(f"{row['name']}: {row['verdict']}", row["effect"], row["low"], row["high"], tuple(row["effects"]))
-                for row in known
-            ]
-            drawn.insert(
-                0,
-                draw_forest(
-                    Forest("Effects of the claims, in points; intervals are cut at the edge", lines), folder / "claims"
-                ),
-            )
+        if lines:
+            drawn.insert(0, draw_forest(Forest(_CLAIMS, lines), folder / "claims"))
     return [f"{Path(figure.file).name}.png" for figure in drawn if figure]
 
 
@@ -48,13 +43,16 @@ def _curves(evidence: Evidence, axis: str, stem: Path) -> Figure | None:
     curves = _points(evidence, axis)
     if not curves:
         return None
-    figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.6), sharex=True, layout="constrained")
-    for place, (curve, points) in enumerate(curves.items()):
-        _line(panels[0], [(point.along, point.reasoning) for point in points], {"label": curve, **look(place)})
-        _line(panels[1], [(p.along, p.perception) for p in points if p.perception], {"label": curve, **look(place)})
-    for panel, title in zip(panels, ("reasoning, %", "perception, %"), strict=True):
-        panel.set(xlabel=_ALONG[axis][1], ylabel=title)
-    panels[0].legend()
+    asked = {point.along for points in curves.values() for point in points if point.perception}
+    metrics = ("reasoning", "perception")[: 1 + (len(asked) > 1)]
+    size = (4.5 * len(metrics), 3.6)
+    figure, panels = pyplot.subplots(1, len(metrics), figsize=size, sharex=True, layout="constrained", squeeze=False)
+    for panel, metric in zip(panels[0], metrics, strict=True):
+        for place, (curve, points) in enumerate(curves.items()):
+            known = [(point.along, score) for point in points if (score := getattr(point, metric))]
+            _line(panel, known, {"label": curve, **look(place)})
+        panel.set(xlabel=_ALONG[axis][1], ylabel=f"{metric}, %")
+    panels[0][0].legend()
     rows = [
         (curve, point.along, metric, 100 * score.mean, 100 * score.low, 100 * score.high)
         for curve, points in curves.items()

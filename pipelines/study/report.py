@@ -121,7 +121,8 @@ def write(evidence: Evidence, folder: Path) -> None:
         write_whole(folder / "tables" / f"{pair}.csv", text)
         text = pandas.DataFrame(world_rows(evidence, pair), dtype=object).to_csv(index=False, lineterminator="\n")
         write_whole(folder / "tables" / f"{pair}_worlds.csv", text)
-    figures = draw(evidence, claims, folder / "figures")
+    found = [finding(row, evidence.study) for row in claims if row["worlds"]]
+    figures = draw(evidence, found, folder / "figures")
     write_whole(folder / "report.md", page(evidence, claims, arms, figures))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 
 from drift.errors import DataError
@@ -16,9 +17,12 @@ from evaluation.statistics import (
     crossed,
     detectable_difference,
     holm,
+    level_left,
     mcnemar_exact,
     paired_bootstrap,
     paired_over_seeds,
+    power_of_t,
+    samples_needed,
     seeds_interval,
     share_over_worlds,
     wilson,
@@ -229,3 +233,32 @@ def test_coverage_over_worlds_at_length(count, mean, spread):
 @pytest.mark.parametrize(("runs", "spread"), [(1, 0.0), (3, 0.0), (3, 0.02), (3, 0.1), (5, 0.03)])
 def test_coverage_over_runs_at_length(runs, spread):
     assert 0.93 <= coverage_of_runs(runs, spread, 10_000) <= 0.97
+
+
+@pytest.mark.parametrize("size", [0.2, -0.5, 0.8, 1.5])
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 30])
+def test_the_samples_that_an_effect_needs_are_those_of_statsmodels(size, alpha):
+    needed = samples_needed(2.0, 2.0 * size, alpha=alpha)
+    assert needed == math.ceil(TTestPower().solve_power(abs(size), alpha=alpha, power=0.8))
+
+
+def test_few_samples_of_a_large_effect_are_not_thought_to_be_enough():
+    """A normal law would have two do, whose t-test at this level wants 114 standard errors."""
+    assert samples_needed(1.0, 4.7, alpha=0.0056) == 4
+    draws = np.random.default_rng(0).normal(4.7, 1.0, (20_000, 4))
+    resolved = abs(draws.mean(1) / (draws.std(1, ddof=1) / 2)) > 7.165
+    assert power_of_t(4.7 * 2, 4, 0.0056) == pytest.approx(resolved.mean(), abs=0.01)
+
+
+def test_an_effect_of_no_size_or_of_no_spread_needs_no_number_of_samples():
+    assert samples_needed(1.0, 0.0) is None
+    assert samples_needed(0.0, 1.0) is None
+
+
+def test_what_lies_below_the_level_left_is_what_holm_resolves_next():
+    values = [1e-4, 0.02, 0.03, 0.5]
+    left = level_left(holm(values))
+    assert left == pytest.approx(0.05 / 3)
+    for p, is_resolved in ((left * 0.99, True), (left * 1.01, False)):
+        assert (holm([1e-4, p, 0.03, 0.5])[1] < 0.05) is is_resolved
+    assert level_left([1e-4]) == 0.05

@@ -28,7 +28,7 @@ DIFFERENT = [
     ["pair=qwen2_vl_math"], ["pair.distance=far"], ["world.sft_items=300"], ["train.add_tokens=[a,b]"],
     ["method=sft"], ["method=sft", "train.epochs=8"], ["method=sft", "data=folder", "data.root=/data"],
     ["method=merge_sft"], ["method=merge_sft", "injection.alpha=-0.3"], ["method=baseline"],
-    ["method=merge_sft_selected"], ["method=merged_sft"], ["method=expert_sft"], ["method=sft_merge"],
+    ["method=merged_sft"], ["method=expert_sft"], ["method=sft_merge"],
     ["method=merged_sft", "merge.coefficient=auto"], ["method=sft_merge", "merge.coefficient=auto"],
     ["method=sft_merge", "merge.hyperparameters.weight_expert=0.4"], ["injection=pull"], ["injection=adaptive_toward"],
     ["injection.target_w_eff=0.1"], ["train.optimizer=sgd"], ["prior=random", "prior.draw=1"], ["prior=shuffled"],

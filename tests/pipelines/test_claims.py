@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from drift.errors import DataError
-from evaluation.statistics import Interval, paired_over_seeds
+from evaluation.statistics import Interval, paired_over_seeds, samples_needed
 from pipelines.study.claims import Effect, findings, over_worlds, verdict
 
 RNG = np.random.default_rng(0)
@@ -108,17 +108,17 @@ def test_all_claims_are_one_family_and_an_open_one_says_how_many_worlds_it_wants
     assert found["strong"].p_holm == pytest.approx(2 * over_worlds(strong).p_value)
     assert found["weak"].verdict == "unresolved"
     deviation = np.std([0.02, -0.01, 0.03, -0.02, 0.04], ddof=1)
-    assert found["weak"].worlds_needed == math.ceil(((1.96 + 0.8416) * deviation / 0.012) ** 2)
+    assert found["weak"].worlds_needed == samples_needed(deviation, 0.012)
     assert 0.05 < found["weak"].power < 0.3
 
 
 def test_the_more_tests_are_open_the_more_worlds_one_of_them_wants_and_the_less_power_it_has():
-    """The next of k open tests is resolved below 5% / k: by hand, z of 1 - .05 / 3 / 2 is 2.394."""
+    """The next of k open tests is resolved below 5% / k."""
     strong, weak = effects([0.10, 0.12, 0.11, 0.09, 0.10]), effects([0.02, -0.01, 0.03, -0.02, 0.04])
     alone = findings({"strong": (strong, "better", 0.01), "weak": (weak, "better", 0.01)})["weak"]
     among = findings({"strong": (strong, "better", 0.01), **{str(n): (weak, "better", 0.01) for n in range(3)}})["1"]
     deviation = np.std([0.02, -0.01, 0.03, -0.02, 0.04], ddof=1)
-    assert among.worlds_needed == math.ceil(((2.394 + 0.8416) * deviation / 0.012) ** 2)
+    assert among.worlds_needed == samples_needed(deviation, 0.012, alpha=0.05 / 3)
     assert among.power < alone.power
 
 
@@ -129,4 +129,4 @@ def test_what_lies_near_zero_wants_the_worlds_that_show_it_does_not_matter(mean,
     values = [mean + shift for shift in (0.04, -0.04, 0.02, -0.02)]
     found = findings({"claim": (effects(values), expected, 0.02)})["claim"]
     assert found.verdict == "unresolved"
-    assert found.worlds_needed == math.ceil(((1.96 + 0.8416) * np.std(values, ddof=1) / room) ** 2)
+    assert found.worlds_needed == samples_needed(np.std(values, ddof=1), room)

@@ -59,14 +59,14 @@ def test_a_training_without_a_logged_step_in_its_first_quarter_is_compared_by_it
 
 
 def test_an_unresolved_contrast_says_how_many_worlds_would_resolve_it(tmp_path: Path) -> None:
-    """As by hand: sd 3 and mean 1, ((1.96 + 0.8416) * 3 / 1)^2 = 70.6."""
+    """Of a third of a standard deviation 73: G*Power 3.1, t-test of matched pairs, power .8."""
     write(tmp_path, {"DRIFT, alpha chosen": (68.0, 71.0, 74.0), "SFT": (70.0, 70.0, 70.0)})
     (found,) = findings(tmp_path)
-    assert (found.verdict, found.worlds_needed) == ("unresolved", 71)
+    assert (found.verdict, found.worlds_needed) == ("unresolved", 73)
 
 
 def test_two_that_are_open_want_more_worlds_each_than_one_alone(tmp_path: Path) -> None:
-    """The next of two is resolved below 2.5%: ((2.2414 + 0.8416) * 3 / 1)^2 = 85.5."""
+    """The next of two is resolved below 2.5%."""
     rows = {"DRIFT, alpha chosen": (68.0, 71.0, 74.0), "SFT": (70.0, 70.0, 70.0)}
     write(tmp_path, rows | {"Random direction, alpha chosen": (70.0, 70.0, 70.0)})
-    assert [found.worlds_needed for found in findings(tmp_path)] == [86, 86]
+    assert [found.worlds_needed for found in findings(tmp_path)] == [89, 89]

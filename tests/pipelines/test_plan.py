@@ -139,14 +139,13 @@ def test_the_matched_merge_reads_the_w_eff_of_the_run_it_is_compared_with() -> N
 
 
 def test_the_merges_before_and_after_sft_move_the_tensors_that_drift_moves() -> None:
-    config = compose.load(["method=merge_sft_selected", "selection=mlp"])
+    config = compose.load(["method=merge_sft", "selection=mlp"])
     merged = plan.train(config).inputs["model"]
     assert merged.params.selection == config.selection
     assert merged.binds["matched"].source.key == plan.train(compose.load(["method=drift", "selection=mlp"])).key
     expert = plan.train(compose.load(["method=expert_sft"])).inputs["model"].params
     assert expert.merge.hyperparameters == {"weight_mllm": 0.0, "weight_expert": 1.0}
     assert expert.selection == compose.load([]).selection
-    assert plan.matched_merge(compose.load(["method=merge_sft"])).params.selection is None
 
 
 def test_sft_merge_adds_delta_to_what_plain_sft_made() -> None:

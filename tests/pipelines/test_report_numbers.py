@@ -279,3 +279,21 @@ def test_a_value_that_was_tried_on_one_side_only_is_an_end() -> None:
     assert ends(choice(-1.0, -1.0)) == []  # nothing else was tried
     grid = [{"weight": w, "density": d, "rescale": "none"} for w in (1.0, 1.6, 1.8) for d in (0.2, 0.5)]
     assert ends(choice(grid[3], *grid)) == ["density"]
+
+
+def test_a_run_that_merged_first_lies_along_delta_as_far_as_the_merge_and_its_training_together() -> None:
+    """As far as weights of 0.3 and 0.7 go, and 0.05 more; of a TIES merge nobody knows how far it went."""
+    linear = {"hyperparameters": {"weight_mllm": 0.3, "weight_expert": 0.7}}
+    manifests = {
+        "sft": {"stage": "train", "values": {"w_eff": 0.05}},
+        "linear": {"stage": "merge", "values": linear},
+        "ties": {"stage": "merge", "values": {"hyperparameters": {"density": 0.2}}},
+        "mllm": {"stage": "model", "values": {}},
+    }
+    rows = {"SFT": {"checkpoint": "sft"}, "merge, SFT": {"checkpoint": "sft", "start": "linear"}}
+    rows |= {"merge": {"checkpoint": "linear"}, "TIES, SFT": {"checkpoint": "sft", "start": "ties"}}
+    rows |= {"MLLM": {"checkpoint": "mllm"}}
+    cells = [Cell("t", label, 0, artifacts) for label, artifacts in rows.items()]
+    sources = {name: Source(Path(name), manifest, {}) for name, manifest in manifests.items()}
+    found = Evidence(Table("t", "T", (), ()), cells, sources).w_eff()
+    assert found == {"SFT": [0.05], "merge, SFT": [0.75], "merge": [0.7], "TIES, SFT": [None], "MLLM": [None]}

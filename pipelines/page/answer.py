@@ -1,0 +1,77 @@
+"""The study's answer in plain words: what the claims that a reader asks for first came to, a sentence or two each."""
+
+import statistics
+from collections.abc import Mapping
+
+from pipelines.report.findings import Finding
+
+_OUT = 3 * 1.4826  # of an outlying world, in median absolute deviations: three standard deviations of a normal law
+_LEAD = {
+    "holds": "Yes.",
+    "does not hold": "No.",
+    "equivalent": "No difference that matters.",
+    "unresolved": "Not shown.",
+}
+# What each sentence is about: a claim by its name, what precedes it, and its two sides as a reader would call them.
+_SFT, _DOSED = "plain fine-tuning of as many steps", "plain fine-tuning"
+_ASKED = {
+    "01_drift_beats_sft": ("", "DRIFT", _SFT),
+    "15_beats_merge_then_sft": ("", "DRIFT", "merging first and then fine-tuning"),
+    "28_small_dose": (
+        "Stopped at a dose within the paper's own range (w_eff .16): ",
+        "DRIFT",
+        _DOSED,
+    ),
+    "11_drift_keeps_perception": ("At reading what is asked without reasoning: ", "DRIFT", _DOSED),
+    "12_drift_keeps_perception_with_direct_data": (
+        "The same where the data also asks direct questions: ",
+        "DRIFT",
+        _DOSED,
+    ),
+    "02_drift_beats_merging": ("", "DRIFT", "the best merge without training"),
+}
+Scores = Mapping[int, Mapping[str, float]]  # world -> arm -> percent
+
+
+def answer(claims: Mapping[str, Finding], scores: Scores) -> list[str]:
+    """The sentences as Markdown, the first of them the answer to the page's question.
+
+    Args:
+        claims: by name; of those that no world speaks of nothing is said.
+        scores: of the first claim's two arms and of `mllm`, what each world's come to.
+    """
+    told = [_told(*_ASKED[name], claims[name]) for name in _ASKED if name in claims]
+    first = claims.get(next(iter(_ASKED)))
+    if first:
+        told[0] = " ".join((f"**{_LEAD[first.verdict]}**", told[0], *_outlying(first, scores)))
+    return told
+
+
+def _told(before: str, first: str, second: str, found: Finding) -> str:
+    mean, median = found.effect, statistics.median(found.by_world)
+    if found.low <= 0 <= found.high or mean * median <= 0:
+        return f"{before}{first} and {second} are not told apart, {mean:+.1f} points ({found.interval})."
+    count = sum(effect * mean > 0 for effect in found.by_world)
+    way = "above" if mean > 0 else "below"
+    among = "" if found.is_resolved else " Among all claims that is not resolved."
+    return (
+        f"{before}{first} scores {way} {second} in {count} of {found.worlds} worlds, by {abs(median):.1f} points in "
+        f"the middle world and {abs(mean):.1f} on average ({found.interval}).{among}"
+    )
+
+
+def _outlying(found: Finding, scores: Scores) -> list[str]:
+    """Which worlds the mean is of, where some lie far from the rest, and how far each got from where all begin."""
+    median = statistics.median(found.by_world)
+    spread = statistics.median(abs(effect - median) for effect in found.by_world)
+    gains = {world: {arm: each[arm] - each["mllm"] for arm in each} for world, each in scores.items()}
+    out = [w for w, gain in gains.items() if abs(gain["drift"] - gain["sft"] - median) > _OUT * spread]
+    if not out:
+        return []
+    usual = statistics.median(gain["sft"] for gain in gains.values())
+    got = ", ".join(f"{gains[world]['sft']:+.0f}" for world in out)
+    named = f"world{'s' * (len(out) > 1)} {', '.join(map(str, out))}"
+    return [
+        f"The mean is so much larger because of {named}: there plain fine-tuning gains {got} points on the MLLM, and "
+        f"{usual:+.0f} in the middle world."
+    ]
