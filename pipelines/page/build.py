@@ -113,7 +113,7 @@ def render(folder: Path) -> str:
         warnings=[*dirty, *outline["warnings"]],
         opening=[to_html(part) if part else "" for part in opening(outline["opening"])],
         study=study,
-        answer=_minus(to_html(study.told())) if study else "",
+        answer=to_html(study.told()) if study else "",
         paper=to_html(_paper(study, found)) if study else "",
         ways=to_html(markdown(study.every_way())) if study else "",
         first=OPENING,
@@ -145,10 +145,6 @@ def what_ran(outline: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[
         "verdicts": own["of"],
         "artifacts": len(provenance["artifacts"]),
     }
-
-
-def _minus(html: str) -> str:
-    return re.sub(r"-(?=\d)", "−", html)
 
 
 def opening(text: str) -> tuple[str, str]:
