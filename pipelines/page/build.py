@@ -16,12 +16,14 @@ from urllib.parse import quote
 
 import jinja2
 from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
 
 from drift.files import write_whole
 from evaluation.data.markdown import markdown
 from pipelines.errors import StoreError
 from pipelines.layout import OUTLINE, PAGE, REPORT, STUDY_RESULTS
 from pipelines.page.items import texts, verdicts
+from pipelines.page.key import key
 from pipelines.page.numbers import numbers
 from pipelines.page.paper import claim_by_claim
 from pipelines.page.studied import BELOW, OPENING, Studied, studied
@@ -34,11 +36,36 @@ from pipelines.timeline import STEM
 # In the order in which they need each other: they are inlined as one script, since a file from disk can import none.
 MODULES = ("dom.js", "packed.js", "format.js", "state.js", "tables.js", "items.js", "cell.js", "main.js")
 _IMPORT = re.compile(r"^import .*?;\n", re.MULTILINE | re.DOTALL)
+_SIZE = re.compile(r'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"')
+_PIXELS = 4 / 3  # a point has, in CSS
+_HYPHEN = re.compile(r"(?<![\w.])-(?=\.?\d)")
+
+
+def minus(text: str) -> str:
+    """A text with a minus where a hyphen stood as a sign; dates, ranges and names keep theirs."""
+    return _HYPHEN.sub("−", text)
+
+
+def _said(value: Any) -> Any:
+    """What the page's template says; what is HTML already keeps its hyphens."""
+    return minus(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def _minuses(state: StateCore) -> None:
+    """Text has minuses, code keeps its hyphens."""
+    for token in state.tokens:
+        for child in token.children or ():
+            if child.type == "text":
+                child.content = minus(child.content)
+
+
 _ENVIRONMENT = jinja2.Environment(
-    autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_said
 )
-_ENVIRONMENT.filters["minus"] = lambda text: text.replace("-", "−")
-_ENVIRONMENT.filters["signed"] = lambda value: f"{value:+.1f}".replace("-", "−")
+_ENVIRONMENT.filters["minus"] = minus
+_ENVIRONMENT.filters["signed"] = lambda value: minus(f"{value:+.1f}")
+_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
+_MARKDOWN.core.ruler.push("minuses", _minuses)
 
 
 def write_page(folder: Path) -> Path:
@@ -76,7 +103,8 @@ def render(folder: Path) -> str:
     provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     found, study = findings(folder), studied(folder)
     blocks = {"data": _data(folder, outline, provenance), "verdicts": verdicts(folder)}
-    blocks |= {f"world{seed}": world for seed, world in texts(folder).items()}
+    worlds = texts(folder)
+    blocks |= {f"world{seed}": world for seed, world in worlds.items()}
     ran = what_ran(outline, provenance)
     dirty = [f"Code at {mark} had changes that no commit holds." for mark in ran["dirty"]]
     return _ENVIRONMENT.from_string(_file("index.html")).render(
@@ -85,7 +113,7 @@ def render(folder: Path) -> str:
         warnings=[*dirty, *outline["warnings"]],
         opening=[to_html(part) if part else "" for part in opening(outline["opening"])],
         study=study,
-        answer=_minus(to_html(study.told())) if study else "",
+        answer=to_html(study.told()) if study else "",
         paper=to_html(_paper(study, found)) if study else "",
         ways=to_html(markdown(study.every_way())) if study else "",
         first=OPENING,
@@ -95,6 +123,7 @@ def render(folder: Path) -> str:
         forest=forest(folder, found),
         titles={table["name"]: table["title"] for table in outline["tables"]},
         figures=_figures(folder, outline, study),
+        key=key() if worlds else None,
         environments=provenance["environments"],
         css=_file("style.css"),
         script="\n".join(_IMPORT.sub("", _file(name)).replace("export ", "") for name in MODULES),
@@ -118,10 +147,6 @@ def what_ran(outline: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[
     }
 
 
-def _minus(html: str) -> str:
-    return re.sub(r"-(?=\d)", "−", html)
-
-
 def opening(text: str) -> tuple[str, str]:
     """The bold sentence that an opening begins with, and the rest; all of one that begins otherwise."""
     lead, _, rest = text.removeprefix("**").partition("** ")
@@ -130,7 +155,7 @@ def opening(text: str) -> tuple[str, str]:
 
 def to_html(text: str) -> str:
     """Markdown as HTML; what looks like HTML in it is text."""
-    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+    return str(_MARKDOWN.render(text))
 
 
 def items_of(finding: Finding, outline: Mapping[str, Any]) -> str:
@@ -160,21 +185,29 @@ def _data(folder: Path, outline: Mapping[str, Any], provenance: Mapping[str, Any
     return {"profile": outline["profile"], "protocols": outline["protocols"], "tables": tables, **traced}
 
 
-def _figures(folder: Path, outline: Mapping[str, Any], study: Studied | None) -> list[dict[str, str]]:
-    """Each figure as an address that holds it, the study's first."""
+def _figures(folder: Path, outline: Mapping[str, Any], study: Studied | None) -> list[dict[str, Any]]:
+    """Each figure with its table, its size and an address that holds it, the study's first."""
     drawn = (
         []
         if study is None
         else [{"file": f"../{STUDY_RESULTS}/{name}", "title": said} for name, said in study.figures()]
     )
-    drawn += [figure for table in outline["tables"] for figure in table["figures"]] + outline["figures"]
+    drawn += [figure | {"table": table["name"]} for table in outline["tables"] for figure in table["figures"]]
+    drawn += outline["figures"]
     if (folder / f"{STEM}.svg").exists():  # results that were published before a run have none
         drawn.append({"file": STEM, "title": "When each stage of the last run ran, and where"})
-    return [figure | {"address": _address(folder / f"{figure['file']}.svg")} for figure in drawn]
+    return [{"table": ""} | figure | _picture(folder / f"{figure['file']}.svg") for figure in drawn]
 
 
-def _address(path: Path) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
+def _picture(path: Path) -> dict[str, Any]:
+    """A drawing as an address that holds it, and the pixels that are kept free for it until it is shown."""
+    drawing = path.read_text(encoding="utf-8")
+    stated = _SIZE.search(drawing)
+    if stated is None:
+        raise StoreError(f"{path} states no width and height in pt; make reproduce draws it again")
+    width, height = (round(float(points) * _PIXELS) for points in stated.groups())
+    address = "data:image/svg+xml;base64," + base64.b64encode(drawing.encode()).decode()
+    return {"address": address, "width": width, "height": height}
 
 
 def _packed(block: Any) -> str:

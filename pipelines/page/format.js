@@ -1,7 +1,12 @@
 // Numbers as text. Nothing is computed here but rounding and shares.
 
+/** A minus where a hyphen stands as a sign; dates, ranges and names keep theirs. */
+export function minus(text) {
+  return text.replace(/(?<![\w.])-(?=\.?\d)/g, "−");
+}
+
 export function fixed(value, digits = 1) {
-  return value == null ? "–" : value.toFixed(digits).replace(/^-(?=[\d.])/, "−");
+  return value == null ? "–" : minus(value.toFixed(digits));
 }
 
 export function signed(value, digits = 1) {

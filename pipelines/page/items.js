@@ -19,12 +19,13 @@ export function bits(verdicts, score, column) {
 }
 
 /**
- * The comparison of two rows. `worlds`: [{seed, a, b}] with the two scores of each; `names`: of the rows.
+ * The comparison of two rows. `worlds`: [{seed, a, b}] with the two scores of each; `suites`: key -> name of those whose
+ * items are compared; `names`: of the rows.
  */
-export async function comparison(worlds, column, names) {
+export async function comparison(worlds, suites, names) {
   const verdicts = await block("verdicts");
-  const found = worlds.flatMap(({ seed, a, b }) => pairs(verdicts, seed, a, b, column));
-  const place = el("div", { class: "items", "aria-live": "polite" });
+  const found = worlds.flatMap(({ seed, a, b }) => [...suites.keys()].flatMap((column) => pairs(verdicts, seed, a, b, column)));
+  const place = el("div", { class: "items" });
   const buttons = OUTCOMES.map(([key, first, second]) => {
     const mine = found.filter((item) => item.key === key);
     const words = `${names[0]} ${first}, ${names[1]} ${second}`;
@@ -32,12 +33,13 @@ export async function comparison(worlds, column, names) {
       el("b", {}, String(mine.length)), el("span", {}, words));
     press.addEventListener("click", () => {
       buttons.forEach((other) => other.setAttribute("aria-pressed", String(other === press)));
-      list(place, mine, column, names, words);
+      list(place, mine, suites, names, words);
     });
     return press;
   });
-  const judged = found.length ? `${found.length} items answered by both` : "no item was answered by both";
-  return el("div", {}, el("p", {}, `${judged}. Press a count to see its items.`), el("div", { class: "outcomes", role: "group", "aria-label": "Outcomes" }, buttons), place);
+  const of = suites.size > 1 ? `all ${suites.size} suites (each item counts alike here, each column in the mean)` : [...suites.values()][0];
+  const judged = `${found.length || "No"} items of ${of} were answered by both.`;
+  return el("div", {}, el("p", {}, `${judged} Press a count to see its items.`), el("div", { class: "outcomes", role: "group", "aria-label": "Outcomes" }, buttons), place);
 }
 
 function pairs(verdicts, seed, a, b, column) {
@@ -45,22 +47,25 @@ function pairs(verdicts, seed, a, b, column) {
   if (!first || !second || verdicts.scores[a][column].ids !== verdicts.scores[b][column].ids) return [];
   const ids = verdicts.ids[verdicts.scores[a][column].ids];
   return ids
-    .map((id, place) => ({ seed, id, place, a, b, key: first[place] + second[place] }))
+    .map((id, place) => ({ seed, column, id, place, a, b, key: first[place] + second[place] }))
     .filter((item) => !item.key.includes("-"));
 }
 
-async function list(place, items, column, names, words, from = 0) {
-  const shown = await Promise.all(items.slice(from, from + PAGE).map((item) => card(item, column, names)));
-  const turn = (to, word) => el("button", { type: "button", disabled: to < 0 || to >= items.length, onclick: () => list(place, items, column, names, words, to) }, word);
-  place.replaceChildren(
-    el("p", { class: "turn" }, `${words}: items ${from + 1} to ${Math.min(from + PAGE, items.length)} of ${items.length} `, turn(from - PAGE, "Earlier"), " ", turn(from + PAGE, "Later")),
-    el("ul", { class: "cards" }, shown));
+/** Shows some of the items, from their heading on, which takes the focus: what was pressed may be gone. */
+async function list(place, items, suites, names, words, from = 0) {
+  const shown = await Promise.all(items.slice(from, from + PAGE).map((item) => card(item, suites.get(item.column), names)));
+  const turn = (to, word) => el("button", { type: "button", disabled: to < 0 || to >= items.length, onclick: () => list(place, items, suites, names, words, to) }, word);
+  const turns = () => el("p", { class: "turn" }, turn(from - PAGE, "Earlier"), " ", turn(from + PAGE, "Later"));
+  const heading = el("h5", { tabindex: "-1" }, `${words}: items ${from + 1} to ${Math.min(from + PAGE, items.length)} of ${items.length}`);
+  place.replaceChildren(heading, turns(), el("ul", { class: "cards" }, shown), turns());
+  heading.focus({ preventScroll: true });
+  heading.scrollIntoView();
 }
 
-async function card(item, column, names) {
+async function card(item, suite, names) {
   const world = await block(`world${item.seed}`);
-  const texts = [item.a, item.b].map((score) => world?.answers[score]?.[column]);
-  const title = el("h5", {}, `World ${item.seed}, item ${item.id}`);
+  const texts = [item.a, item.b].map((score) => world?.answers[score]?.[item.column]);
+  const title = el("h6", {}, `World ${item.seed}, ${suite}, item ${item.id}`);
   if (!texts[0]) return el("li", { class: "item" }, title, el("p", {}, "Its text is its benchmark's own and is not in this page; the store has it."), outcome(item.key[0], names[0]), outcome(item.key[1], names[1]));
   const asked = world.asked[texts[0].asked];
   return el("li", { class: "item" }, title,

@@ -1,4 +1,5 @@
-// Starts the page: theme, tables, the switch of protocols, and cells by address (#cell/table/row/column, and /row that it is set beside).
+// Starts the page: theme, tables, the switch of protocols, enlarged figures, and cells by address (#cell/table/row/column,
+// and /row that it is set beside).
 
 import { block } from "./packed.js";
 import { showCell } from "./cell.js";
@@ -7,6 +8,7 @@ import { showTables } from "./tables.js";
 
 const theme = document.getElementById("theme");
 const dialog = document.getElementById("cell");
+const large = document.getElementById("large");
 let opener = null;
 
 function startTheme() {
@@ -14,7 +16,7 @@ function startTheme() {
   let dark = prefers.matches;
   const show = () => {
     document.documentElement.dataset.theme = dark ? "dark" : "light";
-    theme.setAttribute("aria-pressed", String(dark));
+    theme.textContent = dark ? "Light theme" : "Dark theme";
   };
   theme.addEventListener("click", () => { dark = !dark; show(); });
   prefers.addEventListener("change", () => { dark = prefers.matches; show(); });
@@ -27,7 +29,10 @@ function startControls(data) {
   const say = () => {
     const other = data.protocols.find((each) => each.name === state.protocol);
     const own = data.protocols[0];
-    said.textContent = !other || other === own ? "" : `${other.name} decides ${other.changed} of ${other.of} verdicts otherwise than ${own.name}; the tables below are by it.`;
+    if (!other || other === own) return said.replaceChildren();
+    const tables = data.tables.filter((table) => table.protocols.includes(other.name)).map((table) => table.title.split(".")[0]);
+    said.textContent = `${other.name} decides ${other.changed} of ${other.of} verdicts otherwise than ${own.name}; numbers change in ${tables.join(", ") || "no table"}.`;
+    return undefined;
   };
   onChange(say);
 }
@@ -53,19 +58,41 @@ function followAddress(data) {
   return undefined;
 }
 
+/** What an address in the page points to, unfolded and in view. */
+function reveal() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const folded = target?.querySelector(":scope > details.fold");
+  if (folded) folded.open = true;
+  for (let each = target?.closest("details"); each; each = each.parentElement.closest("details")) each.open = true;
+  target?.scrollIntoView();
+}
+
+function enlarge(button) {
+  const drawn = button.querySelector("img").cloneNode();
+  drawn.loading = "eager";
+  document.getElementById("large-title").textContent = drawn.alt;
+  large.querySelector(".scroll").replaceChildren(drawn);
+  large.showModal();
+  large.scrollTop = 0;
+}
+
 async function start() {
   startTheme();
   const data = await block("data");
   state.protocol = data.protocols[0]?.name ?? "";
   startControls(data);
   showTables(document.getElementById("table-list"), data, (table, row, column) => { location.hash = address(table, row, column); });
-  window.addEventListener("hashchange", () => followAddress(data));
+  window.addEventListener("hashchange", () => { followAddress(data); reveal(); });
+  document.addEventListener("click", (event) => { if (event.target.closest("a")?.hash === (location.hash || null)) reveal(); });
   dialog.addEventListener("close", () => {
     if (location.hash.startsWith("#cell/")) history.replaceState(null, "", location.pathname + location.search);
     opener?.focus();
   });
+  large.querySelector(".close").addEventListener("click", () => large.close());
+  document.querySelectorAll(".enlarge").forEach((button) => button.addEventListener("click", () => enlarge(button)));
+  if (matchMedia("(max-width: 600px)").matches) document.querySelectorAll("details.fold").forEach((each) => { each.open = false; });
   followAddress(data);
-  if (location.hash.startsWith("#table-")) document.querySelector(location.hash)?.scrollIntoView();
+  reveal();
   document.documentElement.dataset.ready = "yes";
 }
 

@@ -1,10 +1,16 @@
 // The tables: one row a method, a button a number, sortable by every heading.
 
 import { el, hidden, trusted } from "./dom.js";
-import { between, fixed, share, signed } from "./format.js";
+import { between, fixed, minus, share, signed } from "./format.js";
 import { onChange, state, under } from "./state.js";
 
 const SCALES = { geometry: 3 };
+const AVERAGE = "Avg";
+
+/** The columns that a column is the mean of; none where it is no mean. */
+export function averaged(table, column) {
+  return column.key === AVERAGE ? table.columns.filter((each) => each.key !== AVERAGE) : [];
+}
 
 /** Puts every table into `place`; `open(table, row, column)` shows a cell. */
 export function showTables(place, data, open) {
@@ -23,9 +29,9 @@ function section(table, open) {
   draw();
   const compared = new Set(table.rows.map((row) => row.against).filter(Boolean));
   const against = compared.size === 1 ? `Differences are from ${[...compared][0]}.` : compared.size ? "Each difference is from the row that its row names." : "";
-  return el("section", { class: "table", id: `table-${table.name}`, "aria-labelledby": `title-${table.name}` },
-    el("h3", { id: `title-${table.name}` }, table.title),
-    el("p", { class: "against" }, against),
+  return el("details", { class: "table fold", id: `table-${table.name}`, open: true },
+    el("summary", {}, el("h3", {}, table.title)),
+    el("p", { class: "against" }, minus(against)),
     holder,
     el("details", { class: "note" }, el("summary", {}, "Notes on this table"), trusted(table.note), trusted(table.findings, { class: "scroll", tabindex: "0" })),
   );
@@ -36,14 +42,14 @@ function isMeasured(table) {
 }
 
 function grid(table, sorting, draw, focus, open) {
-  const heads = table.columns.map((column) => head(column, sorting, draw, focus));
-  const shown = el("table", {}, el("thead", {}, el("tr", {}, head({ key: "", shown: "Method" }, sorting, draw, focus), heads)));
+  const heads = table.columns.map((column) => head(column, sorting, draw, focus, averaged(table, column)));
+  const shown = el("table", {}, el("thead", {}, el("tr", {}, head({ key: "", shown: "Method" }, sorting, draw, focus, []), heads)));
   const rows = ordered(table, sorting).filter((row) => !(row.label in table.twins));
   shown.append(el("tbody", {}, rows.map((row) => line(table, row, open))));
   return shown;
 }
 
-function head(column, sorting, draw, focus) {
+function head(column, sorting, draw, focus, of) {
   const mine = sorting.column === column.key;
   const sort = () => {
     sorting.descending = mine ? !sorting.descending : column.key !== "";
@@ -52,8 +58,9 @@ function head(column, sorting, draw, focus) {
     focus();
   };
   return el("th", { scope: "col", "aria-sort": mine ? (sorting.descending ? "descending" : "ascending") : null },
-    el("button", { type: "button", class: "sort", onclick: sort, title: column.asked || null },
+    el("button", { type: "button", class: "sort", onclick: sort, title: column.asked || (of.length > 0 ? `mean of ${of.map((each) => each.shown).join("; ")}` : null) },
       column.shown, el("span", { "aria-hidden": "true" }, mine ? (sorting.descending ? " ↓" : " ↑") : "")),
+    of.length > 0 && el("span", { class: "stands" }, `${of.length} columns`),
     column.stands_for && el("span", { class: "stands" }, `stand-in for ${column.stands_for}`));
 }
 
@@ -74,14 +81,14 @@ function line(table, row, open) {
   const names = [row.label, ...Object.keys(table.twins).filter((twin) => table.twins[twin] === row.label)];
   const kind = { control: "ours", quoted: "quoted by the paper" }[row.role];
   return el("tr", { class: row.role },
-    el("th", { scope: "row" }, names.join(" = "), kind ? " " : null, kind && el("span", { class: "kind" }, kind)),
+    el("th", { scope: "row" }, minus(names.join(" = ")), kind ? " " : null, kind && el("span", { class: "kind" }, kind)),
     table.columns.map((column) => el("td", {}, cell(table, row, column, open))));
 }
 
 function cell(table, row, column, open) {
   const number = under(table.numbers[row.label]?.[column.key]);
   const paper = row.paper[column.key];
-  const theirs = paper && el("span", { class: "paper" }, hidden(column.stands_for ? "paper's number for the benchmark it stands for: " : "paper: "), `[${paper}]`);
+  const theirs = paper && el("span", { class: "paper" }, hidden(column.stands_for ? "paper's number for the benchmark it stands for: " : "paper: "), minus(`[${paper}]`));
   if (!number) return theirs ? el("span", { class: "beside" }, theirs) : "–";
   const parts = state.view === "gains" ? gain(number, table) : score(number, table);
   const press = el("button", { type: "button", class: "number", onclick: () => open(table, row, column) }, parts);
@@ -114,5 +121,5 @@ function printed(table) {
   const { columns, rows } = table.printed;
   return el("table", { class: "words" },
     el("thead", {}, el("tr", {}, columns.map((name) => el("th", { scope: "col" }, name)))),
-    el("tbody", {}, rows.map((row) => el("tr", {}, row.map((text, place) => el(place ? "td" : "th", place ? {} : { scope: "row" }, text))))));
+    el("tbody", {}, rows.map((row) => el("tr", {}, row.map((text, place) => el(place ? "td" : "th", place ? {} : { scope: "row" }, minus(text)))))));
 }

@@ -5,9 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,10 @@ from test_report_stage import house, made
 
 from pipelines import compose
 from pipelines.errors import StoreError
+from pipelines.lab.language import apply_fold
 from pipelines.layout import OUTLINE, VERDICTS
-from pipelines.page.build import items_of, render, write_page
+from pipelines.page.build import items_of, minus, render, to_html, write_page
+from pipelines.page.key import key
 from pipelines.page.numbers import numbers
 from pipelines.report.findings import Finding
 
@@ -56,12 +60,48 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def opened(browser: Any, page: Path) -> Any:
+    return at(browser, page.as_uri())
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the committed laboratory: long, with every kind of table and figure."""
+    path = tmp_path_factory.mktemp("committed") / "index.html"
+    path.write_text(render(compose.ROOT / "results" / "lab"), encoding="utf-8")
+    return path
+
+
+@contextmanager
+def screen(driver: Any, width: int) -> Iterator[None]:
+    size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        yield
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def at(driver: Any, address: str) -> Any:
+    driver.get("about:blank")  # else an address that differs in its # alone would not load again
+    driver.get(address)
+    wait(driver, lambda driver: find(driver, "html").get_attribute("data-ready") == "yes")
+    return driver
+
+
+def wait(driver: Any, until: Callable[[Any], bool]) -> None:
+    from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    browser.get("about:blank")  # else an address that differs in its # alone would not load again
-    browser.get(page.as_uri())
-    WebDriverWait(browser, 30).until(lambda driver: find(driver, "html").get_attribute("data-ready") == "yes")
-    return browser
+    WebDriverWait(driver, 30, ignored_exceptions=[StaleElementReferenceException]).until(until)
+
+
+def top(driver: Any, selector: str) -> float:
+    """Where an element begins, below the upper edge of what is seen."""
+    return driver.execute_script(f"return document.querySelector({selector!r}).getBoundingClientRect().top")
+
+
+def bottom(driver: Any, selector: str) -> float:
+    return driver.execute_script(f"return document.querySelector({selector!r}).getBoundingClientRect().bottom")
 
 
 def find(driver: Any, selector: str) -> Any:
@@ -184,8 +224,7 @@ def test_from_a_cell_to_its_runs_its_command_and_an_item_with_its_picture(opened
 
 @pytest.mark.browser
 def test_a_cell_has_an_address(opened: Any, page: Path) -> None:
-    opened.get("about:blank")
-    opened.get(f"{page.as_uri()}#cell/toy/SFT/MathVista")
+    at(opened, f"{page.as_uri()}#cell/toy/SFT/MathVista")
     assert find(opened, "#cell-title").text == "SFT: Mixed arithmetic"
 
 
@@ -196,18 +235,136 @@ def test_a_finding_leads_to_its_two_rows_item_by_item(opened: Any, page: Path, m
     address = items_of(found, outline)
     assert address == "#cell/toy/DRIFT/Avg/SFT"
     assert items_of(replace(found, table="none"), outline) == ""
-    opened.get("about:blank")
-    opened.get(page.as_uri() + address)
+    at(opened, page.as_uri() + address)
     assert find(opened, "#other").get_property("value") == "SFT"
     assert texts(opened, "#cell .outcome")[1].endswith("DRIFT wrong, SFT right")
+    assert all(0 < each.rect["y"] < 700 for each in opened.find_elements("css selector", "#cell .outcome"))
+
+
+@pytest.mark.browser
+def test_a_means_items_are_of_all_its_suites_or_of_the_one_that_is_chosen(browser: Any, committed: Path) -> None:
+    at(browser, committed.as_uri() + "#cell/table2/DRIFT%2C%20alpha%20chosen/Avg/SFT")
+    assert "6 columns" in texts(browser, "#table-table2 thead th")[-1]  # strict and loose are of the same items
+    assert "5 columns" in texts(browser, "#table-table12 thead th")[-1]
+    assert "The mean of 6 columns: Mixed arithmetic;" in find(browser, "#cell .sub").text
+    suites = texts(browser, "#suite option")
+    assert suites[0] == "all 5 suites"
+    apart = []
+    for place, suite in enumerate(suites):
+        browser.execute_script(_CHOOSE, "suite", place)
+        wait(browser, lambda driver, suite=suite: f"items of {suite}" in find(driver, "#cell .versus").text)
+        apart.append([int(text.split()[0]) for text in texts(browser, "#cell .outcome")])
+    assert [sum(each) for each in zip(*apart[1:], strict=True)] == apart[0]
+
+
+_CHOOSE = """const [select, place] = [document.getElementById(arguments[0]), arguments[1]];
+select.selectedIndex = place; select.dispatchEvent(new Event("change"));"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1300, 390])
+def test_items_that_are_asked_for_come_into_view_with_the_focus(opened: Any, page: Path, width: int) -> None:
+    with screen(opened, width):
+        at(opened, page.as_uri() + "#cell/toy/SFT/MathVista")
+        for press, said in ((".o00", "items 1 to 8"), (".turn:last-child button + button", "items 9 to 12")):
+            pressed = find(opened, f"#cell {press}")
+            opened.execute_script("arguments[0].click()", pressed)
+            wait(opened, lambda driver, said=said: said in find(driver, "#cell .items h5:focus").text)
+            assert bottom(opened, "#cell header") - 1 <= top(opened, "#cell .items h5") < 250
+
+
+@pytest.mark.browser
+def test_a_labs_items_come_with_a_key(opened: Any, page: Path) -> None:
+    at(opened, page.as_uri() + "#cell/toy/SFT/MathVista/DRIFT")
+    find(opened, "#cell .key-to-items summary").click()
+    assert [text.split()[0] for text in texts(opened, "#cell .key-to-items tbody th")][:4] == [
+        "sum",
+        "?",
+        "calc",
+        "cnt",
+    ]
+    assert "modulo 10" in find(opened, "#cell .key-to-items").text
+    assert len(opened.find_elements("css selector", "#cell .key-to-items .sign img")) == 4
+
+
+@pytest.mark.browser
+def test_the_buttons_say_what_they_do(opened: Any) -> None:
+    first = find(opened, "#theme").text
+    find(opened, "#theme").click()
+    assert {first, find(opened, "#theme").text} == {"Dark theme", "Light theme"}
+    find(opened, "#theme").click()
+    assert "The findings above" in texts(opened, ".protocol")[0]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1300, 390])
+def test_a_section_is_where_its_link_lands(browser: Any, committed: Path, width: int) -> None:
+    with screen(browser, width):
+        at(browser, committed.as_uri())
+        for link in browser.find_elements("css selector", "nav a"):
+            place = link.get_attribute("hash")
+            browser.execute_script("arguments[0].click()", link)
+            browser.execute_script("document.querySelectorAll('img').forEach((each) => { each.loading = 'eager'; })")
+            ends = browser.execute_script("return innerHeight + scrollY >= document.documentElement.scrollHeight - 2")
+            assert 0 <= top(browser, place) < (844 if ends else 80), place
+        at(browser, committed.as_uri() + "#table-table12")
+        assert find(browser, "#table-table12 tbody").is_displayed()
+        assert 40 <= top(browser, "#table-table12") < 80
+
+
+@pytest.mark.browser
+def test_a_phone_shows_all_of_it_within_its_width_and_folded(browser: Any, committed: Path) -> None:
+    with screen(browser, 390):
+        at(browser, committed.as_uri())
+        assert browser.execute_script("return document.documentElement.scrollHeight") < 12_000
+        browser.execute_script("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+        assert find(browser, ".forest .number .interval").is_displayed()
+        ticks = [each.rect for each in browser.find_elements("css selector", "#study-forest ~ .axis .ticks span")]
+        assert all(a["x"] + a["width"] < b["x"] for a, b in pairwise(ticks))
+        browser.execute_script("document.querySelector('#figure-figure2 .enlarge').click()")
+        assert find(browser, "#large img").rect["width"] > 1000
+        find(browser, "#large .close").click()
+
+
+@pytest.mark.browser
+def test_figures_are_told_apart_and_a_minus_is_one_sign(browser: Any, committed: Path) -> None:
+    at(browser, committed.as_uri())
+    browser.execute_script("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    said = texts(browser, ".gallery figcaption")
+    assert len(said) == len(set(said)) > 10
+    for view in ("scores", "gains"):
+        find(browser, f"[name=view][value={view}]").click()
+        assert browser.execute_script(_HYPHENS) == []
+
+
+_HYPHENS = """const found = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walk.nextNode()) {
+  const node = walk.currentNode;
+  if (!node.parentElement.closest("script, code, template")) {
+    found.push(...node.textContent.match(/(?<![\w.])-\.?\d.{0,20}/g) ?? []);
+  }
+}
+return found;"""
+
+
+def test_a_minus_stands_for_a_sign_and_for_nothing_else() -> None:
+    assert minus("-3.0 to -.5 (-1), alpha=-1") == "−3.0 to −.5 (−1), alpha=−1"
+    assert minus("2026-11-26, 1e-3, 4-8, --seed, a-1") == "2026-11-26, 1e-3, 4-8, --seed, a-1"
+    assert to_html("-1 of `-1`") == "<p>−1 of <code>-1</code></p>\n"
+
+
+def test_the_keys_chain_leaves_the_digits_at_both_ends() -> None:
+    """What the key says of arithmetic modulo 10 is seen in its example."""
+    assert "3 + 8 = 1 - 5 = 6" in key().example
+    assert (apply_fold("sum", 3, 8), apply_fold("sub", 1, 5)) == (1, 6)
+    assert [name for name, _, _ in key().signs] == ["sum", "sub", "max", "min"]
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [1300, 390])
 def test_axe_finds_nothing_and_no_width_needs_scrolling_sideways(opened: Any, axe: str, width: int) -> None:
-    size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
-    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    try:
+    with screen(opened, width):
         for dark in (False, True):
             opened.execute_script(axe)
             assert violations(opened) == []
@@ -218,8 +375,6 @@ def test_axe_finds_nothing_and_no_width_needs_scrolling_sideways(opened: Any, ax
             assert opened.execute_script("return document.documentElement.scrollWidth") <= width
             if not dark:
                 find(opened, "#theme").click()
-    finally:
-        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def violations(driver: Any) -> list[str]:
