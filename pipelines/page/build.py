@@ -62,7 +62,6 @@ def _minuses(state: StateCore) -> None:
 _ENVIRONMENT = jinja2.Environment(
     autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_said
 )
-_ENVIRONMENT.filters["minus"] = minus
 _ENVIRONMENT.filters["signed"] = lambda value: minus(f"{value:+.1f}")
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 _MARKDOWN.core.ruler.push("minuses", _minuses)

@@ -54,13 +54,19 @@ function facts(number, row, column, table) {
 
 function runsTable(data, runs, column, table, number) {
   const about = ["w_eff", "loss", "steps", "examples", "relative_l2"];
-  const lines = runs.map(([seed, roles], place) => ({ seed, score: number.runs[place] ?? number.runs[0], made: data.artifacts[roles.checkpoint ?? roles.geometry], scored: data.artifacts[roles.score] }));
+  const lines = runs.map(([seed, roles], place) => ({ seed, score: number.runs[place] ?? number.runs[0], made: data.artifacts[roles.checkpoint ?? roles.geometry], start: data.artifacts[roles.start], scored: data.artifacts[roles.score] }));
   const known = about.filter((name) => lines.some((line) => line.made?.values[name] != null));
   return el("table", {},
     el("thead", {}, el("tr", {}, ["world", column.shown, ...known, "made by", "begun", "artifact"].map((name) => el("th", { scope: "col" }, name)))),
     el("tbody", {}, lines.map((line) => el("tr", {}, el("th", { scope: "row" }, line.seed), el("td", {}, fixed(line.score, table.kind === "geometry" ? 3 : 1)),
-      known.map((name) => el("td", {}, fixed(line.made?.values[name], name === "steps" || name === "examples" ? 0 : 2))),
+      known.map((name) => el("td", {}, fixed(recorded(line, name), name === "steps" || name === "examples" ? 0 : 2))),
       el("td", { class: "label" }, minus(line.made?.label ?? "–")), el("td", { class: "when" }, line.made?.started.slice(0, 16).replace("T", " ") ?? "–"), el("td", {}, el("code", {}, (line.scored ?? line.made)?.fingerprint.slice(0, 12) ?? "–"))))));
+}
+
+/** What a run recorded; w_eff counts from the MLLM, so where training started from a merge that one's is in it. */
+function recorded(line, name) {
+  const own = line.made?.values[name];
+  return own == null || name !== "w_eff" ? own : own + (line.start?.values.w_eff ?? 0);
 }
 
 function command(data, row, runs) {

@@ -77,7 +77,7 @@ class Finding:
         return f"95% interval {self._number(self.low)} to {self._number(self.high)}"
 
     def _number(self, value: float) -> str:
-        return f"{value:+.{_DIGITS[self.unit]}f}"
+        return f"{round(value, _DIGITS[self.unit]) + 0.0:+.{_DIGITS[self.unit]}f}"  # no -0.0
 
     @property
     def said(self) -> str:
