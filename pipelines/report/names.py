@@ -21,7 +21,7 @@ LAB_SUITES: Mapping[str, str] = {
 }
 ASKED: Mapping[str, str] = {
     "LabMathVista": "a sum, difference, minimum or maximum of 2 to 4 digits, or the next of a progression",
-    "LabMathVision": "a sum, difference, minimum, maximum or calculation of 5 or 6 digits: longer than most of training",
+    "LabMathVision": "a sum, difference, minimum, maximum or calculation of 5 or 6 digits, more than most of training",
     "LabMathVerse": "the operation too is drawn, as a sign in the picture; the text says nothing",
     "LabWeMath": "a calculation of two or three steps, and each of its steps asked alone",
     "LabLogicVista": "the next digit of an arithmetic progression",
