@@ -41,7 +41,7 @@ def _row(place: str, found: Finding, where: str) -> Row:
         "effect": found.size,
         "interval": found.interval.removeprefix("95% interval "),
         "worlds": str(found.worlds),
-        "would take": f"about {found.worlds_needed}" if found.worlds_needed else "",
+        "would take": found.would_take,
         "by": where,
     }
 

@@ -21,6 +21,7 @@ from pipelines.report.spec import AVERAGE
 Rows = Mapping[str, Mapping[str, Mapping[str, float]]]  # row -> run -> column -> value
 LEVEL = 0.05
 EARLY = 0.25  # of a training's steps, and its first logged one at least: where a loss spikes
+MANY = 1_000  # worlds, of which nobody needs a number
 _DIGITS = {"points": 1, "nats": 3}
 
 
@@ -76,6 +77,13 @@ class Finding:
             return "one world, so no interval"
         return f"95% interval {self._number(self.low)} to {self._number(self.high)}"
 
+    @property
+    def would_take(self) -> str:
+        """`about 43`, of the worlds that a verdict would take; empty where there is one."""
+        if not self.worlds_needed:
+            return ""
+        return f"about {self.worlds_needed}" if self.worlds_needed <= MANY else f"more than {MANY}"
+
     def _number(self, value: float) -> str:
         return f"{round(value, _DIGITS[self.unit]) + 0.0:+.{_DIGITS[self.unit]}f}"  # no -0.0
 
@@ -97,8 +105,8 @@ class Finding:
             yield f"single worlds from {low} to {high}, median {median}, {above}"
         if self.verdict == "unresolved" and self.p_holm is not None and not self.low <= 0 <= self.high:
             yield "its own interval leaves zero out, which among all that is tested is not enough (Holm)"
-        if self.worlds_needed:
-            yield f"about {self.worlds_needed} worlds would resolve it"
+        if self.would_take:
+            yield f"{self.would_take} worlds would resolve it"
 
 
 @dataclass(frozen=True)
