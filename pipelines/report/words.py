@@ -45,15 +45,15 @@ OBJECTIONS = {
         "expert; here it is 1e-3, and DRIFT with the alpha that validation chose goes most of the way (w_eff, in "
         "each cell's runs). Their alpha of -1 overshoots here: it stands as a row of its own.",
         "The budget. 300 steps do not train plain fine-tuning to its end, so a gain over it may be speed, not "
-        "ability. They train on 4,000 examples for three epochs.",
+        "ability (the study gives every method 600, and some 1,200). They train on 4,000 examples for three epochs.",
         "The baseline. Merging first, as far as DRIFT went, and then fine-tuning is not in the paper, and it "
         "takes its distance from a DRIFT run. At their scale merges of distant experts harm the model (their "
         "Table 2); here a small one does little.",
         "Perception. The expert here was trained on chains of thought alone, so what moves toward it reasons "
         "where only reading was asked: much of Table 6's loss is answers in another form, as its items show. "
         "Their perception sets are real.",
-        "The benchmarks are stand-ins of a hundred items a world, scored by a rule; theirs are public, with a "
-        "judge that they do not name.",
+        "The benchmarks are stand-ins of a hundred items a world (500 in the study's), scored by a rule; theirs are "
+        "public, with a judge that they do not name.",
     ),
 }
 READING = (
