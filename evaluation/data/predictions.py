@@ -122,7 +122,8 @@ class Waiting:
 
 def _text(place: str, column: str, value: Any) -> str:
     """A cell as text; numbers as they are written, whole ones without a point where it is an index."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_whole = isinstance(value, int) and not isinstance(value, bool)  # and of any length, which no float may be
+    is_number = is_whole or (isinstance(value, float) and math.isfinite(value))
     if not is_number and not isinstance(value, str):
         raise DataError(f'{place}, column {column!r}: {value!r} is no answer; expected text ("" for none)')
     return str(int(value) if column == "index" and is_number and value == int(value) else value)

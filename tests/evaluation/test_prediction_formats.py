@@ -47,6 +47,12 @@ def test_an_object_by_index_is_a_file_of_predictions_too(tmp_path: Path) -> None
     assert read_predictions(tmp_path / "p.json") == {"1": "a", "2": "b"}
 
 
+def test_a_number_of_any_length_is_an_answer_as_it_is_written(tmp_path: Path) -> None:
+    long = "9" * 400  # no float holds it
+    (tmp_path / "p.jsonl").write_text(f'{{"index": {long}, "prediction": {long}}}\n')
+    assert read_predictions(tmp_path / "p.jsonl") == {long: long}
+
+
 def test_a_spreadsheets_numbers_are_indices_and_answers_and_its_escapes_are_characters(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     for line in (["index", "prediction", "answer"], [1.0, 3.5, 4], [2, "a_x000D_b", None], [3, None, "x"]):
