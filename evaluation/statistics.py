@@ -18,6 +18,7 @@ from drift.errors import DataError
 
 _CHUNK = 1_000_000
 _SMALLEST_P = 1e-150  # no p-value is 0, and what is smaller is not told apart
+_ROUNDING = 1e-9  # far under what one item of a million is worth, and far over what sums of floats lose
 _LARGE = 1_000  # samples, of which Student's law is as good as normal
 
 
@@ -314,6 +315,9 @@ def _paired(first: Sequence[float], second: Sequence[float]) -> tuple[NDArray[np
 
 
 def _standard_error(values: Sequence[float]) -> float:
+    """Of a mean; 0 where values differ by no more than rounding, which is no spread."""
+    if np.ptp(values) < _ROUNDING:
+        return 0.0
     return float(np.std(values, ddof=1)) / math.sqrt(len(values))
 
 

@@ -12,23 +12,18 @@ _LEAD = {
     "equivalent": "No difference that matters.",
     "unresolved": "Not shown.",
 }
-# What each sentence is about: a claim by its name, what precedes it, and its two sides as a reader would call them.
-_SFT, _DOSED = "plain fine-tuning of as many steps", "plain fine-tuning"
-_ASKED = {
-    "01_drift_beats_sft": ("", "DRIFT", _SFT),
-    "15_beats_merge_then_sft": ("", "DRIFT", "merging first and then fine-tuning"),
-    "28_small_dose": (
-        "Stopped at a dose within the paper's own range (w_eff .16): ",
-        "DRIFT",
-        _DOSED,
-    ),
-    "11_drift_keeps_perception": ("At reading what is asked without reasoning: ", "DRIFT", _DOSED),
-    "12_drift_keeps_perception_with_direct_data": (
-        "The same where the data also asks direct questions: ",
-        "DRIFT",
-        _DOSED,
-    ),
-    "02_drift_beats_merging": ("", "DRIFT", "the best merge without training"),
+_SFT = "plain fine-tuning"
+# What is asked of DRIFT first, by the claim's name: what precedes the sentence, and what DRIFT is set against.
+ASKED = {
+    "01_drift_beats_sft": ("", "plain fine-tuning of as many steps"),
+    "25_half_the_steps": ("At half the steps on both sides, ", _SFT),
+    "15_beats_merge_then_sft": ("", "merging first and then fine-tuning"),
+    "28_small_dose": ("Stopped a sixth of the way to the expert (w_eff .16, within the paper's own range), ", _SFT),
+    "19_direction_matters": ("", "a push in a random direction, tuned alike"),
+    "11_drift_keeps_perception": ("At reading what is asked without reasoning, ", _SFT),
+    "12_drift_keeps_perception_with_direct_data": ("Where the data also asks for that, there too ", _SFT),
+    "26_twice_the_steps": ("At twice the steps on both sides, ", _SFT),
+    "02_drift_beats_merging": ("", "the best merge without training"),
 }
 Scores = Mapping[int, Mapping[str, float]]  # world -> arm -> percent
 
@@ -40,23 +35,23 @@ def answer(claims: Mapping[str, Finding], scores: Scores) -> list[str]:
         claims: by name; of those that no world speaks of nothing is said.
         scores: of the first claim's two arms and of `mllm`, what each world's come to.
     """
-    told = [_told(*_ASKED[name], claims[name]) for name in _ASKED if name in claims]
-    first = claims.get(next(iter(_ASKED)))
+    told = [_told(*ASKED[name], claims[name]) for name in ASKED if name in claims]
+    first = claims.get(next(iter(ASKED)))
     if first:
         told[0] = " ".join((f"**{_LEAD[first.verdict]}**", told[0], *_outlying(first, scores)))
     return told
 
 
-def _told(before: str, first: str, second: str, found: Finding) -> str:
+def _told(before: str, second: str, found: Finding) -> str:
     mean, median = found.effect, statistics.median(found.by_world)
     if found.low <= 0 <= found.high or mean * median <= 0:
-        return f"{before}{first} and {second} are not told apart, {mean:+.1f} points ({found.interval})."
+        return f"{before}DRIFT and {second} are not told apart, {mean:+.1f} points ({found.interval})."
     count = sum(effect * mean > 0 for effect in found.by_world)
     way = "above" if mean > 0 else "below"
     among = "Resolved" if found.is_resolved else "Not resolved"
     return (
-        f"{before}{first} scores {way} {second} in {count} of {found.worlds} worlds, by {abs(median):.1f} points in "
-        f"the middle world and {abs(mean):.1f} on average ({found.interval}). {among} among all claims."
+        f"{before}DRIFT scores {way} {second} in {count} of {found.worlds} worlds, by {abs(median):.1f} points in "
+        f"the median world and {abs(mean):.1f} on average ({found.interval}). {among} among all claims."
     )
 
 
@@ -73,5 +68,5 @@ def _outlying(found: Finding, scores: Scores) -> list[str]:
     named = f"world{'s' * (len(out) > 1)} {', '.join(map(str, out))}"
     return [
         f"The mean is so much larger because of {named}: there plain fine-tuning gains {got} points on the MLLM, and "
-        f"{usual:+.0f} in the middle world."
+        f"{usual:+.0f} in the median world."
     ]

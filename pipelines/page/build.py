@@ -62,7 +62,7 @@ def _minuses(state: StateCore) -> None:
 _ENVIRONMENT = jinja2.Environment(
     autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_said
 )
-_ENVIRONMENT.filters["signed"] = lambda value: minus(f"{value:+.1f}")
+_ENVIRONMENT.filters["signed"] = lambda value: minus(f"{round(value, 1) + 0.0:+.1f}")
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 _MARKDOWN.core.ruler.push("minuses", _minuses)
 
@@ -114,7 +114,8 @@ def render(folder: Path) -> str:
         study=study,
         answer=to_html(study.told()) if study else "",
         paper=to_html(_paper(study, found)) if study else "",
-        ways=to_html(markdown(study.every_way())) if study else "",
+        ways=to_html(markdown(study.ways())) if study else "",
+        every_way=to_html(markdown(study.every_way())) if study else "",
         first=OPENING,
         reading=to_html(outline["reading"]),
         findings=found,

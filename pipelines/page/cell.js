@@ -92,9 +92,9 @@ function versus(data, table, row, column, runs, beside) {
   const chosen = [beside, "SFT", row.against, others[0]?.label].find((label) => others.some((other) => other.label === label));
   const select = el("select", { id: "other" }, others.map((other) => el("option", { value: other.label, selected: other.label === chosen }, minus(other.label))));
   const world = el("select", { id: "world" }, el("option", { value: "" }, "all worlds"), runs.map(([seed]) => el("option", { value: seed }, `world ${seed}`)));
-  const of = averaged(table, column);
-  const suites = new Map((of.length > 0 ? of : [column]).map((each) => [each.key.split("_")[0], each.shown.split(",")[0]]));
-  const suite = el("select", { id: "suite" }, suites.size > 1 && el("option", { value: "" }, `all ${suites.size} suites`), [...suites].map(([key, name]) => el("option", { value: key }, name)));
+  const suites = new Map(table.columns.filter((each) => each.key !== "Avg").map((each) => [each.key.split("_")[0], each.shown.split(",")[0]]));
+  const own = column.key === "Avg" || beside ? "" : column.key.split("_")[0]; // a finding is of all of them
+  const suite = el("select", { id: "suite" }, suites.size > 1 && el("option", { value: "" }, `all ${suites.size} suites`), [...suites].map(([key, name]) => el("option", { value: key, selected: key === own }, name)));
   const place = el("div", {});
   const draw = async () => {
     const theirs = data.cells[table.name][select.value];

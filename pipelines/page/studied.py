@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pipelines.layout import CLAIMS, FIGURES, REPORT, STUDY_RESULTS, TABLES
-from pipelines.page.answer import Scores, answer
+from pipelines.page.answer import ASKED, Scores, answer
 from pipelines.report.findings import Finding, sentences
 from pipelines.report.forest import Forest, Line
 from pipelines.study import tuning
@@ -22,15 +22,7 @@ from pipelines.study.spec import Study
 from pipelines.study.worlds import ended
 
 PROFILE = "lab"  # the study's worlds are the lab's, so it opens that profile's page
-# What a sceptic asks first, in this order; all others follow as they were registered.
-FIRST = (
-    "01_drift_beats_sft",
-    "26_twice_the_steps",
-    "19_direction_matters",
-    "15_beats_merge_then_sft",
-    "11_drift_keeps_perception",
-    "28_small_dose",
-)
+FIRST = tuple(ASKED)  # what a sceptic asks first, in this order; all others follow as they were registered
 OPENING = 6  # of them are read first, the rest is opened
 _START = "mllm"  # the arm that all others begin with
 _SIDES = ("drift", "sft")
@@ -69,6 +61,7 @@ class Studied:
         findings: the claims that a world speaks of, in the order in which they are to be read.
         answer: what they say, in plain words.
         waiting: the claims that no world speaks of yet.
+        twins: arms of the first pair that came out as one checkpoint, by their names.
         forest: the arm that the first claim is about minus each arm that a claim sets it against.
     """
 
@@ -79,6 +72,7 @@ class Studied:
     answer: Sequence[str]
     waiting: Sequence[str]
     worlds: Sequence[Ended]
+    twins: Sequence[Sequence[str]]
     forest: Forest | None
 
     @property
@@ -100,7 +94,11 @@ class Studied:
         parts = [f"{count} {_TALLY[verdict][count > 1]}" for verdict in get_args(Verdict) if (count := found[verdict])]
         if self.waiting:
             parts.append(f"{len(self.waiting)} without a world yet")
-        return f"{len(self.findings) + len(self.waiting)} claims, tested as one family: {', '.join(parts)}."
+        margins = " or ".join(sorted({f"{claim.smallest:g}" for claim in self.study.claims}))
+        count = len(self.findings) + len(self.waiting)
+        return (
+            f"{count} claims, tested as one family: {', '.join(parts)}. A difference matters from {margins} points on."
+        )
 
     @property
     def warnings(self) -> list[str]:
@@ -113,6 +111,7 @@ class Studied:
             for each in self.worlds
             if each.missed
         ]
+        lines += [f"One checkpoint, so one claim under two names: {' is '.join(names)}." for names in self.twins]
         return lines + list(self._of_tuning())
 
     def ways(self) -> list[dict[str, str]]:
@@ -131,6 +130,7 @@ class Studied:
                 **{said: _score(row, metric) for metric, said in METRICS.items()},
                 "w_eff": f"{float(row['w_eff']):.2f}" if row["w_eff"] else "",
                 "steps": f"{float(row['steps']):.0f}" if row["steps"] else "",
+                "worlds": row["worlds"],
             }
             for row in arms
         ]
@@ -190,6 +190,7 @@ def studied(results: Path) -> Studied | None:
         answer(found, _scores(folder, study)),
         [claim["sentence"] for claim in claims if not claim["worlds"]],
         [_ended(pair, plan.worlds, folder) for pair, plan in study.pairs.items()],
+        record["twins"],
         _forest(spoken, study),
     )
 
@@ -225,7 +226,9 @@ def _forest(claims: Sequence[Mapping[str, Any]], study: Study) -> Forest | None:
         is_alike = (claim["pair"], claim["metric"]) == (lead["pair"], lead["metric"])
         if is_alike and claim["low"] is not None and lead["first"] in (claim["first"], claim["second"]):
             sign = 1 if claim["first"] == lead["first"] else -1
-            line = Line.of(finding(claim, study), study.arms[claim["second" if sign > 0 else "first"]].what, sign)
+            few = f" ({claim['worlds']} worlds)" if claim["worlds"] < lead["worlds"] else ""
+            other = study.arms[claim["second" if sign > 0 else "first"]].what
+            line = Line.of(finding(claim, study), other + few, sign)
             known = lines.setdefault(tuple(line.worlds), line)
             if line.label not in known.label:
                 lines[tuple(line.worlds)] = replace(known, label=f"{known.label} = {line.label}")

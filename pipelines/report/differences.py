@@ -105,7 +105,7 @@ def gain(pairs: Sequence[Pair], column: str, columns: Sequence[str]) -> Interval
     if varies([mine for mine, _ in pairs]) != "worlds":
         return gain_over_questions(pairs, column, columns)
     values = [[column_value(run.score.scores, column, columns) for run in side] for side in zip(*pairs, strict=True)]
-    interval = paired_over_seeds(values[1], values[0])
+    interval = within(paired_over_seeds(values[1], values[0]), 100.0)
     if len(pairs) > 1 and not math.isfinite(interval.low):
         # Equal in every world: their spread is unknown, and the questions of all worlds are what is left to vary.
         worlds = [stratum / len(pairs) for gain in _gains(pairs, measured) for stratum in strata([gain])]
@@ -137,6 +137,13 @@ def _bias(judged: Sequence[tuple[Pair, Pair]], measured: Sequence[str]) -> Inter
     by_judge, by_rules = ([pairs[place] for pairs in judged] for place in (0, 1))
     gains = zip(_gains(by_rules, measured), _gains(by_judge, measured), strict=True)
     return _percent(crossed(strata([{part: a[part].minus(b[part]) for part in a} for a, b in gains])))
+
+
+def within(interval: Interval, most: float) -> Interval:
+    """An interval that ends where what it is of does; one that is not known stays infinite."""
+    if not math.isfinite(interval.low):
+        return interval
+    return replace(interval, low=max(interval.low, -most), high=min(interval.high, most))
 
 
 def _percent(shares: Interval) -> Interval:

@@ -106,7 +106,7 @@ class Finding:
         if self.verdict == "unresolved" and self.p_holm is not None and not self.low <= 0 <= self.high:
             yield "its own interval leaves zero out, which among all that is tested is not enough (Holm)"
         if self.would_take:
-            yield f"{self.would_take} worlds would resolve it"
+            yield f"{self.would_take} worlds would resolve an effect like this"
 
 
 @dataclass(frozen=True)

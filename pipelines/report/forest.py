@@ -56,7 +56,7 @@ class Forest:
     def colours(self) -> str:
         """What a line's colour says."""
         tested = any(line.is_resolved is not None for line in self.lines)
-        return "where it is resolved among all claims" if tested else "where its own interval leaves zero out"
+        return "where it is resolved among all that is tested" if tested else "where its own interval leaves zero out"
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -90,12 +90,14 @@ def forest(folder: Path, findings: Sequence[Finding]) -> Forest | None:
         known = [Line.of(f) for f in findings if f.unit == first.unit]
         return Forest(f"The effects, in {first.unit}", known)
     reference = rows.pop(first.second)
+    against = {(f.table, f.first) for f in findings if f.is_resolved and f.second == first.second}
     lines: dict[tuple[float, ...], Line] = {}  # rows that are one under two names are one line
     for label, means in rows.items():
         if len(means) == len(reference) > 1:
             interval = paired_over_seeds(reference, means)
             worlds = tuple(a - b for a, b in zip(means, reference, strict=True))
-            lines.setdefault(worlds, Line(label, interval.mean, interval.low, interval.high, worlds))
+            is_resolved = (first.table, label) in against
+            lines.setdefault(worlds, Line(label, interval.mean, interval.low, interval.high, worlds, is_resolved))
     ordered = sorted(lines.values(), key=lambda line: -line.effect)
     return Forest(f"Each method minus {first.second}: {first.metric}, in points", ordered) if ordered else None
 

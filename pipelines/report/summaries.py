@@ -20,8 +20,8 @@ SLOPES = (
 )
 ANSWERS = (
     "How the rows answered: percent of the responses that end a chain of thought, though none was asked for. A wrong "
-    "answer after a chain may be another question's answer and says little of what was seen; see `transcription` below "
-    "for what is read before reasoning."
+    "answer after a chain may be another question's answer and says little of what was seen; see `transcription` in "
+    "the appendix for what is read before reasoning."
 )
 
 

@@ -101,7 +101,8 @@ def against_w_eff(data: pandas.DataFrame, stem: Path) -> Figure:
 
 def spent(evidence: Evidence) -> pandas.DataFrame:
     """A line per seed of each row with a score beside its training: its series, examples, cost and mean accuracy."""
-    return pandas.DataFrame(_spent(evidence), columns=["row", "series", "run", "examples", "cpu_seconds", "accuracy"])
+    columns = ["row", "series", "run", "examples", "cpu_seconds", "suites", "accuracy"]
+    return pandas.DataFrame(_spent(evidence), columns=columns)
 
 
 def accuracy_for(data: pandas.DataFrame, stem: Path) -> list[Figure]:
@@ -122,19 +123,20 @@ def accuracy_for(data: pandas.DataFrame, stem: Path) -> list[Figure]:
             panel.scatter(mine[key], mine["accuracy"], s=9, color=look(place)["color"], alpha=0.5, linewidths=0)
             panel.plot(means[key], means["accuracy"], markersize=7, label=label, **look(place))
         panel.set(xlabel=said, xlim=(0, None))
-    panels[0][0].set_ylabel(_ACCURACY)
+    panels[0][0].set_ylabel(f"mean over {data['suites'].max()} suites (%)")
     panels[0][0].legend()
     return [save(figure, data, stem, f"Accuracy against {' and '.join(shown.values())} (the paper's Figure 1)")]
 
 
-def _spent(evidence: Evidence) -> Iterator[tuple[str, str, int, float, float, float]]:
+def _spent(evidence: Evidence) -> Iterator[tuple[str, str, int, float, float, int, float]]:
     series = {row.label: row.series or row.label for row in evidence.table.rows}
     for cell in evidence.cells:
         if {"score", "checkpoint"} <= set(cell.artifacts):
             scores = evidence.sources[cell.artifacts["score"]].scores
             made = evidence.sources[cell.artifacts["checkpoint"]].manifest
             accuracy = statistics.fmean(column_value(scores, column, ()) for column in scores)
-            yield cell.row, series[cell.row], cell.seed, made["values"]["examples"], made["cpu_seconds"], accuracy
+            cost = made["values"]["examples"], made["cpu_seconds"]
+            yield cell.row, series[cell.row], cell.seed, *cost, len(scores), accuracy
 
 
 def forest(tables: Sequence[Section], stem: Path) -> list[Figure]:

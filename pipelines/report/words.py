@@ -50,8 +50,8 @@ OBJECTIONS = {
         "takes its distance from a DRIFT run. At their scale merges of distant experts harm the model (their "
         "Table 2); here a small one does little.",
         "Perception. The expert here was trained on chains of thought alone, so what moves toward it reasons "
-        "where only reading was asked: much of Table 6's loss is answers in another form, as its items show. "
-        "Their perception sets are real.",
+        "where only reading was asked, or gives a digit where a sign was: part of Table 6's loss is answers in "
+        "another form (below it stands how many end a chain). Their perception sets are real.",
         "The benchmarks are stand-ins of a hundred items a world (500 in the study's), scored by a rule; theirs are "
         "public, with a judge that they do not name.",
     ),

@@ -52,7 +52,7 @@ def _curves(evidence: Evidence, axis: str, stem: Path) -> Figure | None:
             known = [(point.along, score) for point in points if (score := getattr(point, metric))]
             _line(panel, known, {"label": curve, **look(place)})
         panel.set(xlabel=_ALONG[axis][1], ylabel=f"{metric}, %")
-    panels[0][0].legend()
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     rows = [
         (curve, point.along, metric, 100 * score.mean, 100 * score.low, 100 * score.high)
         for curve, points in curves.items()

@@ -87,6 +87,11 @@ def arm_rows(evidence: Evidence, pair: str) -> list[Row]:
     return rows
 
 
+def named_twins(evidence: Evidence, pair: str) -> list[list[str]]:
+    """Arms that are one checkpoint, in words."""
+    return [[evidence.study.arms[name].what for name in names] for names in evidence.twins(pair)]
+
+
 def world_rows(evidence: Evidence, pair: str) -> list[Row]:
     """A row an arm and world: each metric in percent, empty where the arm was not asked it."""
     return [
@@ -113,6 +118,7 @@ def write(evidence: Evidence, folder: Path) -> None:
 
     claims = claim_rows(evidence)
     record = {"preregistration": evidence.registration, "study": evidence.study.name, "claims": claims}
+    record["twins"] = named_twins(evidence, evidence.study.first)
     write_whole(folder / "claims.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
     write_whole(folder / "claims.csv", pandas.DataFrame(claims, dtype=object).to_csv(index=False, lineterminator="\n"))
     arms = {pair: arm_rows(evidence, pair) for pair in evidence.study.pairs if evidence.of(pair)}
@@ -194,9 +200,8 @@ def page(evidence: Evidence, claims: Sequence[Row], arms: Mapping[str, Sequence[
         if found := [f"{row['what']} ({pair})" for pair, rows in arms.items() for row in rows if row[mark]]:
             parts.append(f"{said}: {'; '.join(found)}.")
     for pair in arms:
-        what = [" is ".join(study.arms[name].what for name in twins) for twins in evidence.twins(pair)]
-        if what:
-            parts.append(f"One checkpoint under two names ({pair}): {'; '.join(what)}.")
+        if twins := [" is ".join(names) for names in named_twins(evidence, pair)]:
+            parts.append(f"One checkpoint under two names ({pair}): {'; '.join(twins)}.")
     parts += [f"![{Path(name).stem}](figures/{name})" for name in figures]
     return "\n\n".join(parts) + "\n"
 

@@ -102,7 +102,7 @@ def differences_of(
             where = f"{table['name']}/{label} minus {gain['against']} by {protocol}"
             yield where, [gain["value"]], [each.mean]
             if math.isfinite(each.low):
-                yield f"{where}: interval", [gain["low"], gain["high"]], [each.low, each.high]
+                yield f"{where}: interval", [gain["low"], gain["high"]], [max(each.low, -100.0), min(each.high, 100.0)]
 
 
 def check(folder: Path) -> int:

@@ -26,9 +26,9 @@ def test_an_unresolved_effect_is_not_shown_and_the_worlds_that_make_its_mean_are
     (told,) = answer({"01_drift_beats_sft": found(effects, 1.0, 22.0, "unresolved", 0.4)}, FAR)
     assert told.startswith(
         "**Not shown.** DRIFT scores above plain fine-tuning of as many steps in 4 of 4 worlds, by 2.5 points in the "
-        "middle world and 11.5 on average (95% interval +1.0 to +22.0). Not resolved among all claims. "
+        "median world and 11.5 on average (95% interval +1.0 to +22.0). Not resolved among all claims. "
     )
-    assert "because of world 3: there plain fine-tuning gains +1 points on the MLLM, and +40 in the middle" in told
+    assert "because of world 3: there plain fine-tuning gains +1 points on the MLLM, and +40 in the median" in told
 
 
 def test_a_resolved_effect_says_yes_and_no_world_is_named_where_none_lies_far_out() -> None:
@@ -59,4 +59,4 @@ def test_a_loss_is_called_one_and_what_holds_zero_is_not_told_apart(
     effects: tuple[float, ...], ends: tuple[float, float], said: str
 ) -> None:
     (told,) = answer({"11_drift_keeps_perception": found(effects, *ends, "does not hold", 0.001)}, {})
-    assert told.startswith(f"At reading what is asked without reasoning: {said}")
+    assert told.startswith(f"At reading what is asked without reasoning, {said}")

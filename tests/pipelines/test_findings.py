@@ -71,5 +71,8 @@ def test_two_that_are_open_want_more_worlds_each_than_one_alone(tmp_path: Path) 
     rows = {"DRIFT, alpha chosen": (68.0, 71.0, 74.0), "SFT": (70.0, 70.0, 70.0)}
     write(tmp_path, rows | {"Random direction, alpha chosen": (70.0, 70.0, 70.0)})
     assert [found.worlds_needed for found in findings(tmp_path)] == [89, 89]
-    assert "about 89 worlds would resolve it" in findings(tmp_path)[0].said
-    assert "more than 1000 worlds would resolve it" in replace(findings(tmp_path)[0], worlds_needed=15_905).said
+    assert "about 89 worlds would resolve an effect like this" in findings(tmp_path)[0].said
+    assert (
+        "more than 1000 worlds would resolve an effect like this"
+        in replace(findings(tmp_path)[0], worlds_needed=15_905).said
+    )
