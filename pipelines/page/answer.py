@@ -43,15 +43,15 @@ def answer(claims: Mapping[str, Finding], scores: Scores) -> list[str]:
 
 
 def _told(before: str, second: str, found: Finding) -> str:
-    mean, median = found.effect, statistics.median(found.by_world)
-    if found.low <= 0 <= found.high or mean * median <= 0:
-        return f"{before}DRIFT and {second} are not told apart, {mean:+.1f} points ({found.interval})."
-    count = sum(effect * mean > 0 for effect in found.by_world)
-    way = "above" if mean > 0 else "below"
+    if found.low <= 0 <= found.high:
+        return f"{before}DRIFT and {second} are not told apart, {found.size} ({found.interval})."
+    way, sign = ("above", 1) if found.effect > 0 else ("below", -1)
+    count = sum(sign * effect > 0 for effect in found.by_world)
     among = "Resolved" if found.is_resolved else "Not resolved"
     return (
-        f"{before}DRIFT scores {way} {second} in {count} of {found.worlds} worlds, by {abs(median):.1f} points in "
-        f"the median world and {abs(mean):.1f} on average ({found.interval}). {among} among all claims."
+        f"{before}DRIFT scores {way} {second} in {count} of {found.worlds} worlds, by "
+        f"{sign * statistics.median(found.by_world):.1f} points in the median world and {sign * found.effect:.1f} on "
+        f"average ({found.interval}). {among} among all claims."
     )
 
 
@@ -67,6 +67,6 @@ def _outlying(found: Finding, scores: Scores) -> list[str]:
     got = ", ".join(f"{gains[world]['sft']:+.0f}" for world in out)
     named = f"world{'s' * (len(out) > 1)} {', '.join(map(str, out))}"
     return [
-        f"The mean is so much larger because of {named}: there plain fine-tuning gains {got} points on the MLLM, and "
-        f"{usual:+.0f} in the median world."
+        f"Mean and median lie so far apart because of {named}: there plain fine-tuning gains {got} points on the MLLM, "
+        f"and {usual:+.0f} in the median world."
     ]

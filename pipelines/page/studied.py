@@ -89,12 +89,12 @@ class Studied:
 
     @property
     def tally(self) -> str:
-        """`36 claims, tested as one family: 9 hold, 1 does not hold, 2 without a world yet.`"""
+        """`36 claims, tested as one family: 9 hold, 1 does not hold. A difference matters from 1.0 points on.`"""
         found = Counter(each.verdict for each in self.findings)
         parts = [f"{count} {_TALLY[verdict][count > 1]}" for verdict in get_args(Verdict) if (count := found[verdict])]
         if self.waiting:
             parts.append(f"{len(self.waiting)} without a world yet")
-        margins = " or ".join(sorted({f"{claim.smallest:g}" for claim in self.study.claims}))
+        margins = " or ".join(sorted({f"{claim.smallest:.1f}" for claim in self.study.claims}))
         count = len(self.findings) + len(self.waiting)
         return (
             f"{count} claims, tested as one family: {', '.join(parts)}. A difference matters from {margins} points on."

@@ -98,7 +98,7 @@ GRANULARITY = (
 RUNS = (
     "w_eff is <theta_T - theta_0, Delta> / ||Delta||²: how far a run lies from the MLLM along its own prior (0 not at "
     "all, 1 as far as the expert; for the controls, along the random or the reversed direction). A run that merged "
-    "first has the merge's share in it. `covered` counts the parameters that "
-    "the prior was attached to, of those selected. `transcription` is the share of answers that copy the digits right "
-    "before reasoning, `closed` the share that end their reasoning."
+    "first has the merge's share in it. `covered` counts the parameters that the prior was attached to, of those "
+    "selected. `transcription` is the share of answers that copy the digits right before reasoning, `closed` the share "
+    "that end their reasoning."
 )

@@ -28,7 +28,7 @@ def test_an_unresolved_effect_is_not_shown_and_the_worlds_that_make_its_mean_are
         "**Not shown.** DRIFT scores above plain fine-tuning of as many steps in 4 of 4 worlds, by 2.5 points in the "
         "median world and 11.5 on average (95% interval +1.0 to +22.0). Not resolved among all claims. "
     )
-    assert "because of world 3: there plain fine-tuning gains +1 points on the MLLM, and +40 in the median" in told
+    assert "apart because of world 3: there plain fine-tuning gains +1 points on the MLLM, and +40 in the" in told
 
 
 def test_a_resolved_effect_says_yes_and_no_world_is_named_where_none_lies_far_out() -> None:
