@@ -212,7 +212,7 @@ def crossed(strata: Sequence[NDArray[np.float64]], confidence: float = 0.95) -> 
     if runs > 1:
         both = sum(_scatter(row) for stratum in strata for row in stratum - stratum.mean(axis=0)) / (runs * (runs - 1))
         by_run = max(0.0, _standard_error(totals) ** 2 - both)
-    if by_question + by_run == 0.0:
+    if by_question + by_run < _ROUNDING**2:
         # No question tells the two apart: as wide as if one each way did (Bonett and Price 2012).
         by_question = 2 / (questions + 2) ** 2
     parts = ((by_question, questions - len(strata)), (by_run, runs - 1))
@@ -267,6 +267,13 @@ def detectable_difference(n: int, discordance: float, power: float = 0.8, alpha:
         else:
             low = middle
     return high
+
+
+def signed_rank(differences: Sequence[float]) -> float:
+    """Wilcoxon's two-sided p-value for differences that lie evenly around zero; 1 where all are 0."""
+    from scipy.stats import wilcoxon
+
+    return float(wilcoxon(differences).pvalue) if any(differences) else 1.0
 
 
 def power_of_t(shift: float, n: int, alpha: float = 0.05) -> float:

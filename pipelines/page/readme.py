@@ -75,7 +75,9 @@ def block(folder: Path) -> str:
 
 def _of_study(study: Studied) -> str:
     told = study.findings[:OPENING]
-    written = f"{study.tally} They were written down before a world was drawn; {_LINK} with its verdict. "
+    written = (
+        f"{study.tally} They were written down before a world that is reported was drawn; {_LINK} with its verdict. "
+    )
     parts = [
         study.told() if study.answer else "\n".join(f"- {line}" for line in sentences(told)),
         textwrap.fill(_SCEPTIC.format(worlds=_worlds(told)), 120),

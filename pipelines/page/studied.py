@@ -128,7 +128,7 @@ class Studied:
             {
                 "way": row["what"],
                 **{said: _score(row, metric) for metric, said in METRICS.items()},
-                "w_eff": f"{float(row['w_eff']):.2f}" if row["w_eff"] else "",
+                "w_eff, of its own prior": f"{float(row['w_eff']):.2f}" if row["w_eff"] else "",
                 "steps": f"{float(row['steps']):.0f}" if row["steps"] else "",
                 "worlds": row["worlds"],
             }
@@ -152,7 +152,7 @@ class Studied:
             (
                 "## The study",
                 self.told(),
-                f"{self.tally} {self.progress} They were written down before a world was drawn, as "
+                f"{self.tally} {self.progress} They were written down before a world that is reported was drawn, as "
                 f"`{self.registration[:16]}`; [each with its verdict](../{STUDY_RESULTS}/{REPORT}).",
                 "\n".join(f"- {line}" for line in lines),
             )
@@ -187,7 +187,7 @@ def studied(results: Path) -> Studied | None:
         folder,
         record["preregistration"],
         list(found.values()),
-        answer(found, _scores(folder, study)),
+        answer(found, _scores(folder, study), record["twins"]),
         [claim["sentence"] for claim in claims if not claim["worlds"]],
         [_ended(pair, plan.worlds, folder) for pair, plan in study.pairs.items()],
         record["twins"],

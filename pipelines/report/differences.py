@@ -1,17 +1,20 @@
 """What a row gains over the row it is compared with: the interval, the test, and what the scorer may have made of it.
 
-Worlds are compared world by world. Runs on the same questions are compared question by question, over runs and
-questions at once; two models that were made once, over the questions alone. No test is made of an artifact against
-itself, and none of a single world.
+Worlds are compared world by world, with a floor by their questions (pipelines.report.effects). Runs on the same
+questions are compared question by question, over runs and questions at once; two models that were made once, over the
+questions alone. No test is made of an artifact against itself, and none of a single world.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from drift.errors import DataError
-from evaluation.statistics import Interval, crossed, is_within_bias, mcnemar_exact, paired_over_seeds
-from pipelines.report.numbers import Evidence, Numbers, column_value, parts
+from evaluation.statistics import Interval, crossed, is_within_bias, mcnemar_exact
+from pipelines.report.effects import Effect, over_worlds
+from pipelines.report.numbers import Evidence, Numbers, parts
 from pipelines.report.outcomes import Outcomes, outcomes, strata
 from pipelines.report.sources import Run, Varies, varies
 
@@ -104,13 +107,15 @@ def gain(pairs: Sequence[Pair], column: str, columns: Sequence[str]) -> Interval
     measured = parts(column, columns)
     if varies([mine for mine, _ in pairs]) != "worlds":
         return gain_over_questions(pairs, column, columns)
-    values = [[column_value(run.score.scores, column, columns) for run in side] for side in zip(*pairs, strict=True)]
-    interval = within(paired_over_seeds(values[1], values[0]), 100.0)
-    if len(pairs) > 1 and not math.isfinite(interval.low):
-        # Equal in every world: their spread is unknown, and the questions of all worlds are what is left to vary.
-        worlds = [stratum / len(pairs) for gain in _gains(pairs, measured) for stratum in strata([gain])]
-        return replace(_percent(crossed(worlds)), mean=interval.mean, n=len(pairs))
-    return interval
+    added = [strata([each]) for each in _gains(pairs, measured)]
+    effects = [Effect.of([np.ravel(stratum) for stratum in each]) for each in added]
+    interval = over_worlds(effects)
+    if len(pairs) > 1 and interval.low == interval.high:
+        # Equal in every world and in every question: as wide as if one question in each way were not.
+        worlds = [stratum / len(pairs) for each in added for stratum in each]
+        loose = crossed(worlds)
+        interval = replace(loose, low=max(loose.low, -1.0), high=min(loose.high, 1.0), n=len(pairs))
+    return _percent(interval)
 
 
 def gain_over_questions(pairs: Sequence[Pair], column: str, columns: Sequence[str]) -> Interval:
@@ -137,13 +142,6 @@ def _bias(judged: Sequence[tuple[Pair, Pair]], measured: Sequence[str]) -> Inter
     by_judge, by_rules = ([pairs[place] for pairs in judged] for place in (0, 1))
     gains = zip(_gains(by_rules, measured), _gains(by_judge, measured), strict=True)
     return _percent(crossed(strata([{part: a[part].minus(b[part]) for part in a} for a, b in gains])))
-
-
-def within(interval: Interval, most: float) -> Interval:
-    """An interval that ends where what it is of does; one that is not known stays infinite."""
-    if not math.isfinite(interval.low):
-        return interval
-    return replace(interval, low=max(interval.low, -most), high=min(interval.high, most))
 
 
 def _percent(shares: Interval) -> Interval:

@@ -21,6 +21,7 @@ from pipelines.report.spec import AVERAGE
 Rows = Mapping[str, Mapping[str, Mapping[str, float]]]  # row -> run -> column -> value
 LEVEL = 0.05
 EARLY = 0.25  # of a training's steps, and its first logged one at least: where a loss spikes
+RANKED = 12  # worlds; ranks of fewer can resolve nothing among some forty claims
 MANY = 1_000  # worlds, of which nobody needs a number
 _DIGITS = {"points": 1, "nats": 3}
 
@@ -37,6 +38,7 @@ class Finding:
         worlds_needed: how many worlds would resolve it among all that are tested, None where nobody has computed that.
         budget: under which the two are compared, where that was said.
         by_world: the effect in each world, where it was computed here.
+        p_ranks: by Wilcoxon's signed-rank test over worlds, adjusted as p_holm, where that was computed.
         answers: the tables and figures of the paper that say something of it.
         unit: of the effect, points or nats.
     """
@@ -54,6 +56,7 @@ class Finding:
     items: int
     p: float | None = None
     p_holm: float | None = None
+    p_ranks: float | None = None
     budget: str = ""
     worlds_needed: int | None = None
     by_world: tuple[float, ...] = ()
@@ -64,6 +67,13 @@ class Finding:
     def is_resolved(self) -> bool:
         """Whether the effect is told from none, among all that is tested with it."""
         return not self.low <= 0 <= self.high and (self.p_holm is None or self.p_holm < LEVEL)
+
+    @property
+    def is_ranked_otherwise(self) -> bool:
+        """Whether a signed-rank test says otherwise than the verdict whether the effect is resolved."""
+        if self.p_ranks is None or self.worlds < RANKED:
+            return False
+        return (self.p_ranks < LEVEL) is not self.is_resolved
 
     @property
     def size(self) -> str:
@@ -105,6 +115,9 @@ class Finding:
             yield f"single worlds from {low} to {high}, median {median}, {above}"
         if self.verdict == "unresolved" and self.p_holm is not None and not self.low <= 0 <= self.high:
             yield "its own interval leaves zero out, which among all that is tested is not enough (Holm)"
+        if self.is_ranked_otherwise:
+            would = "would not" if self.is_resolved else "would"
+            yield f"a signed-rank test, which was not registered, {would} resolve it (p = {self.p_ranks:.2g})"
         if self.would_take:
             yield f"{self.would_take} worlds would resolve an effect like this"
 
@@ -123,7 +136,7 @@ _DRIFT, _SFT, _NONE = "DRIFT, alpha chosen", "SFT", "MLLM (no tuning)"
 CONTRASTS = (
     _Contrast("DRIFT beats plain fine-tuning of as many steps", "table2", _DRIFT, _SFT),
     _Contrast("DRIFT beats plain fine-tuning of twice the steps", "table12", "DRIFT", "SFT, twice the steps"),
-    _Contrast("It is the direction that helps", "table2", _DRIFT, "Random direction, alpha chosen"),
+    _Contrast("It is the direction that helps", "table2", _DRIFT, "Random direction, DRIFT's alpha"),
     _Contrast("DRIFT beats merging first, as far", "table2", _DRIFT, "Merge first, then SFT, same w_eff"),
     _Contrast("DRIFT keeps plain perception", "table6", _DRIFT, _SFT),
     _Contrast("Plain merging helps", "table2", "Task Arithmetic", _NONE),

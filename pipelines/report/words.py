@@ -45,7 +45,7 @@ OBJECTIONS = {
         "expert; here it is 1e-3, and DRIFT with the alpha that validation chose goes most of the way (w_eff, in "
         "each cell's runs). Their alpha of -1 overshoots here: it stands as a row of its own.",
         "The budget. 300 steps do not train plain fine-tuning to its end, so a gain over it may be speed, not "
-        "ability (the study gives every method 600, and some 1,200). They train on 4,000 examples for three epochs.",
+        "ability (the study's main arms get 600 and 1,200). They train on 4,000 examples for three epochs.",
         "The baseline. Merging first, as far as DRIFT went, and then fine-tuning is not in the paper, and it "
         "takes its distance from a DRIFT run. At their scale merges of distant experts harm the model (their "
         "Table 2); here a small one does little.",

@@ -15,8 +15,9 @@ import numpy as np
 from drift.errors import DataError
 from evaluation.statistics import Interval, share_over_worlds, wilson
 from pipelines.errors import StoreError
+from pipelines.report.effects import Effect
 from pipelines.report.outcomes import Outcomes, strata
-from pipelines.study.claims import Effect, Finding, findings
+from pipelines.study.claims import Finding, findings
 from pipelines.study.spec import Claim, Study, options
 from pipelines.study.tuning import Tuned, load
 from pipelines.study.worlds import Verdicts, World, read

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from drift.files import write_whole
-from pipelines.report.findings import Finding
+from pipelines.report.findings import RANKED, Finding
 from pipelines.study import claims as engine
+from pipelines.study.claims import LEVEL
 from pipelines.study.evidence import Evidence
 from pipelines.study.spec import Study
 
@@ -53,6 +54,7 @@ def _measured(found: engine.Finding) -> Row:
         "high": _points(interval.high),
         "p": interval.p_value,
         "p_holm": found.p_holm,
+        "p_ranks": found.p_ranks,
         "verdict": found.verdict,
         "worlds": len(found.effects),
         "items": found.questions,
@@ -194,11 +196,12 @@ def page(evidence: Evidence, claims: Sequence[Row], arms: Mapping[str, Sequence[
     table = [{key: row.get(key, "") for key in _SHOWN} | _p(row) for row in claims]
     parts += ["## Claims", markdown(DataFrame(table, dtype=object).fillna(""))]
     for pair, rows in arms.items():
-        shown = [{"arm": r["what"], **{m: _cell(r, m) for m in ("average", "perception")}, **_knobs(r)} for r in rows]
+        metrics = ("average", "perception")
+        shown = [{"arm": r["what"], **{m: _cell(r, m) for m in metrics}, **{k: r[k] for k in _KNOBS}} for r in rows]
         parts += [f"## Arms, {pair}", markdown(DataFrame(shown, dtype=object).fillna(""))]
     for mark, said in _MARKS.items():
-        if found := [f"{row['what']} ({pair})" for pair, rows in arms.items() for row in rows if row[mark]]:
-            parts.append(f"{said}: {'; '.join(found)}.")
+        if found := [row["what"] for row in arms.get(study.first, ()) if row[mark]]:
+            parts.append(f"{said} ({study.first}, where values were chosen): {'; '.join(found)}.")
     for pair in arms:
         if twins := [" is ".join(names) for names in named_twins(evidence, pair)]:
             parts.append(f"One checkpoint under two names ({pair}): {'; '.join(twins)}.")
@@ -226,14 +229,28 @@ def _limits(evidence: Evidence, main: Row) -> str:
         f"met them: {main['first']} minus {main['second']} is {effects} in single worlds ({scored}).{out}",
         f"- **Other tuning worlds.** Values were chosen in worlds {', '.join(map(str, study.tuning))} alone: "
         f"{'; '.join(tuned)}. A value that suits those may suit others less, on either side.",
+        f"- **Another test.** {_by_ranks(evidence)}",
         "- **Another budget.** Verdicts hold for the steps they name; the curves over steps and over dose are below.",
-        f"- **The paper's setting.** w_eff, the share of Delta that the weights went, is {' and '.join(doses)} here, "
-        "and about .08 to .6 by the paper's own learning rates and steps. A lab model has a few hundred thousand "
-        "weights, sees glyphs and reasons in one skill: the study can say whether direction, scaling, dose and budget "
-        "explain a gain where all of them are known. It can't say how large a gain is at seven billion weights, on "
-        "photographs, or with people's questions.",
+        f"- **The paper's setting.** w_eff, the share of Delta that the weights went, is {' and '.join(doses)} here. "
+        "The paper reports none; from its learning rate and steps over the size of Delta we estimate .05 to .6. A lab "
+        "language model has 118 thousand weights, sees glyphs and reasons in one skill: the study can say whether "
+        "direction, scaling, dose and budget explain a gain where all of them are known. It can't say how large a gain "
+        "is at seven billion weights, on photographs, or with people's questions.",
     ]
     return "\n".join(parts)
+
+
+def _by_ranks(evidence: Evidence) -> str:
+    """Which claims a signed-rank test would decide otherwise."""
+    decided = {claim.name: claim.sentence.removesuffix(".") for claim in evidence.study.claims}
+    found = [(decided[name], each) for name, each in evidence.findings.items() if len(each.effects) >= RANKED]
+    gained = [said for said, each in found if each.p_ranks < LEVEL <= each.p_holm]
+    lost = [said for said, each in found if each.p_holm < LEVEL <= each.p_ranks]
+    return (
+        "A t-test was registered. A signed-rank test over worlds (Wilcoxon; Holm over the same claims), which no one "
+        f"world can sway, would resolve {len(gained)} more: {'; '.join(gained) or 'none'}. It would not resolve "
+        f"{len(lost)} that are: {'; '.join(lost) or 'none'}."
+    )
 
 
 def _scores(evidence: Evidence, main: Row, arm: str) -> str:
@@ -260,8 +277,7 @@ def _cell(row: Mapping[str, Any], metric: str) -> str:
     return "" if row[metric] is None else f"{row[metric]:.1f} ({row[f'{metric}_low']:.1f}, {row[f'{metric}_high']:.1f})"
 
 
-def _knobs(row: Mapping[str, Any]) -> Row:
-    return {"w_eff": row["w_eff"], "steps": row["steps"], "tuned": row["tuned"]}
+_KNOBS = ("w_eff", "steps", "worlds", "tuned")
 
 
 _SHOWN = (
@@ -287,5 +303,7 @@ _READ = (
     "Every arm's knob was tried {trials} times in {tuning} worlds that are not reported, by their validation draw. An "
     "effect is the first arm minus the second, in points of the mean over suites, paired by question and averaged over "
     "worlds; its interval is Student's over worlds, never narrower than two thirds of what the questions alone leave "
-    "open. Verdicts are one family (Holm, 5%). Equivalent: the interval lies within the smallest effect that matters."
+    "open. Verdicts are one family (Holm, 5%). Equivalent: the interval lies within the smallest effect that matters. "
+    "w_eff is how far an arm went along its own prior, which may be random, reversed, shuffled, cut or another "
+    "expert's. An arm that lacks worlds is compared in those that both sides have."
 )

@@ -25,6 +25,7 @@ from evaluation.statistics import (
     samples_needed,
     seeds_interval,
     share_over_worlds,
+    signed_rank,
     wilson,
 )
 
@@ -272,3 +273,10 @@ def test_values_that_differ_by_rounding_alone_have_no_spread(scale):
     assert (found.low, found.high, found.p_value) == (-math.inf, math.inf, 1.0)
     if scale == 1.0:
         assert share_over_worlds(shares, 900).high - share_over_worlds(shares, 900).low > 0.03
+
+
+def test_a_signed_rank_test_is_of_signs_and_ranks_alone():
+    """All of 15 above zero: 2 of 2^15 equally likely patterns of signs are as far out."""
+    assert signed_rank([float(k) for k in range(1, 16)]) == pytest.approx(2 / 2**15)
+    assert signed_rank([float(k) for k in range(1, 15)] + [1e9]) == pytest.approx(2 / 2**15)
+    assert signed_rank([0.0, 0.0]) == 1.0

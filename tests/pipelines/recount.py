@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
+from scipy.stats import norm, t
 
-from evaluation.statistics import paired_over_seeds, share_over_worlds
+from evaluation.statistics import share_over_worlds
 from pipelines.layout import OUTLINE, VERDICTS
 from pipelines.page.numbers import numbers
 
@@ -28,18 +30,23 @@ def read(folder: Path) -> Outcomes:
 
 def percent(items: pandas.DataFrame, metric: str) -> float:
     """Right answers of all, or We-Math's points of all complete groups."""
+    return 100 * statistics.fmean(points_of(items, metric).values())
+
+
+def points_of(items: pandas.DataFrame, metric: str) -> dict[str, float]:
+    """What each question is worth: an item 1 where it is right, a complete group of We-Math's its points."""
     if metric not in ("strict", "loose"):
-        return 100 * float(items["correct"].astype(bool).mean())
-    points = []
-    for _, group in items.groupby("group"):
+        return dict(zip(items["item"], items["correct"].astype(bool).astype(float), strict=True))
+    points = {}
+    for name, group in items.groupby("group"):
         right = dict(zip(group["part"], group["correct"].astype(bool), strict=True))
         joint = next((value for part, value in right.items() if part.endswith("multi")), None)
         steps = [value for part, value in right.items() if not part.endswith("multi")]
         if joint is None or len(steps) != int(group["part"].iloc[0][0]):
             continue
         mastered = all(steps) if metric == "strict" else any(steps)
-        points.append(1.0 if joint and mastered else 0.5 if all(steps) and not joint else 0.0)
-    return 100 * statistics.fmean(points)
+        points[str(name)] = 1.0 if joint and mastered else 0.5 if all(steps) and not joint else 0.0
+    return points
 
 
 def recounted(verdicts: Outcomes, row: str, column: Mapping[str, Any], columns: Sequence[Any], protocol: str) -> Any:
@@ -50,11 +57,36 @@ def recounted(verdicts: Outcomes, row: str, column: Mapping[str, Any], columns: 
         once = {each["key"].partition("_")[0]: part for each, part in zip(others, parts, strict=True)}
         values = [statistics.fmean(worlds) for worlds in zip(*(part[0] for part in parts), strict=True)]
         return values, *(sum(part[place] for part in once.values()) for place in (1, 2, 3))
-    benchmark, _, metric = column["key"].partition("_")
+    benchmark, metric = place_of(column)
     worlds = verdicts[row, benchmark, protocol]
-    metric = metric or ("strict" if column["benchmark"] == "LabWeMath" else "accuracy")
     counts = (sum(int(f(items)) for items in worlds.values()) for f in (len, _sum("unmatched"), _sum("cut")))
     return [percent(worlds[seed], metric) for seed in sorted(worlds)], *counts
+
+
+def place_of(column: Mapping[str, Any]) -> tuple[str, str]:
+    """A column's benchmark and metric."""
+    benchmark, _, metric = column["key"].partition("_")
+    return benchmark, metric or ("strict" if column["benchmark"] == "LabWeMath" else "accuracy")
+
+
+def half_width(
+    verdicts: Outcomes, rows: tuple[str, str], columns: Sequence[Mapping[str, Any]], protocol: str, worlds: list[float]
+) -> float:
+    """Of a difference's interval in points: Student's over worlds, or two thirds of what their questions leave open."""
+    scatters: dict[int, dict[tuple[str, int], Any]] = {}
+    for column in columns:
+        benchmark, metric = place_of(column)
+        for seed, items in verdicts[rows[0], benchmark, protocol].items():
+            mine = points_of(items, metric)
+            other = points_of(verdicts[rows[1], benchmark, protocol][seed], metric)
+            added = np.array([mine[name] - other[name] for name in sorted(mine)]) * 100 / len(mine) / len(columns)
+            strata = scatters.setdefault(seed, {})
+            strata[benchmark, len(added)] = strata.get((benchmark, len(added)), 0.0) + added
+    by_questions = np.mean([sum(len(s) * s.var(ddof=1) for s in each.values()) for each in scatters.values()])
+    n = len(worlds)
+    return (
+        max(float(t.ppf(0.975, n - 1)) * statistics.stdev(worlds), norm.ppf(0.975) * 2 / 3 * by_questions**0.5) / n**0.5
+    )
 
 
 def _sum(column: str) -> Any:
@@ -86,23 +118,35 @@ def numbers_of(folder: Path) -> Iterator[tuple[str, list[float | None], list[flo
                         ends = share_over_worlds([value / 100 for value in worlds], n)
                         pair = [number["low"], number["high"]]
                         yield f"{where}/{column['key']}: interval", pair, [100 * ends.low, 100 * ends.high]
-            yield from differences_of(table, shown, values, protocol)
+            yield from differences_of(verdicts, table, shown, values, protocol)
 
 
 def differences_of(
-    table: Mapping[str, Any], shown: Mapping[str, Any], values: Mapping[str, list[list[float]]], protocol: str
+    verdicts: Outcomes,
+    table: Mapping[str, Any],
+    shown: Mapping[str, Any],
+    values: Mapping[str, list[list[float]]],
+    protocol: str,
 ) -> Iterator[tuple[str, list[float | None], list[float | None]]]:
     for label, row in shown.items():
         gains = [row[column["key"]][protocol]["gain"] for column in table["columns"]]
         if gains[0] is None:
             continue
-        pairs = list(zip(values[gains[0]["against"]], values[label], strict=True))
-        found = [paired_over_seeds(other, mine) for other, mine in pairs]
-        for gain, each in zip(gains, found, strict=True):
-            where = f"{table['name']}/{label} minus {gain['against']} by {protocol}"
-            yield where, [gain["value"]], [each.mean]
-            if math.isfinite(each.low):
-                yield f"{where}: interval", [gain["low"], gain["high"]], [max(each.low, -100.0), min(each.high, 100.0)]
+        against = gains[0]["against"]
+        rows = f"{table['name']}/{label}", f"{table['name']}/{against}"
+        others = [column for column in table["columns"] if column["key"] != "Avg"]
+        for gain, column, mine, other in zip(gains, table["columns"], values[label], values[against], strict=True):
+            where = f"{rows[0]} minus {against} by {protocol}"
+            worlds = [a - b for a, b in zip(mine, other, strict=True)]
+            mean = statistics.fmean(worlds)
+            yield where, [gain["value"]], [mean]
+            if len(worlds) > 1 and max(map(abs, worlds)) < 100:  # else no question tells worlds apart
+                half = half_width(verdicts, rows, others if column["key"] == "Avg" else [column], protocol, worlds)
+                yield (
+                    f"{where}: interval",
+                    [gain["low"], gain["high"]],
+                    [max(mean - half, -100.0), min(mean + half, 100.0)],
+                )
 
 
 def check(folder: Path) -> int:

@@ -23,7 +23,7 @@ def found(effects: tuple[float, ...], low: float, high: float, verdict: str, p_h
 
 def test_an_unresolved_effect_is_not_shown_and_the_worlds_that_make_its_mean_are_named() -> None:
     effects = tuple(each["drift"] - each["sft"] for each in FAR.values())
-    (told,) = answer({"01_drift_beats_sft": found(effects, 1.0, 22.0, "unresolved", 0.4)}, FAR)
+    (told,) = answer({"01_drift_beats_sft": found(effects, 1.0, 22.0, "unresolved", 0.4)}, FAR, [])
     assert told.startswith(
         "**Not shown.** DRIFT scores above plain fine-tuning of as many steps in 4 of 4 worlds, by 2.5 points in the "
         "median world and 11.5 on average (95% interval +1.0 to +22.0). Not resolved among all claims. "
@@ -34,7 +34,7 @@ def test_an_unresolved_effect_is_not_shown_and_the_worlds_that_make_its_mean_are
 def test_a_resolved_effect_says_yes_and_no_world_is_named_where_none_lies_far_out() -> None:
     near = {world: each for world, each in FAR.items() if world < 3}
     effects = tuple(each["drift"] - each["sft"] for each in near.values())
-    (told,) = answer({"01_drift_beats_sft": found(effects, 1.0, 3.0, "holds", 0.01)}, near)
+    (told,) = answer({"01_drift_beats_sft": found(effects, 1.0, 3.0, "holds", 0.01)}, near, [])
     assert told.startswith("**Yes.** DRIFT scores above")
     assert told.endswith(" Resolved among all claims.")
     assert "because" not in told
@@ -58,5 +58,5 @@ def test_a_resolved_effect_says_yes_and_no_world_is_named_where_none_lies_far_ou
 def test_a_loss_is_called_one_and_what_holds_zero_is_not_told_apart(
     effects: tuple[float, ...], ends: tuple[float, float], said: str
 ) -> None:
-    (told,) = answer({"11_drift_keeps_perception": found(effects, *ends, "does not hold", 0.001)}, {})
+    (told,) = answer({"11_drift_keeps_perception": found(effects, *ends, "does not hold", 0.001)}, {}, [])
     assert told.startswith(f"At reading what is asked without reasoning, {said}")

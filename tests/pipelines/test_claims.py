@@ -7,7 +7,8 @@ import pytest
 
 from drift.errors import DataError
 from evaluation.statistics import Interval, paired_over_seeds, samples_needed
-from pipelines.study.claims import Effect, findings, over_worlds, verdict
+from pipelines.report.effects import Effect, over_worlds
+from pipelines.study.claims import findings, verdict
 
 RNG = np.random.default_rng(0)
 
@@ -130,3 +131,11 @@ def test_what_lies_near_zero_wants_the_worlds_that_show_it_does_not_matter(mean,
     found = findings({"claim": (effects(values), expected, 0.02)})["claim"]
     assert found.verdict == "unresolved"
     assert found.worlds_needed == samples_needed(np.std(values, ddof=1), room)
+
+
+def test_ranks_stand_beside_a_claim_and_decide_nothing():
+    """Fourteen small gains of fifteen are resolved by rank, and one large one spoils the mean's interval."""
+    skewed = effects([0.01 + k / 1000 for k in range(13)] + [-0.005, 0.9])
+    found = findings({"skewed": (skewed, "better", 0.01)})["skewed"]
+    assert found.p_ranks < 0.01 < 0.05 < found.p_holm
+    assert found.verdict == "unresolved"

@@ -20,7 +20,7 @@ def write(folder: Path, rows: dict[str, tuple[float, ...]]) -> None:
 
 def test_a_contrast_is_paired_by_world_and_holds_where_its_interval_is_a_gain(tmp_path: Path) -> None:
     drift, sft = (80.0, 84.0, 86.0), (70.0, 75.0, 77.0)
-    write(tmp_path, {"DRIFT, alpha chosen": drift, "SFT": sft, "Random direction, alpha chosen": (81.0, 83.0, 87.0)})
+    write(tmp_path, {"DRIFT, alpha chosen": drift, "SFT": sft, "Random direction, DRIFT's alpha": (81.0, 83.0, 87.0)})
     beats, direction = findings(tmp_path)
     expected = paired_over_seeds(sft, drift)
     assert (beats.effect, beats.low, beats.high) == (expected.mean, expected.low, expected.high)
@@ -69,7 +69,7 @@ def test_an_unresolved_contrast_says_how_many_worlds_would_resolve_it(tmp_path: 
 def test_two_that_are_open_want_more_worlds_each_than_one_alone(tmp_path: Path) -> None:
     """The next of two is resolved below 2.5%."""
     rows = {"DRIFT, alpha chosen": (68.0, 71.0, 74.0), "SFT": (70.0, 70.0, 70.0)}
-    write(tmp_path, rows | {"Random direction, alpha chosen": (70.0, 70.0, 70.0)})
+    write(tmp_path, rows | {"Random direction, DRIFT's alpha": (70.0, 70.0, 70.0)})
     assert [found.worlds_needed for found in findings(tmp_path)] == [89, 89]
     assert "about 89 worlds would resolve an effect like this" in findings(tmp_path)[0].said
     assert (

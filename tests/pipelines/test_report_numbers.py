@@ -11,13 +11,15 @@ from drift.errors import DataError
 from evaluation.judging.summary import Metric, Score
 from evaluation.statistics import Interval
 from pipelines import tables
+from pipelines.report import differences as outcomes_of
 from pipelines.report.differences import Difference, differences
 from pipelines.report.geometry_figures import slopes
 from pipelines.report.kinds import KINDS
 from pipelines.report.numbers import Evidence, column_value, paper_entry, published_rows
+from pipelines.report.outcomes import Outcomes
 from pipelines.report.page import Section, page
 from pipelines.report.render import cell_text, difference_text, long_frame, value_frame, wide_frame
-from pipelines.report.sources import Source
+from pipelines.report.sources import Run, Source
 from pipelines.report.spec import Cell, Row, Table
 from pipelines.report.summaries import ends
 from pipelines.scored import Scored
@@ -51,6 +53,18 @@ def source(vista: float, strict: float, mark: str) -> Source:
 def world(seed: int) -> Source:
     """The tables that a lab world drew."""
     return Source(Path("x"), {"fingerprint": f"w{seed}", "params": {"world": {"seed": seed}}}, {})
+
+
+@pytest.fixture(autouse=True)
+def questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred questions behind each score, which all say what the score does: nothing but worlds varies."""
+
+    def asked(run: Run, column: str) -> Outcomes:
+        names = [str(k) for k in range(100)]
+        share = column_value(run.score.scores, column, ()) / 100
+        return Outcomes(dict.fromkeys(names, share), dict(zip(names, names, strict=True)))
+
+    monkeypatch.setattr(outcomes_of, "outcomes", asked)
 
 
 SOURCES = {"s0": source(50, 20, "a"), "s1": source(54, 24, "b"), "d0": source(55, 21, "c"), "d1": source(61, 27, "d")}
@@ -93,7 +107,7 @@ def test_the_average_is_the_plain_mean_of_the_other_columns() -> None:
 
 def test_differences_are_paired_by_seed_and_computed_for_the_paper_too() -> None:
     gain = differences(EVIDENCE, EVIDENCE.scores())["DRIFT"][0]
-    assert gain.interval.mean == 6.0
+    assert gain.interval.mean == pytest.approx(6.0)
     assert gain.interval.high - 6.0 == pytest.approx(12.706204736 * 1.0)
     assert gain.paper == 2.0
 

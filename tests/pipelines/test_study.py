@@ -4,6 +4,7 @@ import json
 import logging
 from dataclasses import replace
 
+import numpy as np
 import pandas
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -13,6 +14,7 @@ from pipelines.compose import CONF
 from pipelines.errors import ConfigError, StoreError
 from pipelines.outcome import Failure, Outcome
 from pipelines.plan import score
+from pipelines.report.effects import Effect, over_worlds
 from pipelines.stage import ordered
 from pipelines.study import tuning, worlds
 from pipelines.study.command import Asked, claims, main, open_evidence
@@ -333,6 +335,17 @@ def test_the_committed_study_follows_from_its_verdicts_and_its_registration():
     committed = json.loads((folder / "claims.json").read_text())
     assert committed["preregistration"] == evidence.registration
     assert committed["claims"] == json.loads(json.dumps(claim_rows(evidence)))
+
+
+@pytest.mark.parametrize("name", ["01_drift_beats_sft", "25_half_the_steps"])
+def test_worlds_as_skewed_as_those_that_were_seen_are_covered_in_nine_of_ten(name):
+    """As docs/study.md says: fifteen drawn again and again from the fifteen."""
+    recorded = json.loads((CONF.parent / "results" / "study" / "claims.json").read_text())["claims"]
+    seen = next(np.array(claim["effects"]) / 100 for claim in recorded if claim["name"] == name)
+    draws = np.random.default_rng(0).choice(seen, (4000, len(seen)))
+    intervals = [over_worlds([Effect(value, 0.0, 1) for value in row]) for row in draws]
+    covered = np.mean([each.low <= seen.mean() <= each.high for each in intervals])
+    assert 0.88 <= covered <= 0.92
 
 
 @pytest.mark.slow

@@ -21,9 +21,9 @@ def test_a_row_s_own_word_wins_over_the_command_s() -> None:
     asked, folder = tables.as_asked([tables.load("table3")], ["prior=shuffled", "train.epochs=5"], online=False)
     kinds = {
         label: training_of(asked, label).inputs["prior"].params.prior.kind
-        for label in ("DRIFT, alpha = -1", "Reversed prior, alpha chosen")
+        for label in ("DRIFT, alpha = -1", "Reversed prior, DRIFT's alpha")
     }
-    assert kinds == {"DRIFT, alpha = -1": "shuffled", "Reversed prior, alpha chosen": "reversed"}
+    assert kinds == {"DRIFT, alpha = -1": "shuffled", "Reversed prior, DRIFT's alpha": "reversed"}
     assert training_of(asked, "DRIFT, alpha = -1").params.training.epochs == 5
     assert folder == "+prior=shuffled+train.epochs=5"
 
