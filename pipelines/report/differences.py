@@ -17,6 +17,7 @@ from pipelines.report.effects import Effect, over_worlds
 from pipelines.report.numbers import Evidence, Numbers, parts
 from pipelines.report.outcomes import Outcomes, outcomes, strata
 from pipelines.report.sources import Run, Varies, varies
+from pipelines.report.spec import AVERAGE
 
 Pair = tuple[Run, Run]  # the row's run and the other row's
 
@@ -82,6 +83,19 @@ def differences(evidence: Evidence, numbers: Numbers) -> dict[str, list[Differen
                 )
             )
         found[label] = row
+    return found
+
+
+def contrasts(evidence: Evidence, asked: Sequence[tuple[str, str]]) -> dict[str, list[Difference]]:
+    """Row label -> what it has on average over other rows, for the pairs that were asked about and run alike."""
+    runs, columns = evidence.runs(), evidence.table.columns
+    found: dict[str, list[Difference]] = {}
+    for first, second in asked:
+        if first in runs and second in runs and len(runs[first]) == len(runs[second]):
+            pairs = _pairs(first, second, runs)
+            kind = varies([run for run, _ in pairs])
+            each = Difference(AVERAGE, second, gain(pairs, AVERAGE, columns), None, kind, len(pairs))
+            found.setdefault(first, []).append(each)
     return found
 
 

@@ -1,10 +1,10 @@
 """What a report found, in sentences: `CONTRASTS`, by one rule.
 
 World by world, the mean of the first row over a table's columns minus that of the second, or the mean training loss
-of the first over the early steps minus that of the second; the effect is the mean over worlds, the interval Student's
-t over worlds (or the table's own, where it compares the two rows), p Holm's over the contrasts. A contrast is
-resolved where that p is below 5% and the interval leaves zero out: it holds where the effect is above, and does not
-where it is below.
+of the first over the early steps minus that of the second; the effect is the mean over worlds, the interval that of any
+difference of scores (`tables/*_contrasts.csv`), of losses Student's t over worlds, p Holm's over the contrasts. A
+contrast is resolved where that p is below 5% and the interval leaves zero out: it holds where the effect is above, and
+does not where it is below.
 """
 
 import csv
@@ -174,6 +174,11 @@ CONTRASTS = (
 )
 
 
+def contrasted(table: str) -> list[tuple[str, str]]:
+    """The pairs of a table's rows whose scores are compared."""
+    return [(each.first, each.second) for each in CONTRASTS if each.table == table and not each.losses]
+
+
 def findings(folder: Path) -> list[Finding]:
     """What the results in a folder found."""
     found = [finding for contrast in CONTRASTS if (finding := _measured(contrast, folder))]
@@ -280,10 +285,9 @@ def _values(folder: Path, table: str) -> tuple[Rows, dict[str, int], str]:
 
 
 def _stated(folder: Path, contrast: _Contrast) -> Interval | None:
-    """The table's own comparison of the two rows on average, where it makes one."""
-    for line in _lines(folder / TABLES / f"{contrast.table}_differences.csv"):
-        place = (line["row"], line["against"], line["benchmark"])
-        if place == (contrast.first, contrast.second, AVERAGE) and line["ci_low"]:
+    """The report's own comparison of the two rows on average, where it could make one."""
+    for line in _lines(folder / TABLES / f"{contrast.table}_contrasts.csv"):
+        if (line["row"], line["against"]) == (contrast.first, contrast.second) and line["ci_low"]:
             mean, low, high = (float(line[key]) for key in ("difference", "ci_low", "ci_high"))
             return Interval(mean, low, high, int(line["pairs"]), float(line["p"]) if line["p"] else None)
     return None

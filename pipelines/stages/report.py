@@ -9,9 +9,9 @@ from typing import Any
 
 from pipelines.layout import APPENDIX, DATA, FIGURES, HEADLINE, OUTLINE, PROTOCOLS, TABLES
 from pipelines.report.bundle import Harvest, harvest, write_bundle
-from pipelines.report.differences import Difference, differences
+from pipelines.report.differences import Difference, contrasts, differences
 from pipelines.report.figures import curves
-from pipelines.report.findings import findings, sentences
+from pipelines.report.findings import contrasted, findings, sentences
 from pipelines.report.forest import draw
 from pipelines.report.forest import forest as headlined
 from pipelines.report.funnels import write_funnels
@@ -107,6 +107,8 @@ def _section(evidence: Evidence, out: Path) -> Section:
     wide = kind.wide(evidence, numbers)
     gains = differences(evidence, numbers)
     _write_numbers(table, numbers, gains, out / TABLES)
+    if asked := contrasts(evidence, contrasted(table.name)):
+        gain_frame(table, asked).to_csv(out / TABLES / f"{table.name}_contrasts.csv", index=False)
     wide.to_csv(out / TABLES / f"{table.name}.csv", index=False)
     (out / TABLES / f"{table.name}.tex").write_text(to_latex(wide, table), encoding="utf-8")
     return Section(

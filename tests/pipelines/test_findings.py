@@ -11,9 +11,9 @@ from pipelines.report.findings import findings, sentences
 
 def write(folder: Path, rows: dict[str, tuple[float, ...]]) -> None:
     (folder / "tables").mkdir()
-    values = [f"table2,{row!r},Avg,{run},{v},m" for row, each in rows.items() for run, v in enumerate(each)]
+    values = [f'table2,"{row}",Avg,{run},{v},m' for row, each in rows.items() for run, v in enumerate(each)]
     head = "table,row,benchmark,run,value,fingerprint"
-    (folder / "tables" / "table2_values.csv").write_text("\n".join([head, *values]).replace("'", '"'))
+    (folder / "tables" / "table2_values.csv").write_text("\n".join([head, *values]))
     long = [f'table2,"{row}",Avg,1,505,worlds' for row in rows]
     (folder / "tables" / "table2_long.csv").write_text("\n".join(["table,row,benchmark,value,n,varies", *long]))
 
@@ -76,3 +76,16 @@ def test_two_that_are_open_want_more_worlds_each_than_one_alone(tmp_path: Path) 
         "more than 1000 worlds would resolve an effect like this"
         in replace(findings(tmp_path)[0], worlds_needed=15_905).said
     )
+
+
+def test_an_interval_that_the_report_itself_puts_on_a_contrast_is_taken(tmp_path: Path) -> None:
+    """Where three worlds agree by luck, the report's floor by their questions is wider than Student's interval."""
+    write(tmp_path, {"DRIFT, alpha chosen": (72.0, 75.0, 78.0), "SFT": (70.0, 73.01, 75.99)})
+    (alone,) = findings(tmp_path)
+    head = "table,row,against,benchmark,difference,ci_low,ci_high,p,varies,pairs"
+    line = '"DRIFT, alpha chosen",SFT,Avg,2.0,-0.5,4.5,0.12,worlds,3'
+    (tmp_path / "tables" / "table2_contrasts.csv").write_text(f"{head}\ntable2,{line}\n")
+    (stated,) = findings(tmp_path)
+    assert (alone.verdict, stated.verdict) == ("holds", "unresolved")
+    assert (stated.low, stated.high, stated.p) == (-0.5, 4.5, 0.12)
+    assert stated.by_world == alone.by_world

@@ -12,7 +12,7 @@ from evaluation.judging.summary import Metric, Score
 from evaluation.statistics import Interval
 from pipelines import tables
 from pipelines.report import differences as outcomes_of
-from pipelines.report.differences import Difference, differences
+from pipelines.report.differences import Difference, contrasts, differences
 from pipelines.report.geometry_figures import slopes
 from pipelines.report.kinds import KINDS
 from pipelines.report.numbers import Evidence, column_value, paper_entry, published_rows
@@ -311,3 +311,11 @@ def test_a_run_that_merged_first_lies_along_delta_as_far_as_the_merge_and_its_tr
     sources = {name: Source(Path(name), manifest, {}) for name, manifest in manifests.items()}
     found = Evidence(Table("t", "T", (), ()), cells, sources).w_eff()
     assert found == {"SFT": [0.05], "merge, SFT": [0.75], "merge": [0.7], "TIES, SFT": [None], "MLLM": [None]}
+
+
+def test_rows_are_contrasted_on_average_where_both_were_run_alike() -> None:
+    found = contrasts(EVIDENCE, [("DRIFT", "SFT"), ("DRIFT", "Other")])
+    ((each,),) = found.values()
+    average = differences(EVIDENCE, EVIDENCE.scores())["DRIFT"][-1]
+    assert (each.column, each.against, each.interval) == ("Avg", "SFT", average.interval)
+    assert contrasts(only(*CELLS[:3]), [("DRIFT", "SFT")]) == {}
