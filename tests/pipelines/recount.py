@@ -82,11 +82,13 @@ def half_width(
             added = np.array([mine[name] - other[name] for name in sorted(mine)]) * 100 / len(mine) / len(columns)
             strata = scatters.setdefault(seed, {})
             strata[benchmark, len(added)] = strata.get((benchmark, len(added)), 0.0) + added
-    by_questions = np.mean([sum(len(s) * s.var(ddof=1) for s in each.values()) for each in scatters.values()])
-    n = len(worlds)
-    return (
-        max(float(t.ppf(0.975, n - 1)) * statistics.stdev(worlds), norm.ppf(0.975) * 2 / 3 * by_questions**0.5) / n**0.5
-    )
+    strata = [stratum for each in scatters.values() for stratum in each.values()]
+    sizes, n = [len(stratum) for stratum in strata], len(worlds)
+    by_questions = sum(size * stratum.var(ddof=1) for size, stratum in zip(sizes, strata, strict=True)) / n
+    if max(worlds) - min(worlds) < 1e-9 and by_questions < 1e-9:  # no question tells: as if one each way did
+        return 100 * float(t.ppf(0.975, sum(sizes) - len(sizes))) * 2**0.5 / (sum(sizes) + 2)
+    student, floor = t.ppf(0.975, n - 1) * statistics.stdev(worlds), norm.ppf(0.975) * 2 / 3 * by_questions**0.5
+    return float(max(student, floor)) / n**0.5
 
 
 def _sum(column: str) -> Any:
@@ -140,7 +142,7 @@ def differences_of(
             worlds = [a - b for a, b in zip(mine, other, strict=True)]
             mean = statistics.fmean(worlds)
             yield where, [gain["value"]], [mean]
-            if len(worlds) > 1 and max(map(abs, worlds)) < 100:  # else no question tells worlds apart
+            if len(worlds) > 1:
                 half = half_width(verdicts, rows, others if column["key"] == "Avg" else [column], protocol, worlds)
                 yield (
                     f"{where}: interval",
