@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= lab
 ARGS ?=
+# A name that is no variable of make's would be taken in silence.
+$(foreach name,profile args table from,$(if $(filter command,$(origin $(name))),$(error $(name)=$($(name)) is not read here: names are in capitals, as PROFILE=smoke)))
 # One compute thread a process: two stages side by side beat one stage on two threads, and runs repeat bit for bit.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false

@@ -34,7 +34,7 @@ from pipelines.report.publish import publish
 from pipelines.report.spec import Table
 from pipelines.scheduler import Scheduler
 from pipelines.schema import Native
-from pipelines.session import guarded, rooted, scheduler
+from pipelines.session import guarded, rooted, scheduler, writable
 from pipelines.stage import Call
 
 log = logging.getLogger(__name__)
@@ -118,8 +118,8 @@ def reproduce(words: Sequence[str]) -> int:
     if asked.plans:
         show(target, config, asked.whole)
         return 0
+    whole, folder = bool(variant) or not names, writable(rooted(config.results + variant))
     preflight.check(config, [target])
-    whole, folder = bool(variant) or not names, rooted(config.results + variant)
     partly = folder.with_name(folder.name + SUFFIX)
     executing = scheduler(config)
     outcome = _made(executing, target, partly)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from drift.errors import DriftError, closest
@@ -36,6 +37,20 @@ _recorders: list[Recorder] = []
 def rooted(path: str) -> Path:
     """A configured path; relative ones lie below the project's root, wherever the command was typed."""
     return (compose.ROOT / path).resolve()
+
+
+def writable(folder: Path) -> Path:
+    """A folder that results will be written into, or can be made for them.
+
+    Raises:
+        ConfigError: it can't, which is found before hours of work and not after.
+    """
+    nearest = next(each for each in (folder, *folder.parents) if each.exists())
+    try:
+        with TemporaryDirectory(dir=nearest):
+            return folder
+    except OSError as error:
+        raise ConfigError(f"{folder} can't be written ({nearest}: {error.strerror}); say results=FOLDER") from None
 
 
 def runtime(config: Config) -> Runtime:

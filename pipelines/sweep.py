@@ -31,7 +31,7 @@ from pipelines.errors import ConfigError
 from pipelines.overrides import check_names, parted, spelled
 from pipelines.schema import Config
 from pipelines.scored import read_scores
-from pipelines.session import guarded, rooted, scheduler
+from pipelines.session import guarded, rooted, scheduler, writable
 from pipelines.stage import Call
 from pipelines.store import Artifact
 
@@ -189,11 +189,11 @@ def sweep(words: Sequence[str]) -> int:
     """Plans every run, makes what the store lacks, writes the aggregate; prints it as one JSON object."""
     asked = read(words)
     runs = planned(asked)
+    folder = writable(Path(asked.out) if asked.out else rooted(runs[0].config.results + _suffix(asked)))
     preflight.check(runs[0].config, [run.call for run in runs])
     outcome = scheduler(runs[0].config).execute([run.call for run in runs])
     rows = [measured(run, outcome[run.call], outcome[_checkpoint(run.call)]) for run in runs]
     points = pooled(rows, list(asked.axes))
-    folder = Path(asked.out) if asked.out else rooted(runs[0].config.results + _suffix(asked))
     write(rows, points, list(asked.axes), folder)
     print(json.dumps({"points": points, "folder": str(folder)}))
     log.info("%d stages were run, the rest was in the store. Read %s", outcome.executed, folder / "sweep.md")

@@ -72,12 +72,25 @@ def load(name: str) -> Table:
     if not path.exists():
         raise ConfigError(f"unknown table {name!r}: {closest(name, names())}")
     try:
-        table = _TABLE.validate_python({"name": name, **yaml.safe_load(path.read_text())})
+        table = _TABLE.validate_python({"name": name, **_mapping(path)})
     except ValidationError as error:
-        raise ConfigError(f"{path} is no table: {error}") from None
+        faults = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise ConfigError(f"{path} is no table: {faults}") from None
+    if table.published and not (PUBLISHED / table.published).exists():
+        raise ConfigError(f"{path}: published is {table.published}, and {PUBLISHED} holds no such file")
     if table.kind not in KINDS:
         raise ConfigError(f"{path}: unknown kind of table {table.kind!r}: {closest(table.kind, KINDS)}")
     return table
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} is no table: expected keys with values, as in conf/table/example_ablation.yaml")
+    return found
 
 
 def report(tables: Sequence[Table], overrides: Sequence[str], online: bool) -> Call:

@@ -33,9 +33,10 @@ _KEYS = ("column", "first", "second", "difference", "low", "high", "p", "p_holm"
 class Compare:
     """Compares two selections of a store's runs: the second minus the first, in points, by benchmark and on average.
 
-    Conditions are those of `drift ls`; those after `both` are of both sides. Each side has one run a seed, and what is
-    in one side's seeds alone is left out. The p-values are two-sided, and Holm's over the columns. `over` is what an
-    interval covers: worlds, runs and questions, or the questions of one pair alone.
+    Conditions are those of `drift ls`; those after `both` are of both sides. Each side has one run a seed: where
+    several fit, the one of the plainest name, whose settings are its method's own. What is in one side's seeds alone is
+    left out. The p-values are two-sided, and Holm's over the columns. `over` is what an interval covers: worlds, runs
+    and questions, or the questions of one pair alone.
 
     Verdict files are compared by their paths, with no `vs` between them: `drift compare A.jsonl B.jsonl`, and
     `python -m evaluation.compare --help` has the keys.
@@ -85,6 +86,7 @@ def _sides(conditions: Sequence[str], store: Path) -> tuple[list[Run], list[Run]
         found, names = find(every, [*asked, *both], "seed")
         if not found:
             raise ConfigError(f"no run fits {' '.join([*asked, *both])}; `drift ls` lists them")
+        found = _plainest(found)
         by_seed = {run.settings["seed"]: run for run in found}
         if len(by_seed) < len(found):
             told = ", ".join(names.short(key) for key in varying(found) if key != "seed")
@@ -94,6 +96,15 @@ def _sides(conditions: Sequence[str], store: Path) -> tuple[list[Run], list[Run]
     if not shared:
         raise ConfigError(f"the sides share no seed: {sorted(map(str, sides[0]))} and {sorted(map(str, sides[1]))}")
     return [sides[0][seed] for seed in shared], [sides[1][seed] for seed in shared]
+
+
+def _plainest(found: Sequence[Run]) -> list[Run]:
+    """Of each seed the runs whose names have the fewest words: what nobody says is as their method has it."""
+    fewest: dict[Any, int] = {}
+    for run in found:
+        seed, words = run.settings["seed"], len(run.name.split())
+        fewest[seed] = min(words, fewest.get(seed, words))
+    return [run for run in found if len(run.name.split()) == fewest[run.settings["seed"]]]
 
 
 def differences(first: Sequence[Run], second: Sequence[Run]) -> list[dict[str, Any]]:

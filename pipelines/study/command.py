@@ -32,8 +32,9 @@ from pipelines.study.spec import Study
 from pipelines.study.words import config
 
 log = logging.getLogger(__name__)
-Verb = Literal["all", "tune", "run", "report", "plan", "again"]
+Verb = Literal["all", "tune", "run", "report", "plan", "again", "claims"]
 _OURS = ("study", "worlds", "pair", "at_once", "results")
+_READS = ("report", "claims")  # what a folder says, and no config has a part in
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Asked:
             raise ConfigError(f"{wrong[0]!r} is no whole number; say worlds=0,1 and at_once=2")
         rest = tuple(word for word in words if "=" in word and word.partition("=")[0] not in _OURS)
         study = given.get("study", "main")
+        if rest and verbs and verbs[0] in _READS:
+            raise ConfigError(f"{rest[0]}: {closest(rest[0].partition('=')[0], _OURS)}")
         return cls(
             verbs[0] if verbs else "all",  # type: ignore[arg-type]
             study,
@@ -95,10 +98,20 @@ def study(words: Sequence[str]) -> int:
         return 0
     if asked.verb == "again":
         return max(_again(found, pair, asked, folder) for pair in pairs)
-    evidence = open_evidence(found, folder)
-    write(evidence, folder)
+    write(_held(found, folder), folder)
     log.info("Read %s", folder / "report.md")
     return 0
+
+
+def _held(study: Study, folder: Path) -> Evidence:
+    """What a folder that holds worlds of a study says.
+
+    Raises:
+        ConfigError: it holds none, so that nothing is written where something else may lie.
+    """
+    if not any((folder / "worlds").glob("*.json")):
+        raise ConfigError(f"{folder} holds no world of a study; say which folder does, as results=results/study")
+    return open_evidence(study, folder)
 
 
 def open_evidence(study: Study, folder: Path) -> Evidence:
@@ -173,9 +186,9 @@ def _base(study: Study, asked: Asked) -> compose.Config:
 
 def claims(words: Sequence[str]) -> int:
     """Prints each claim with its effect, interval and verdict, from the study's folder alone."""
-    asked = Asked.of(words)
+    asked = Asked.of(["claims", *words])
     found = Study.load(asked.study)
-    evidence = open_evidence(found, rooted(asked.results))
+    evidence = _held(found, rooted(asked.results))
     for row in claim_rows(evidence):
         print(sentence(row, found).replace("**", ""))
     print(f"registration {evidence.registration}")

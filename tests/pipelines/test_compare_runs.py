@@ -4,6 +4,8 @@ import csv
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from evaluation.data.tsv import load_items, write_rows
 from evaluation.judging.scoring import summarise
 from evaluation.judging.verdicts import Verdict
 from evaluation.statistics import crossed, paired_over_seeds
-from pipelines.catalogue.compare import main
+from pipelines.catalogue.compare import _plainest, main
+from pipelines.catalogue.runs import Run
 from pipelines.scored import Scored, write_scores
 from pipelines.store import Store
 
@@ -103,6 +106,16 @@ def test_worlds_are_compared_world_by_world(
         "compare.csv", "compare.md", "forest.csv", "forest.pdf", "forest.png", "forest.svg"
     }  # fmt: skip
     assert "glyph" not in caplog.text, "fontTools tells of each that it leaves out"
+
+
+def test_of_several_runs_of_a_seed_the_one_of_the_plainest_name_is_compared() -> None:
+    def run(name: str, seed: int) -> Run:
+        return cast(Run, SimpleNamespace(name=name, settings={"seed": seed}))
+
+    plain = [run("sft", 0), run("sft seed=1", 1)]
+    assert _plainest([run("sft epochs=8", 0), *plain, run("sft epochs=8 seed=1", 1)]) == plain
+    two = [run("sft epochs=8", 0), run("sft suite=lab_perception", 0)]
+    assert _plainest(two) == two
 
 
 def test_runs_on_the_same_items_are_compared_over_runs_and_questions(

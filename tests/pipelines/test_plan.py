@@ -4,11 +4,13 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pipelines import compose, plan, tables
 from pipelines.errors import ConfigError
+from pipelines.session import writable
 from pipelines.stage import Call, ordered, with_value
 
 
@@ -222,6 +224,35 @@ def test_a_table_of_the_lab_alone_is_left_out_elsewhere() -> None:
     assert [t.name for t in tables.report(specs, ["profile=paper"], online=False).params.tables] == ["table1"]
     with pytest.raises(ConfigError, match="profile paper makes none of distance: it is made in lab, smoke"):
         tables.report(specs[1:], ["profile=paper"], online=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title: [broken", "is no YAML: while parsing"),
+        ("", "is no table: expected keys with values"),
+        ("- a list", "is no table: expected keys with values"),
+        ("title: T\ncolumns: [Avg]\nrows: 3\n", "is no table: rows: Input should be a valid tuple"),
+        ("title: T\ncolumns: [Avg]\nrows: []\npublished: none.csv\n", "published is none.csv, and .* holds no such"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_in_one_line(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "mine.yaml").write_text(text)
+    monkeypatch.setattr(compose, "CONF", tmp_path)
+    with pytest.raises(ConfigError, match=message) as refused:
+        tables.load("mine")
+    assert "\n" not in str(refused.value)
+
+
+def test_results_that_can_not_be_written_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"file/results can't be written \(.*file: Not a directory\)"):
+        writable(tmp_path / "file" / "results")
+    assert writable(tmp_path / "new" / "results") == tmp_path / "new" / "results"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_an_unknown_table_answers_with_the_closest() -> None:

@@ -379,3 +379,20 @@ def test_again_makes_the_worlds_that_are_there_once_more_and_compares_them(folde
     assert made == [0, 2, 0, 1, 2]
     assert f"{PAIR} 1: drift differ" in caplog.messages
     assert f"{PAIR} 2: every verdict is equal" in caplog.messages
+
+
+def test_a_folder_without_worlds_is_refused_and_left_as_it_is(tmp_path, caplog, capsys):
+    (tmp_path / "report.md").write_text("another report")
+    for verb in (command, claims):
+        words = [f"results={tmp_path}", *(["report"] if verb is command else [])]
+        with pytest.raises(ConfigError, match="holds no world of a study; say which folder does"):
+            verb(words)
+    assert (tmp_path / "report.md").read_text() == "another report"
+    assert {path.name for path in tmp_path.iterdir()} == {"report.md"}
+
+
+def test_a_key_that_a_report_has_no_use_for_is_refused_by_the_closest():
+    with pytest.raises(ConfigError, match=r"resutls=x: did you mean 'results'"):
+        Asked.of(["report", "resutls=x"])
+    with pytest.raises(ConfigError, match=r"result=x: did you mean 'results'"):
+        claims(["result=x"])
