@@ -19,10 +19,21 @@ Planner = Callable[[Sequence[str]], tuple[Any, Any]]
 """Overrides -> (the config that they make, what would be done with it): both are only compared."""
 
 
+_MEASURED = ("prior", "selection")  # plain SFT is measured along one and moved by none
+
+
 def of_run(words: Sequence[str]) -> tuple[Any, Any]:
-    """What one run would do."""
+    """What one run would do; of plain SFT without what it is only measured along."""
     config = compose.load(words)
-    return config, effect(config, plan.targets(config))
+    made, is_sft = (
+        config,
+        (config.method.stage, config.method.start, config.injection.scale) == ("train", "mllm", "none"),
+    )
+    if is_sft:
+        made = compose.load(
+            [word for word in words if parse(word).get_key_element().partition(".")[0] not in _MEASURED]
+        )
+    return config, effect(made, plan.targets(made))
 
 
 def effect(config: Config, targets: Sequence[Call]) -> tuple[Any, ...]:

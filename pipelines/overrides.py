@@ -43,6 +43,7 @@ REMEDIES: Mapping[str, str] = {
     "train": "only a method that trains has a schedule: method=sft, method=drift",
     "injection": "only method=drift injects; method=sft and the merges don't",
     "prior": "method=drift follows a prior; only the random and shuffled ones draw anything by prior.seed",
+    "selection": "method=drift moves what is selected; method=sft moves everything",
     "merge": "a merge is a method: method=ties; only DARE and a random direction draw by merge.seed, and "
     "merge.candidates are chosen from where merge.coefficient=auto",
     "frism": "method=frism learns gates, and chooses from frism.candidates where frism.coefficient=auto",

@@ -233,3 +233,11 @@ def test_a_merge_takes_its_hyperparameters_without_a_plus() -> None:
 def test_conf_holds_every_choice_as_a_file() -> None:
     others = {path.name for path in compose.CONF.iterdir() if path.is_dir()} - {path.name for path in compose.groups()}
     assert others == {"table", "splits", "study", "claims"}
+
+
+@pytest.mark.parametrize("word", ["selection=mlp", "selection.layers=[0]", "prior=random", "prior.rank=4"])
+def test_what_plain_sft_is_only_measured_along_is_refused(word: str) -> None:
+    with pytest.raises(ConfigError, match="would change nothing here; method=drift"):
+        effects.refuse_idle(["method=sft", word], effects.of_run)
+    effects.refuse_idle(["method=drift", word], effects.of_run)
+    effects.refuse_idle(["method=sft", "train.epochs=2"], effects.of_run)
