@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from drift import words
+from drift.errors import FamilyError
+from drift.families import family_of
 from drift.merging.config import MERGED_GROUPS, Hyperparameters
 from drift.selection import DEFAULT_GROUPS
 
@@ -87,6 +89,7 @@ def extract(command: Prior) -> str:
     """Extracts the prior; where it lies and what it covers."""
     from drift.prior import ReasoningPrior
 
+    _refuse_swapped(command.mllm, command.expert)
     options = asdict(command)
     prior = ReasoningPrior.extract(options.pop("mllm"), options.pop("expert"), options.pop("out"), **options)
     return json.dumps({"prior": str(prior.folder), "kind": prior.kind, "tensors": len(prior.names)})
@@ -96,10 +99,28 @@ def combine(command: Merge) -> str:
     """Merges; where the checkpoint lies, how many tensors were merged, and with which hyper-parameters."""
     from drift.merging import merge_checkpoints
 
+    _refuse_swapped(command.mllm, command.expert)
     options = asdict(command)
     method, out, hyperparameters = options.pop("method"), options.pop("out"), options.pop("hyperparameters")
     summary = merge_checkpoints(method, out, **options, **hyperparameters)
     return json.dumps(asdict(summary) | {"folder": str(summary.folder)})
+
+
+def _refuse_swapped(mllm: str, expert: str) -> None:
+    """Refuses folders that are the wrong way round: the difference of their weights would point away from the expert.
+
+    Raises:
+        FamilyError: the expert is multimodal and the MLLM is not.
+    """
+    folders = Path(mllm), Path(expert)
+    if not all(folder.is_dir() for folder in folders):
+        return  # one is to be fetched, or is not there, which is told where it is opened
+    first, second = map(family_of, folders)
+    if second.sized_by and not first.sized_by:
+        raise FamilyError(
+            f"mllm={mllm} is a text model ({first.name}) and expert={expert} is multimodal ({second.name}); "
+            "they are the wrong way round"
+        )
 
 
 prior = partial(words.run, command=Prior, body=extract)  # `drift prior`

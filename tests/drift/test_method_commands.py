@@ -1,6 +1,7 @@
 """`drift prior` and `drift merge` give what the library gives, and refuse in one line."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,16 @@ def test_a_prior_that_can_not_be_is_refused_in_one_line(
     assert "needs base=" in capsys.readouterr().err
     assert prior([*words, "groups=mpl"]) == 2
     assert "did you mean 'mlp'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [prior, merge])
+def test_folders_the_wrong_way_round_are_refused_and_nothing_is_written(
+    pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture, command: Callable[[list[str]], int]
+) -> None:
+    mllm, expert, base = pair
+    more = [f"base={base}", "method=task_arithmetic"] if command is merge else []
+    assert command([f"mllm={expert}", f"expert={mllm}", f"out={tmp_path / 'out'}", *more]) == 2
+    error = capsys.readouterr().err
+    assert f"mllm={expert} is a text model (" in error
+    assert "they are the wrong way round" in error
+    assert not (tmp_path / "out").exists()
