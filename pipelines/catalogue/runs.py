@@ -25,6 +25,7 @@ Value = str | int | float | bool | None
 
 # The config's name for what a stage calls otherwise.
 _SECTIONS = {"training": "train", "benchmarks": "suite", "generate": "suite"}
+_SCALE = "injection.scale"
 _WORLD_SIZES = ("sft_items", "suite_items", "wemath_groups")  # 0 where a world's size does not count
 
 
@@ -66,8 +67,11 @@ class Run:
 
     @cached_property
     def settings(self) -> dict[str, Value]:
-        """Every setting by its name (`settings_of`)."""
-        return dict(self.manifest[RUN]["config"]) if RUN in self.manifest else settings_of(self.lineage)
+        """Every setting by its name (`settings_of`); of plain SFT no strength of an injection, which it has not."""
+        found = dict(self.manifest[RUN]["config"]) if RUN in self.manifest else settings_of(self.lineage)
+        if found["method"] != "sft":
+            return found
+        return {key: value for key, value in found.items() if not key.startswith("injection.") or key == _SCALE}
 
 
 def runs(store: Path) -> list[Run]:

@@ -171,6 +171,12 @@ def test_equal_settings_are_one_artifact(store: Path) -> None:
     assert len({json.dumps(run.settings) for run in found}) == len(found) == 14
 
 
+def test_plain_sft_has_no_strength_of_an_injection(tmp_path: Path) -> None:
+    commit(Store(tmp_path), compose.load(["method=sft"]), 50.0)
+    (found,) = runs(tmp_path)
+    assert [key for key in found.settings if key.startswith("injection.")] == ["injection.scale"]
+
+
 def test_a_short_name_means_the_key_that_it_is_short_for(store: Path) -> None:
     names = Names.of(runs(store))
     keys = {key for run in runs(store) for key in run.settings}
