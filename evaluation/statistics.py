@@ -18,7 +18,7 @@ from drift.errors import DataError
 
 _CHUNK = 1_000_000
 _SMALLEST_P = 1e-150  # no p-value is 0, and what is smaller is not told apart
-_ROUNDING = 1e-9  # far under what one item of a million is worth, and far over what sums of floats lose
+ROUNDING = 1e-9  # far under what one item of a million is worth, and far over what sums of floats lose
 _LARGE = 1_000  # samples, of which Student's law is as good as normal
 
 
@@ -143,7 +143,7 @@ def seeds_interval(values: Sequence[float], confidence: float = 0.95) -> Interva
     if n == 1:
         return Interval(mean, -math.inf, math.inf, 1)
     # scipy's ttest_1samp gives the same interval but for its last bit, which committed tables hold.
-    half = _t_quantile(confidence, n - 1) * _standard_error(values)
+    half = _t_quantile(confidence, n - 1) * standard_error(values)
     return Interval(mean, mean - half, mean + half, n)
 
 
@@ -160,7 +160,7 @@ def share_over_worlds(shares: Sequence[float], items: int, confidence: float = 0
     """
     if len(shares) < 2:
         raise DataError(f"{len(shares)} world(s); an interval over worlds needs two or more")
-    mean, error = float(np.mean(shares)), _standard_error(shares)
+    mean, error = float(np.mean(shares)), standard_error(shares)
     if error == 0.0:
         return Interval(mean, *wilson(mean * items, items, confidence), len(shares))
     return Interval(mean, *_in_unit(mean, error * _t_quantile(confidence, len(shares) - 1)), len(shares))
@@ -177,7 +177,7 @@ def paired_over_seeds(first: Sequence[float], second: Sequence[float], confidenc
     a, b = _paired(first, second)
     difference = [float(each) for each in b - a]
     mean, n = float(np.mean(difference)), len(difference)
-    error = _standard_error(difference) if n > 1 else 0.0
+    error = standard_error(difference) if n > 1 else 0.0
     if error == 0.0:
         return Interval(mean, -math.inf, math.inf, n, 1.0)
     from scipy.stats import t
@@ -211,8 +211,8 @@ def crossed(strata: Sequence[NDArray[np.float64]], confidence: float = 0.95) -> 
     by_question, by_run = sum(_scatter(stratum.mean(axis=0)) for stratum in strata), 0.0
     if runs > 1:
         both = sum(_scatter(row) for stratum in strata for row in stratum - stratum.mean(axis=0)) / (runs * (runs - 1))
-        by_run = max(0.0, _standard_error(totals) ** 2 - both)
-    if by_question + by_run < _ROUNDING**2:
+        by_run = max(0.0, standard_error(totals) ** 2 - both)
+    if by_question + by_run < ROUNDING**2:
         # No question tells the two apart: as wide as if one each way did (Bonett and Price 2012).
         by_question = 2 / (questions + 2) ** 2
     parts = ((by_question, questions - len(strata)), (by_run, runs - 1))
@@ -321,9 +321,9 @@ def _paired(first: Sequence[float], second: Sequence[float]) -> tuple[NDArray[np
     return np.asarray(first, dtype=float), np.asarray(second, dtype=float)
 
 
-def _standard_error(values: Sequence[float]) -> float:
+def standard_error(values: Sequence[float]) -> float:
     """Of a mean; 0 where values differ by no more than rounding, which is no spread."""
-    if np.ptp(values) < _ROUNDING:
+    if np.ptp(values) < ROUNDING:
         return 0.0
     return float(np.std(values, ddof=1)) / math.sqrt(len(values))
 

@@ -25,14 +25,10 @@ _MEASURED = ("prior", "selection")  # plain SFT is measured along one and moved 
 def of_run(words: Sequence[str]) -> tuple[Any, Any]:
     """What one run would do; of plain SFT without what it is only measured along."""
     config = compose.load(words)
-    made, is_sft = (
-        config,
-        (config.method.stage, config.method.start, config.injection.scale) == ("train", "mllm", "none"),
-    )
-    if is_sft:
-        made = compose.load(
-            [word for word in words if parse(word).get_key_element().partition(".")[0] not in _MEASURED]
-        )
+    if (config.method.stage, config.method.start, config.injection.scale) != ("train", "mllm", "none"):
+        return config, effect(config, plan.targets(config))
+    kept = [word for word in words if parse(word).get_key_element().partition(".")[0] not in _MEASURED]
+    made = compose.load(kept)
     return config, effect(made, plan.targets(made))
 
 

@@ -53,9 +53,8 @@ def _told(before: str, second: str, found: Finding, twins: Sequence[Sequence[str
     way, sign = ("above", 1) if found.effect > 0 else ("below", -1)
     count = sum(sign * effect > 0 for effect in found.by_world)
     among = "Resolved among all claims" if found.is_resolved else "Not resolved among all claims"
-    if found.is_ranked_otherwise:
-        would = "would not" if found.is_resolved else "would"
-        among += f", though a signed-rank test, which was not registered, {would} resolve it"
+    if found.by_ranks:
+        among += f", though {found.by_ranks}"
     made = [f" Tuning made the two one: {' is '.join(names)}." for names in twins if found.second in names]
     return (
         f"{before}DRIFT scores {way} {second} in {count} of {found.worlds} worlds, by "

@@ -4,7 +4,7 @@ import { el } from "./dom.js";
 import { between, fixed, flat, minus, share, signed } from "./format.js";
 import { comparison } from "./items.js";
 import { state, under } from "./state.js";
-import { averaged } from "./tables.js";
+import { AVERAGE, averaged } from "./tables.js";
 
 /** Fills the dialog's body with a cell. Where a row is named `beside` it, one came for the items: they are first. */
 export function showCell(body, data, table, row, column, beside, close) {
@@ -92,8 +92,8 @@ function versus(data, table, row, column, runs, beside) {
   const chosen = [beside, "SFT", row.against, others[0]?.label].find((label) => others.some((other) => other.label === label));
   const select = el("select", { id: "other" }, others.map((other) => el("option", { value: other.label, selected: other.label === chosen }, minus(other.label))));
   const world = el("select", { id: "world" }, el("option", { value: "" }, "all worlds"), runs.map(([seed]) => el("option", { value: seed }, `world ${seed}`)));
-  const suites = new Map(table.columns.filter((each) => each.key !== "Avg").map((each) => [each.key.split("_")[0], each.shown.split(",")[0]]));
-  const own = column.key === "Avg" || beside ? "" : column.key.split("_")[0]; // a finding is of all of them
+  const suites = new Map(table.columns.filter((each) => each.key !== AVERAGE).map((each) => [each.key.split("_")[0], each.shown.split(",")[0]]));
+  const own = column.key === AVERAGE || beside ? "" : column.key.split("_")[0]; // a finding is of all of them
   const suite = el("select", { id: "suite" }, suites.size > 1 && el("option", { value: "" }, `all ${suites.size} suites`), [...suites].map(([key, name]) => el("option", { value: key, selected: key === own }, name)));
   const place = el("div", {});
   const draw = async () => {

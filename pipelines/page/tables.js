@@ -5,7 +5,7 @@ import { between, fixed, minus, share, signed } from "./format.js";
 import { onChange, state, under } from "./state.js";
 
 const SCALES = { geometry: 3 };
-const AVERAGE = "Avg";
+export const AVERAGE = "Avg";
 
 /** The columns that a column is the mean of; none where it is no mean. */
 export function averaged(table, column) {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from drift.errors import DataError
-from evaluation.statistics import Interval, crossed, is_within_bias, mcnemar_exact
+from evaluation.statistics import ROUNDING, Interval, crossed, is_within_bias, mcnemar_exact
 from pipelines.report.effects import Effect, over_worlds
 from pipelines.report.numbers import Evidence, Numbers, parts
 from pipelines.report.outcomes import Outcomes, outcomes, strata
@@ -124,7 +124,7 @@ def gain(pairs: Sequence[Pair], column: str, columns: Sequence[str]) -> Interval
     added = [strata([each]) for each in _gains(pairs, measured)]
     effects = [Effect.of([np.ravel(stratum) for stratum in each]) for each in added]
     interval = over_worlds(effects)
-    if len(pairs) > 1 and interval.low == interval.high:
+    if interval.high - interval.low < ROUNDING:
         # Equal in every world and in every question: as wide as if one question in each way were not.
         worlds = [stratum / len(pairs) for each in added for stratum in each]
         loose = crossed(worlds)

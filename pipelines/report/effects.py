@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift.errors import DataError
-from evaluation.statistics import Interval
+from evaluation.statistics import Interval, standard_error
 
 Strata = Sequence[NDArray[np.float64]]
 """What each question adds to the metric, in [-1, 1], one array a benchmark: (questions,); their sums add up."""
 
+LEVEL = 0.05
 FLOOR = 2 / 3
 
 
@@ -69,6 +70,5 @@ def over_worlds(effects: Sequence[Effect], confidence: float = 0.95) -> Interval
 
 def errors(effects: Sequence[Effect]) -> tuple[float, float]:
     """The standard error by the spread of the worlds, and the floor under it by their questions."""
-    n = len(effects)
-    spread = float(np.std([effect.value for effect in effects], ddof=1)) / math.sqrt(n)
-    return spread, FLOOR * math.sqrt(float(np.mean([effect.sampling for effect in effects])) / n)
+    floor = FLOOR * math.sqrt(float(np.mean([effect.sampling for effect in effects])) / len(effects))
+    return standard_error([effect.value for effect in effects]), floor

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from evaluation.statistics import Interval, holm, level_left, paired_over_seeds, samples_needed
 from pipelines.layout import FIGURES, TABLES
+from pipelines.report.effects import LEVEL
 from pipelines.report.spec import AVERAGE
 
 Rows = Mapping[str, Mapping[str, Mapping[str, float]]]  # row -> run -> column -> value
-LEVEL = 0.05
 EARLY = 0.25  # of a training's steps, and its first logged one at least: where a loss spikes
 RANKED = 12  # worlds; ranks of fewer can resolve nothing among some forty claims
 MANY = 1_000  # worlds, of which nobody needs a number
@@ -69,11 +69,11 @@ class Finding:
         return not self.low <= 0 <= self.high and (self.p_holm is None or self.p_holm < LEVEL)
 
     @property
-    def is_ranked_otherwise(self) -> bool:
-        """Whether a signed-rank test says otherwise than the verdict whether the effect is resolved."""
-        if self.p_ranks is None or self.worlds < RANKED:
-            return False
-        return (self.p_ranks < LEVEL) is not self.is_resolved
+    def by_ranks(self) -> str:
+        """What a signed-rank test says otherwise than the verdict; empty where it says the same, or was not made."""
+        if self.p_ranks is None or self.worlds < RANKED or (self.p_ranks < LEVEL) is self.is_resolved:
+            return ""
+        return f"a signed-rank test, which was not registered, would {'not ' * self.is_resolved}resolve it"
 
     @property
     def size(self) -> str:
@@ -115,9 +115,8 @@ class Finding:
             yield f"single worlds from {low} to {high}, median {median}, {above}"
         if self.verdict == "unresolved" and self.p_holm is not None and not self.low <= 0 <= self.high:
             yield "its own interval leaves zero out, which among all that is tested is not enough (Holm)"
-        if self.is_ranked_otherwise:
-            would = "would not" if self.is_resolved else "would"
-            yield f"a signed-rank test, which was not registered, {would} resolve it (p = {self.p_ranks:.2g})"
+        if self.by_ranks:
+            yield f"{self.by_ranks} (p = {self.p_ranks:.2g})"
         if self.would_take:
             yield f"{self.would_take} worlds would resolve an effect like this"
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evaluation.statistics import Interval, holm, level_left, power_of_t, samples_needed, signed_rank
-from pipelines.report.effects import Effect, errors, over_worlds
+from pipelines.report.effects import LEVEL, Effect, errors, over_worlds
 
 Expected = Literal["better", "worse", "equal", "not worse"]
 Verdict = Literal["holds", "does not hold", "equivalent", "unresolved"]
-LEVEL = 0.05
 _POWER = 0.8
 
 

@@ -32,9 +32,8 @@ from pipelines.study.spec import Study
 from pipelines.study.words import config
 
 log = logging.getLogger(__name__)
-Verb = Literal["all", "tune", "run", "report", "plan", "again", "claims"]
+Verb = Literal["all", "tune", "run", "report", "plan", "again"]
 _OURS = ("study", "worlds", "pair", "at_once", "results")
-_READS = ("report", "claims")  # what a folder says, and no config has a part in
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Asked:
             raise ConfigError(f"{wrong[0]!r} is no whole number; say worlds=0,1 and at_once=2")
         rest = tuple(word for word in words if "=" in word and word.partition("=")[0] not in _OURS)
         study = given.get("study", "main")
-        if rest and verbs and verbs[0] in _READS:
+        if rest and verbs == ["report"]:  # what a folder says, and no config has a part in
             raise ConfigError(f"{rest[0]}: {closest(rest[0].partition('=')[0], _OURS)}")
         return cls(
             verbs[0] if verbs else "all",  # type: ignore[arg-type]
@@ -186,7 +185,7 @@ def _base(study: Study, asked: Asked) -> compose.Config:
 
 def claims(words: Sequence[str]) -> int:
     """Prints each claim with its effect, interval and verdict, from the study's folder alone."""
-    asked = Asked.of(["claims", *words])
+    asked = Asked.of(["report", *words])
     found = Study.load(asked.study)
     evidence = _held(found, rooted(asked.results))
     for row in claim_rows(evidence):

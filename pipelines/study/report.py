@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from drift.files import write_whole
-from pipelines.report.findings import RANKED, Finding
+from pipelines.report.findings import Finding
 from pipelines.study import claims as engine
-from pipelines.study.claims import LEVEL
 from pipelines.study.evidence import Evidence
 from pipelines.study.spec import Study
 
@@ -186,7 +185,7 @@ def page(evidence: Evidence, claims: Sequence[Row], arms: Mapping[str, Sequence[
         if found := [f"- {sentence(row, study)}{_answers(row)}" for row in claims if row["verdict"] == verdict]:
             parts += [f"## {heading}", "\n".join(found)]
     if claims and claims[0]["worlds"]:
-        parts += ["## What would overturn it, and what it says of the paper's setting", _limits(evidence, claims[0])]
+        parts += ["## What would overturn it, and what it says of the paper's setting", _limits(evidence, claims)]
     if study.elsewhere:
         parts += [
             "## Of the paper, and no claim here",
@@ -209,9 +208,10 @@ def page(evidence: Evidence, claims: Sequence[Row], arms: Mapping[str, Sequence[
     return "\n\n".join(parts) + "\n"
 
 
-def _limits(evidence: Evidence, main: Row) -> str:
+def _limits(evidence: Evidence, claims: Sequence[Row]) -> str:
     """What the verdicts hang on, around the study's first claim."""
-    study, pair = evidence.study, main["pair"]
+    study, main = evidence.study, claims[0]
+    pair = main["pair"]
     doses = [
         f"{evidence.recorded(pair, main[side], 'w_eff') or 0.0:.2f} ({main[side]})" for side in ("first", "second")
     ]
@@ -229,7 +229,7 @@ def _limits(evidence: Evidence, main: Row) -> str:
         f"met them: {main['first']} minus {main['second']} is {effects} in single worlds ({scored}).{out}",
         f"- **Other tuning worlds.** Values were chosen in worlds {', '.join(map(str, study.tuning))} alone: "
         f"{'; '.join(tuned)}. A value that suits those may suit others less, on either side.",
-        f"- **Another test.** {_by_ranks(evidence)}",
+        f"- **Another test.** {_by_ranks([finding(row, study) for row in claims if row['worlds']])}",
         "- **Another budget.** Verdicts hold for the steps they name; the curves over steps and over dose are below.",
         f"- **The paper's setting.** w_eff, the share of Delta that the weights went, is {' and '.join(doses)} here. "
         "The paper reports none; from its learning rate and steps over the size of Delta we estimate .05 to .6. A lab "
@@ -240,12 +240,10 @@ def _limits(evidence: Evidence, main: Row) -> str:
     return "\n".join(parts)
 
 
-def _by_ranks(evidence: Evidence) -> str:
+def _by_ranks(found: Sequence[Finding]) -> str:
     """Which claims a signed-rank test would decide otherwise."""
-    decided = {claim.name: claim.sentence.removesuffix(".") for claim in evidence.study.claims}
-    found = [(decided[name], each) for name, each in evidence.findings.items() if len(each.effects) >= RANKED]
-    gained = [said for said, each in found if each.p_ranks < LEVEL <= each.p_holm]
-    lost = [said for said, each in found if each.p_holm < LEVEL <= each.p_ranks]
+    gained = [each.claim for each in found if each.by_ranks and not each.is_resolved]
+    lost = [each.claim for each in found if each.by_ranks and each.is_resolved]
     return (
         "A t-test was registered. A signed-rank test over worlds (Wilcoxon; Holm over the same claims), which no one "
         f"world can sway, would resolve {len(gained)} more: {'; '.join(gained) or 'none'}. It would not resolve "
